@@ -1,0 +1,112 @@
+//! Where a master is.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+/// Where a master is: `host`, `host:port`, `address` or `[address]:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// A host name or address, and a port.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+        }
+    }
+
+    /// The socket addresses that the name stands for, by whatever the machine asks for names.
+    ///
+    /// # Errors
+    /// When the name is not known, or nobody can be asked.
+    pub fn look_up(&self) -> io::Result<impl Iterator<Item = SocketAddr>> {
+        (self.host.as_str(), self.port).to_socket_addrs()
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address.ip().to_string(), address.port())
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
+            let (host, rest) = bracketed.split_once(']').ok_or("there is no ]")?;
+            match rest {
+                "" => (host, None),
+                _ => (
+                    host,
+                    Some(rest.strip_prefix(':').ok_or("only :PORT may follow ]")?),
+                ),
+            }
+        } else if text.matches(':').count() > 1 {
+            // An IPv6 address without brackets has no room for a port.
+            (text, None)
+        } else {
+            match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            }
+        };
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return Err("a host name or address is missing".to_owned());
+        }
+        let port = match port {
+            None => crate::DEFAULT_PORT,
+            Some(port) => match port.parse() {
+                Ok(port) if port > 0 => port,
+                _ => return Err(format!("{port:?} is not a port from 1 to 65535")),
+            },
+        };
+        Ok(Self::new(host, port))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(out, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(out, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_with_and_without_a_port() {
+        for (text, read) in [
+            ("master", "master:8080"),
+            ("master:90", "master:90"),
+            ("10.0.0.1", "10.0.0.1:8080"),
+            ("::1", "[::1]:8080"),
+            ("[::1]", "[::1]:8080"),
+            ("[fe80::1]:90", "[fe80::1]:90"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), read);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "", ":80", "a:", "a:0", "a:65536", "a:b", "[::1", "[::1]80", "a b", "[]:1",
+        ] {
+            assert!(text.parse::<Address>().is_err(), "{text:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the two command lines have in common.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::average::Rules;
+use crate::clock::Simulation;
+use crate::human;
+
+/// The shortest interval: below it, rounds would overlap on any network.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The longest interval: beyond it, an interval is more likely a slip of the pen.
+const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
+
+/// The flags that both programs have.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// Time between rounds (master) and between reports (follower): 500ms, 5s, 1m
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = interval)]
+    pub interval: Duration,
+
+    /// Stop, in order, after N rounds (master) or N corrections (follower) [default: for ever]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rounds: Option<u64>,
+
+    /// Pretend that this machine's clock is off by so much: -14m, +20m, 1.5s
+    #[arg(long, value_name = "DURATION", default_value = "0s", allow_hyphen_values = true, value_parser = offset)]
+    simulate_offset: TimeDelta,
+
+    /// Pretend that this machine's clock gains so many parts per million: 100, -50ppm
+    #[arg(long, value_name = "PPM", default_value = "0ppm", allow_hyphen_values = true, value_parser = drift)]
+    simulate_drift: f64,
+
+    /// Write one line of CSV for each clock and round to FILE [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
+
+impl Common {
+    /// How wrong this machine's clock pretends to be.
+    #[must_use]
+    pub fn simulation(&self) -> Simulation {
+        Simulation {
+            offset: self.simulate_offset,
+            drift_ppm: self.simulate_drift,
+        }
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = human::parse(text)?;
+    if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("an interval is from 10ms to 1day".to_owned())
+    }
+}
+
+fn offset(text: &str) -> Result<TimeDelta, String> {
+    let offset = human::parse_signed(text)?;
+    if offset.abs() <= Simulation::LARGEST_OFFSET {
+        Ok(offset)
+    } else {
+        Err("an offset is at most 200 years either way".to_owned())
+    }
+}
+
+fn drift(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("ppm").unwrap_or(text).trim_end();
+    let ppm: f64 = number
+        .parse()
+        .map_err(|_| "a drift is a number of ppm, for example 100 or -50ppm".to_owned())?;
+    // Not a range check on its own: NaN is outside of every range.
+    if ppm.abs() <= Simulation::LARGEST_DRIFT_PPM {
+        Ok(ppm)
+    } else {
+        Err("a drift is at most 10000 ppm (1 %) either way".to_owned())
+    }
+}
+
+/// Reads the distance within which clocks agree, for `--tolerance` and `--max-offset`.
+///
+/// # Errors
+/// A sentence that says what is wrong with `text`.
+pub fn window(text: &str) -> Result<TimeDelta, String> {
+    let window = TimeDelta::from_std(human::parse(text)?).unwrap_or(TimeDelta::MAX);
+    if window > TimeDelta::zero() && window <= Rules::LARGEST_OFFSET {
+        Ok(window)
+    } else {
+        Err("more than 0s, and 100 years at most".to_owned())
+    }
+}

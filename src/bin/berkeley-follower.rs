@@ -1,0 +1,76 @@
+//! `berkeley-follower`: reports this machine's clock to a master and follows the network's time.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use berkeley::address::Address;
+use berkeley::arguments::Common;
+use berkeley::follower::{Event, Follower, Options, WireChoice};
+use berkeley::record::{FOLLOWER_HEADER, Record};
+use berkeley::{human, signals, timestamp};
+use clap::Parser;
+
+/// Reports this machine's clock to a master and follows the time that the group agrees on.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where the master is: a host name or address, with or without a port
+    #[arg(value_name = "MASTER", default_value = "127.0.0.1:8080")]
+    master: Address,
+
+    #[command(flatten)]
+    common: Common,
+
+    /// What to speak: the best that both sides know, or the Python programs' timestamps only
+    #[arg(long, value_name = "WIRE", default_value = "auto")]
+    wire: WireChoice,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let common = arguments.common;
+    let simulation = Some(common.simulation());
+    let record = common
+        .record
+        .map(|path| {
+            Record::create(&path, FOLLOWER_HEADER)
+                .with_context(|| format!("cannot write --record {}", path.display()))
+        })
+        .transpose()?;
+    let options = Options {
+        interval: common.interval,
+        wire: arguments.wire,
+        rounds: common.rounds,
+        simulation,
+        record,
+    };
+    let follower = Follower::start(arguments.master, options).context("cannot start a thread")?;
+    let stopper = follower.stopper();
+    signals::on_stop(move || stopper.stop()).context("cannot catch signals")?;
+    let mut out = io::stdout();
+    while let Some(event) = follower.next_event() {
+        match event {
+            Event::Connected(address) => writeln!(out, "Connected to {address}"),
+            Event::Synchronized { time, correction } => writeln!(
+                out,
+                "Synchronized time: {}  correction {}",
+                timestamp::format(time),
+                human::signed(correction)
+            ),
+        }
+        .context("cannot write to stdout")?;
+    }
+    Ok(())
+}

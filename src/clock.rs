@@ -1,0 +1,158 @@
+//! Clocks that are read and never set: the machine's own, and one that pretends to be wrong.
+//!
+//! This is the only room that asks the operating system for the time of day.
+
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Something that shows a time. Reading it has no effect on it.
+pub trait Clock: Send + Sync {
+    /// What the clock shows now.
+    fn read(&self) -> DateTime<Utc>;
+}
+
+impl<C: Clock + ?Sized> Clock for Box<C> {
+    fn read(&self) -> DateTime<Utc> {
+        (**self).read()
+    }
+}
+
+/// The machine's wall clock. It may jump: somebody may set it at any moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    #[allow(clippy::disallowed_methods, reason = "this room owns the wall clock")]
+    fn read(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+/// The machine's clock as an oscillator: it starts at what the wall clock shows and then only
+/// counts the time that passes, so that it neither jumps nor stands still when somebody sets the
+/// wall clock. Network time is kept over this one.
+#[derive(Debug, Clone, Copy)]
+pub struct SteadyClock {
+    began: Instant,
+    wall: DateTime<Utc>,
+}
+
+impl SteadyClock {
+    /// A steady clock that shows the wall clock's time now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            began: Instant::now(),
+            wall: WallClock.read(),
+        }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn read(&self) -> DateTime<Utc> {
+        let elapsed = self.began.elapsed();
+        self.wall
+            + TimeDelta::new(elapsed.as_secs().cast_signed(), elapsed.subsec_nanos())
+                .unwrap_or(TimeDelta::MAX)
+    }
+}
+
+/// How wrong a [`SimulatedClock`] is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Simulation {
+    /// How far it is ahead of the clock beneath it, from the start.
+    pub offset: TimeDelta,
+    /// How much it gains on the clock beneath it, in ppm: at 100 it gains 100 µs a second.
+    pub drift_ppm: f64,
+}
+
+impl Simulation {
+    /// The largest offset either way: 200 years, which leaves every time a name.
+    pub const LARGEST_OFFSET: TimeDelta = TimeDelta::days(73_050);
+
+    /// The largest drift either way, in ppm. Real crystals stay within 200.
+    pub const LARGEST_DRIFT_PPM: f64 = 10_000.0;
+
+    /// Not wrong at all.
+    pub const NONE: Self = Self {
+        offset: TimeDelta::zero(),
+        drift_ppm: 0.0,
+    };
+
+    /// Lays a clock that is this wrong over `clock`.
+    #[must_use]
+    pub fn over<C: Clock>(self, clock: C) -> SimulatedClock<C> {
+        SimulatedClock {
+            start: clock.read(),
+            clock,
+            simulation: self,
+        }
+    }
+}
+
+/// A clock that is wrong by a given offset and gains at a given rate: the way to see the
+/// algorithm work on one machine.
+#[derive(Debug, Clone, Copy)]
+pub struct SimulatedClock<C> {
+    clock: C,
+    start: DateTime<Utc>,
+    simulation: Simulation,
+}
+
+impl<C: Clock> Clock for SimulatedClock<C> {
+    fn read(&self) -> DateTime<Utc> {
+        let now = self.clock.read();
+        now + self.simulation.offset + at_rate(now - self.start, self.simulation.drift_ppm)
+    }
+}
+
+/// What a clock that gains `rate_ppm` has gained after `elapsed`.
+#[must_use]
+pub fn at_rate(elapsed: TimeDelta, rate_ppm: f64) -> TimeDelta {
+    let nanoseconds = elapsed.num_nanoseconds().unwrap_or(i64::MAX);
+    TimeDelta::nanoseconds((nanoseconds as f64 * rate_ppm * 1e-6).round() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    struct Hand(Mutex<DateTime<Utc>>);
+
+    impl Clock for &Hand {
+        fn read(&self) -> DateTime<Utc> {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_simulated_clock_is_off_and_gains() {
+        let hand = Hand(Mutex::new(DateTime::from_timestamp_nanos(0)));
+        let clock = Simulation {
+            offset: TimeDelta::minutes(-14),
+            drift_ppm: 100.0,
+        }
+        .over(&hand);
+        assert_eq!(
+            clock.read(),
+            DateTime::from_timestamp_nanos(0) - TimeDelta::minutes(14)
+        );
+        *hand.0.lock().unwrap() += TimeDelta::seconds(1000);
+        let expected = TimeDelta::seconds(1000 - 14 * 60) + TimeDelta::milliseconds(100);
+        assert_eq!(clock.read() - DateTime::from_timestamp_nanos(0), expected);
+    }
+
+    #[test]
+    fn the_steady_clock_starts_at_the_wall_clock_and_never_goes_back() {
+        let steady = SteadyClock::start();
+        let mut last = steady.read();
+        assert!((last - WallClock.read()).abs() < TimeDelta::seconds(10));
+        for _ in 0..1000 {
+            let next = steady.read();
+            assert!(next >= last);
+            last = next;
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A software clock laid over a raw one: it is steered to the network's time by corrections.
+//!
+//! It keeps two times. The *target* is where the network's time is known to be: a correction
+//! moves it at once, and it runs at the fitted rate between corrections and without them
+//! (holdover). The *reading* is what applications see: it slews towards the target and never runs
+//! backwards, except for a step. Polls are answered with the target, so that a slew under way is
+//! not measured as an error and corrected twice.
+//!
+//! Everything here is a function of the raw clock's reading, which the caller passes in.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::{Clock, at_rate};
+use crate::drift::{DriftFit, Line, Point, Rate};
+
+/// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
+pub const SLEW_PPM: f64 = 100_000.0;
+
+/// In how many of its first rounds a node may step.
+pub const STEP_ROUNDS: u32 = 3;
+
+/// This part of a node's rate is given up in every round. Without it nothing holds the rate of
+/// the network, which is what its nodes remember it to be, and it would wander off as they all
+/// remember together; with it, it returns to the mean of their oscillators within a day. A node
+/// that is off by 100 ppm pays for it with 1 µs in a round of 5 s.
+const RATE_LEAK: f64 = 1.0 / 512.0;
+
+/// A line is only contradicted, and then abandoned, once it rests on this many points.
+const TRUSTED_POINTS: usize = 4;
+
+/// How a node follows its corrections.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steering {
+    /// A correction above this, in one of the first [`STEP_ROUNDS`], is made in one step.
+    pub step_threshold: TimeDelta,
+    /// Whether the rate is learned and compensated. Without it clocks drift apart between rounds.
+    pub drift: bool,
+    /// What is known of the rate beforehand.
+    pub rate: Rate,
+}
+
+impl Default for Steering {
+    /// Steps above 1 s, learns the rate, knows nothing of it.
+    fn default() -> Self {
+        Self {
+            step_threshold: TimeDelta::seconds(1),
+            drift: true,
+            rate: Rate::UNKNOWN,
+        }
+    }
+}
+
+/// The network's time as a node knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkTime {
+    /// The reading: never earlier than one before it, except after a step.
+    pub time: DateTime<Utc>,
+    /// The network's time lies within `time` ± `error`; `None` before the first correction.
+    pub error: Option<TimeDelta>,
+}
+
+/// Where a node's target was at a moment, by its raw clock: what an offset was measured against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// What the raw clock showed.
+    pub raw: DateTime<Utc>,
+    /// The target at that moment.
+    pub target: DateTime<Utc>,
+}
+
+/// What became of a correction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correction {
+    /// The reading jumped to the target.
+    Stepped,
+    /// The reading approaches the target.
+    Slewing,
+}
+
+/// The state of a steered clock. Pure: the raw clock's reading is an argument everywhere.
+#[derive(Debug, Clone)]
+pub struct Discipline {
+    steering: Steering,
+    fit: DriftFit,
+    /// How far the target is ahead of the raw clock, and at which rate that grows.
+    target: Option<Line>,
+    /// The rate that the target runs at, in ppm.
+    rate_ppm: f64,
+    /// The raw time from which `ahead` and `lead` count.
+    since: DateTime<Utc>,
+    /// The target minus the raw clock at `since`.
+    ahead: TimeDelta,
+    /// The reading minus the target at `since`; slewed away from then on.
+    lead: TimeDelta,
+    /// The latest reading given out.
+    shown: Option<DateTime<Utc>>,
+    rounds: u32,
+}
+
+impl Discipline {
+    /// A clock that shows the raw time, which is `raw` now.
+    #[must_use]
+    pub fn new(steering: Steering, raw: DateTime<Utc>) -> Self {
+        Self {
+            rate_ppm: if steering.drift {
+                steering.rate.ppm
+            } else {
+                0.0
+            },
+            steering,
+            fit: DriftFit::new(steering.rate),
+            target: None,
+            since: raw,
+            ahead: TimeDelta::zero(),
+            lead: TimeDelta::zero(),
+            shown: None,
+            rounds: 0,
+        }
+    }
+
+    /// Where the network's time is known to be.
+    #[must_use]
+    pub fn target(&self, raw: DateTime<Utc>) -> DateTime<Utc> {
+        raw + self.ahead + at_rate(raw - self.since, self.rate_ppm)
+    }
+
+    /// The target, with the raw reading it belongs to.
+    #[must_use]
+    pub fn mark(&self, raw: DateTime<Utc>) -> Mark {
+        Mark {
+            raw,
+            target: self.target(raw),
+        }
+    }
+
+    /// What an application sees.
+    pub fn read(&mut self, raw: DateTime<Utc>) -> NetworkTime {
+        let target = self.target(raw);
+        let lead = self.lead(raw);
+        let time = (target + lead).max(self.shown.unwrap_or(DateTime::<Utc>::MIN_UTC));
+        self.shown = Some(time);
+        NetworkTime {
+            time,
+            error: self
+                .target
+                .map(|line| line.error(raw) + (time - target).abs()),
+        }
+    }
+
+    /// How far the reading is ahead of the target.
+    fn lead(&self, raw: DateTime<Utc>) -> TimeDelta {
+        let slewed = at_rate(raw - self.since, SLEW_PPM);
+        if self.lead > TimeDelta::zero() {
+            (self.lead - slewed).max(TimeDelta::zero())
+        } else {
+            (self.lead + slewed).min(TimeDelta::zero())
+        }
+    }
+
+    /// Takes a correction: when the target was at `mark`, the network was `offset` ahead of it,
+    /// give or take `error`.
+    pub fn correct(
+        &mut self,
+        mark: Mark,
+        offset: TimeDelta,
+        error: TimeDelta,
+        raw: DateTime<Utc>,
+    ) -> Correction {
+        let point = Point {
+            raw: mark.raw,
+            ahead: mark.target - mark.raw + offset,
+            error,
+        };
+        let steps = self.rounds < STEP_ROUNDS && offset.abs() > self.steering.step_threshold;
+        self.rounds = self.rounds.saturating_add(1);
+        if steps || self.contradicts(&point) {
+            self.fit.restart();
+        }
+        if !self.steering.drift {
+            self.fit = DriftFit::new(Rate::UNKNOWN);
+        }
+        self.fit.push(point);
+        let reading = self.target(raw) + self.lead(raw);
+        if let Some(line) = self.fit.line() {
+            self.rate_ppm = if self.steering.drift {
+                line.rate.ppm * (1.0 - RATE_LEAK)
+            } else {
+                0.0
+            };
+            self.since = raw;
+            self.ahead = if self.steering.drift {
+                line.ahead(raw)
+            } else {
+                point.ahead
+            };
+            self.target = Some(line);
+        }
+        if steps {
+            self.lead = TimeDelta::zero();
+            self.shown = None;
+            Correction::Stepped
+        } else {
+            self.lead = reading - self.target(raw);
+            Correction::Slewing
+        }
+    }
+
+    /// Whether a point lies further from the line than both their errors can explain: then it is
+    /// no noise, somebody has set a clock.
+    fn contradicts(&self, point: &Point) -> bool {
+        self.fit.len() >= TRUSTED_POINTS
+            && self.target.is_some_and(|line| {
+                let explained = line.error(point.raw) + point.error;
+                (point.ahead - line.ahead(point.raw)).abs() > explained * 2
+            })
+    }
+
+    /// What is known of the clock's rate: the network's against the raw clock.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.target.map_or(self.steering.rate, |line| line.rate)
+    }
+}
+
+/// A steered clock that any thread may read: network time.
+///
+/// A reading takes one look at the machine's clock and a lock that is only ever held for a few
+/// lines of arithmetic, never across input or output.
+#[derive(Clone)]
+pub struct NetworkClock {
+    raw: Arc<dyn Clock>,
+    discipline: Arc<Mutex<Discipline>>,
+}
+
+impl NetworkClock {
+    /// A network clock over `raw`, which must not jump (see
+    /// [`SteadyClock`](crate::clock::SteadyClock)).
+    #[must_use]
+    pub fn new(raw: Arc<dyn Clock>, steering: Steering) -> Self {
+        let discipline = Discipline::new(steering, raw.read());
+        Self {
+            raw,
+            discipline: Arc::new(Mutex::new(discipline)),
+        }
+    }
+
+    /// The network's time: never earlier than one read before, by any thread, except after a
+    /// step in one of the first [`STEP_ROUNDS`] rounds.
+    #[must_use]
+    pub fn now(&self) -> NetworkTime {
+        // The raw clock is read under the lock, so that readings are taken in order.
+        let mut discipline = self.lock();
+        discipline.read(self.raw.read())
+    }
+
+    /// The target now: what polls are answered with and offsets are measured against.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.lock().mark(self.raw.read())
+    }
+
+    /// What the raw clock shows, and the reading at the same moment.
+    #[must_use]
+    pub fn raw_and_now(&self) -> (DateTime<Utc>, NetworkTime) {
+        let mut discipline = self.lock();
+        let raw = self.raw.read();
+        (raw, discipline.read(raw))
+    }
+
+    /// Takes a correction, see [`Discipline::correct`].
+    #[allow(clippy::must_use_candidate, reason = "called for its effect")]
+    pub fn correct(&self, mark: Mark, offset: TimeDelta, error: TimeDelta) -> Correction {
+        let mut discipline = self.lock();
+        discipline.correct(mark, offset, error, self.raw.read())
+    }
+
+    /// What is known of the raw clock's rate.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.lock().rate()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Discipline> {
+        // A panic between two assignments of numbers is not possible.
+        self.discipline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for NetworkClock {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("NetworkClock")
+            .field("discipline", &self.discipline)
+            .finish_non_exhaustive()
+    }
+}

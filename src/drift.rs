@@ -1,0 +1,206 @@
+//! A clock's rate against the network, learned from the corrections it was given.
+//!
+//! Each correction is a point: at this raw time, the network was so far ahead of the raw clock,
+//! give or take an error. A straight line through the last [`WINDOW`] points, weighted by
+//! 1/error² (weighted least squares, see Bevington, *Data Reduction and Error Analysis*, ch. 6),
+//! has the clock's rate as its slope, and as its end a far better guess of the present offset
+//! than the last point alone. What is known before the first point, that quartz is seldom off by
+//! more than [`CRYSTAL_PPM`], enters as a prior on the slope: two noisy points do not make a rate.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::at_rate;
+
+/// How many points the line is drawn through.
+pub const WINDOW: usize = 30;
+
+/// How far off quartz oscillators commonly are, in ppm: one standard deviation of the rate of a
+/// clock of which nothing is known.
+pub const CRYSTAL_PPM: f64 = 100.0;
+
+/// How far a rate that was learned may have wandered since (temperature, age), in ppm. Added to
+/// the error of every rate that is used for predicting.
+pub const WANDER_PPM: f64 = 1.0;
+
+/// No point is taken for more exact than this: a reading and a message have a grain.
+const FINEST: TimeDelta = TimeDelta::microseconds(1);
+
+/// The network seen from the raw clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// What the raw clock showed.
+    pub raw: DateTime<Utc>,
+    /// How far the network was ahead of the raw clock.
+    pub ahead: TimeDelta,
+    /// `ahead` is known to ± this.
+    pub error: TimeDelta,
+}
+
+/// A rate and how surely it is known, both in ppm. Positive: the network gains on the raw clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// The rate, in ppm.
+    pub ppm: f64,
+    /// One standard deviation of it, in ppm.
+    pub error_ppm: f64,
+}
+
+impl Rate {
+    /// Nothing known but that it is a quartz oscillator.
+    pub const UNKNOWN: Self = Self {
+        ppm: 0.0,
+        error_ppm: CRYSTAL_PPM,
+    };
+}
+
+/// The line through the points.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Line {
+    raw: DateTime<Utc>,
+    ahead: TimeDelta,
+    error: TimeDelta,
+    /// Its slope.
+    pub rate: Rate,
+}
+
+impl Line {
+    /// How far the network is ahead of the raw clock when that shows `raw`.
+    #[must_use]
+    pub fn ahead(&self, raw: DateTime<Utc>) -> TimeDelta {
+        self.ahead + at_rate(raw - self.raw, self.rate.ppm)
+    }
+
+    /// How wrong [`Line::ahead`] may be: the best bound that any of the points gives, growing
+    /// with time by three standard deviations of the rate and its wander.
+    #[must_use]
+    pub fn error(&self, raw: DateTime<Utc>) -> TimeDelta {
+        self.error + uncertainty((raw - self.raw).abs(), self.rate)
+    }
+}
+
+fn uncertainty(elapsed: TimeDelta, rate: Rate) -> TimeDelta {
+    at_rate(elapsed, 3.0 * rate.error_ppm + WANDER_PPM)
+}
+
+/// The last points, and what was known of the rate before them.
+#[derive(Debug, Clone)]
+pub struct DriftFit {
+    points: VecDeque<Point>,
+    prior: Rate,
+}
+
+impl DriftFit {
+    /// No points yet; `prior` is what is known of the rate ([`Rate::UNKNOWN`], or one kept from
+    /// an earlier run).
+    #[must_use]
+    pub fn new(prior: Rate) -> Self {
+        Self {
+            points: VecDeque::with_capacity(WINDOW),
+            prior,
+        }
+    }
+
+    /// How many points there are, [`WINDOW`] at most.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Whether there are no points.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// Adds a point, and forgets the oldest one beyond the window.
+    pub fn push(&mut self, point: Point) {
+        if self.points.len() == WINDOW {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+    }
+
+    /// Forgets the points, because a clock was set and they lie on another line, and keeps the
+    /// rate: setting a clock does not change its oscillator.
+    pub fn restart(&mut self) {
+        if let Some(line) = self.line() {
+            self.prior = Rate {
+                ppm: line.rate.ppm,
+                error_ppm: line.rate.error_ppm + WANDER_PPM,
+            };
+        }
+        self.points.clear();
+    }
+
+    /// The line through the points; none without a point.
+    #[must_use]
+    pub fn line(&self) -> Option<Line> {
+        let last = *self.points.back()?;
+        let smallest = self.points.iter().map(|point| point.error).min()?;
+        // Half the delay is a bound that a sample seldom reaches: on a network where nothing
+        // waits, the two ways are alike. What a delay has above the least one seen is waiting,
+        // and that is what makes a sample wrong. How low the least can be, few points can't tell.
+        let doubt = smallest / i32::try_from(self.points.len()).unwrap_or(i32::MAX) + FINEST;
+        let weighted = || {
+            self.points.iter().map(|point| {
+                let spread = nanoseconds(point.error - smallest + doubt);
+                Weighted {
+                    weight: spread.powi(-2),
+                    seconds: nanoseconds(point.raw - last.raw) * 1e-9,
+                    nanoseconds: nanoseconds(point.ahead - last.ahead),
+                }
+            })
+        };
+        let mut total = 0.0;
+        let (mut mean_raw, mut mean_ahead) = (0.0, 0.0);
+        for point in weighted() {
+            total += point.weight;
+            mean_raw += point.weight * point.seconds;
+            mean_ahead += point.weight * point.nanoseconds;
+        }
+        mean_raw /= total;
+        mean_ahead /= total;
+        // In these units a slope is in nanoseconds a second, which is ppb.
+        let prior_weight = (self.prior.error_ppm * 1e3).powi(-2);
+        let (mut spread, mut product) = (prior_weight, prior_weight * self.prior.ppm * 1e3);
+        for point in weighted() {
+            let seconds = point.seconds - mean_raw;
+            spread += point.weight * seconds * seconds;
+            product += point.weight * seconds * (point.nanoseconds - mean_ahead);
+        }
+        let slope = product / spread;
+        let rate = Rate {
+            ppm: slope * 1e-3,
+            error_ppm: spread.sqrt().recip() * 1e-3,
+        };
+        let end = mean_ahead - slope * mean_raw;
+        let mut line = Line {
+            raw: last.raw,
+            ahead: last.ahead + TimeDelta::nanoseconds(end.round() as i64),
+            error: TimeDelta::MAX,
+            rate,
+        };
+        line.error = self
+            .points
+            .iter()
+            .map(|point| {
+                let miss = (line.ahead(point.raw) - point.ahead).abs();
+                point.error + miss + uncertainty(last.raw - point.raw, rate)
+            })
+            .min()?;
+        Some(line)
+    }
+}
+
+/// A point relative to the last one, in units that floats hold well.
+struct Weighted {
+    weight: f64,
+    seconds: f64,
+    nanoseconds: f64,
+}
+
+fn nanoseconds(span: TimeDelta) -> f64 {
+    span.num_seconds() as f64 * 1e9 + f64::from(span.subsec_nanos())
+}

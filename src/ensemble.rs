@@ -1,0 +1,355 @@
+//! The master's memory: who is here, what is known of their clocks, and a round's outcome.
+//!
+//! A round goes in as samples ([`Ensemble::report`]) and comes out as corrections
+//! ([`Ensemble::close_round`]); sending them is left to the caller.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use crate::average::{Consensus, NoMajority, Rules, consensus};
+use crate::sample::Sample;
+
+/// A node that gives no clock in so many rounds in a row is dropped.
+pub const MISSED_ROUNDS: u32 = 3;
+
+/// One connection of a follower, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// How a node speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// It tells its time when it likes and applies nothing (see [`crate::timestamp`]): the master
+    /// keeps its correction for it.
+    Timestamp,
+    /// It is polled and corrects itself.
+    Line,
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Timestamp => "timestamp wire",
+            Self::Line => "line protocol",
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Member {
+    name: Arc<str>,
+    wire: Wire,
+    sample: Option<Sample>,
+    /// Whether `sample` came since the last round.
+    fresh: bool,
+    missed: u32,
+    /// What a peer that never corrects itself was told to add so far.
+    kept: TimeDelta,
+}
+
+/// The outcome of a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// Counted from 1.
+    pub number: u64,
+    /// The master's own clock, then every follower's that gave its time.
+    pub rows: Vec<Row>,
+    /// What the clocks agree on, if they do.
+    pub outcome: Result<Consensus, NoMajority>,
+}
+
+/// One clock in a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The follower's connection; `None` is the master itself.
+    pub node: Option<NodeId>,
+    /// What people call it: `master`, or the follower's address.
+    pub name: Arc<str>,
+    /// The clock against the master's; what the master keeps for the peer is already in it.
+    pub sample: Sample,
+    /// Whether it has a vote in the average.
+    pub voted: bool,
+    /// What it must add to agree with the group; `None` when the round was abandoned.
+    pub correction: Option<TimeDelta>,
+}
+
+/// What the end of an interval brings.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// The round, if enough clocks were there to hold one.
+    pub round: Option<Round>,
+    /// Who was silent for too long and is no longer a member.
+    pub dropped: Vec<NodeId>,
+}
+
+/// Everybody the master knows.
+#[derive(Debug)]
+pub struct Ensemble {
+    rules: Rules,
+    min_followers: usize,
+    timestamp_patience: u32,
+    members: BTreeMap<NodeId, Member>,
+    intervals: u64,
+    rounds: u64,
+}
+
+impl Ensemble {
+    /// An ensemble of the master alone.
+    ///
+    /// The first round waits for `min_followers`. A peer on the timestamp wire reports when it
+    /// likes: its last report counts until the peer has been silent for `timestamp_patience`
+    /// intervals.
+    #[must_use]
+    pub fn new(rules: Rules, min_followers: usize, timestamp_patience: u32) -> Self {
+        Self {
+            rules,
+            min_followers: min_followers.max(1),
+            timestamp_patience: timestamp_patience.max(MISSED_ROUNDS),
+            members: BTreeMap::new(),
+            intervals: 0,
+            rounds: 0,
+        }
+    }
+
+    /// Takes a follower in.
+    pub fn join(&mut self, node: NodeId, name: Arc<str>, wire: Wire) {
+        self.members.insert(
+            node,
+            Member {
+                name,
+                wire,
+                sample: None,
+                fresh: false,
+                missed: 0,
+                kept: TimeDelta::zero(),
+            },
+        );
+    }
+
+    /// Lets a follower go. Whether it was a member until now.
+    pub fn leave(&mut self, node: NodeId) -> bool {
+        self.members.remove(&node).is_some()
+    }
+
+    /// The interval that samples are being collected in, to be passed to [`Ensemble::report`].
+    #[must_use]
+    pub fn interval(&self) -> u64 {
+        self.intervals
+    }
+
+    /// Notes a clock, measured against the master's target in the given interval.
+    ///
+    /// A measurement that was begun in an earlier interval is thrown away: the master's target
+    /// has been corrected since.
+    pub fn report(&mut self, node: NodeId, interval: u64, sample: Sample) {
+        if interval != self.intervals {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(&node) {
+            member.sample = Some(Sample {
+                offset: sample.offset + member.kept,
+                ..sample
+            });
+            member.fresh = true;
+        }
+    }
+
+    /// Ends an interval: averages the clocks that gave their time, and starts the next one.
+    pub fn close_round(&mut self) -> Closed {
+        self.intervals += 1;
+        let dropped = self.drop_silent();
+        let reported = self.members.values().filter(|m| m.sample.is_some()).count();
+        let enough = if self.rounds == 0 {
+            self.min_followers
+        } else {
+            1
+        };
+        let round = (reported >= enough).then(|| self.average());
+        for member in self.members.values_mut() {
+            member.fresh = false;
+            if member.wire == Wire::Line {
+                member.sample = None;
+            }
+        }
+        Closed { round, dropped }
+    }
+
+    fn drop_silent(&mut self) -> Vec<NodeId> {
+        for member in self.members.values_mut() {
+            member.missed = if member.fresh { 0 } else { member.missed + 1 };
+        }
+        let timestamp_patience = self.timestamp_patience;
+        let silent = |_: &NodeId, member: &mut Member| {
+            member.missed
+                >= match member.wire {
+                    Wire::Timestamp => timestamp_patience,
+                    Wire::Line => MISSED_ROUNDS,
+                }
+        };
+        self.members
+            .extract_if(.., silent)
+            .map(|(node, _)| node)
+            .collect()
+    }
+
+    fn average(&mut self) -> Round {
+        let clocks = self.members.values().filter_map(|member| member.sample);
+        let samples: Vec<Sample> = std::iter::once(Sample::OWN).chain(clocks).collect();
+        let outcome = consensus(&samples, &self.rules);
+        let row = |node, name: &Arc<str>, sample: Sample| Row {
+            node,
+            name: Arc::clone(name),
+            sample,
+            voted: outcome.is_ok_and(|agreed| agreed.votes(sample.offset)),
+            correction: outcome.ok().map(|agreed| agreed.correction(sample.offset)),
+        };
+        let mut rows = Vec::with_capacity(samples.len());
+        rows.push(row(None, &Arc::from("master"), Sample::OWN));
+        for (&node, member) in &mut self.members {
+            let Some(sample) = &mut member.sample else {
+                continue;
+            };
+            rows.push(row(Some(node), &member.name, *sample));
+            if let (Wire::Timestamp, Ok(agreed)) = (member.wire, outcome) {
+                member.kept += agreed.correction(sample.offset);
+                // With its correction it now agrees with the group, and so does the master.
+                sample.offset = TimeDelta::zero();
+            }
+        }
+        self.rounds += 1;
+        Round {
+            number: self.rounds,
+            rows,
+            outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ensemble(followers: u64, wire: Wire) -> Ensemble {
+        let mut ensemble = Ensemble::new(Rules::default(), 1, 15);
+        for node in 1..=followers {
+            ensemble.join(NodeId(node), Arc::from(format!("node {node}")), wire);
+        }
+        ensemble
+    }
+
+    fn heard(ensemble: &mut Ensemble, node: u64, offset: TimeDelta) {
+        let interval = ensemble.interval();
+        ensemble.report(NodeId(node), interval, Sample::one_way(offset));
+    }
+
+    fn corrections(round: &Round) -> Vec<i64> {
+        round
+            .rows
+            .iter()
+            .map(|row| row.correction.unwrap().num_minutes())
+            .collect()
+    }
+
+    #[test]
+    fn every_round_of_the_worked_example_says_the_same_time() {
+        let mut ensemble = ensemble(2, Wire::Timestamp);
+        let mut master = TimeDelta::zero();
+        for round in 1..=4 {
+            // The clients stand at -14 and +20 for ever; the master follows its corrections.
+            heard(&mut ensemble, 1, TimeDelta::minutes(-14) - master);
+            heard(&mut ensemble, 2, TimeDelta::minutes(20) - master);
+            let closed = ensemble.close_round().round.unwrap();
+            assert_eq!(closed.number, round);
+            let expected = if round == 1 { [2, 16, -18] } else { [0, 0, 0] };
+            assert_eq!(corrections(&closed), expected, "round {round}");
+            master += closed.outcome.unwrap().average;
+            assert_eq!(master, TimeDelta::minutes(2), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_report_counts_until_its_sender_is_dropped() {
+        let mut ensemble = ensemble(2, Wire::Timestamp);
+        heard(&mut ensemble, 1, TimeDelta::minutes(3));
+        for _ in 0..15 {
+            heard(&mut ensemble, 2, TimeDelta::zero());
+            assert_eq!(ensemble.close_round().round.unwrap().rows.len(), 3);
+        }
+        heard(&mut ensemble, 2, TimeDelta::zero());
+        let closed = ensemble.close_round();
+        assert_eq!(closed.dropped, [NodeId(1)]);
+        assert_eq!(closed.round.unwrap().rows.len(), 2);
+    }
+
+    #[test]
+    fn a_polled_clock_counts_in_its_own_round_only_and_is_dropped_after_three() {
+        let mut ensemble = ensemble(2, Wire::Line);
+        heard(&mut ensemble, 1, TimeDelta::zero());
+        heard(&mut ensemble, 2, TimeDelta::zero());
+        assert_eq!(ensemble.close_round().round.unwrap().rows.len(), 3);
+        for missed in 1..=3 {
+            heard(&mut ensemble, 2, TimeDelta::zero());
+            let closed = ensemble.close_round();
+            assert_eq!(closed.round.unwrap().rows.len(), 2);
+            assert_eq!(closed.dropped.is_empty(), missed < 3);
+        }
+    }
+
+    #[test]
+    fn a_measurement_across_the_end_of_a_round_is_thrown_away() {
+        let mut ensemble = ensemble(1, Wire::Line);
+        let begun = ensemble.interval();
+        ensemble.close_round();
+        ensemble.report(NodeId(1), begun, Sample::OWN);
+        assert!(ensemble.close_round().round.is_none());
+    }
+
+    #[test]
+    fn the_first_round_waits_for_enough_followers() {
+        let mut ensemble = Ensemble::new(Rules::default(), 2, 15);
+        assert!(ensemble.close_round().round.is_none());
+        for node in [1, 2] {
+            ensemble.join(NodeId(node), Arc::from("node"), Wire::Timestamp);
+        }
+        heard(&mut ensemble, 1, TimeDelta::zero());
+        assert!(
+            ensemble.close_round().round.is_none(),
+            "2 joined, 1 reported"
+        );
+        heard(&mut ensemble, 2, TimeDelta::zero());
+        assert_eq!(ensemble.close_round().round.unwrap().number, 1);
+        assert!(ensemble.leave(NodeId(2)));
+        assert_eq!(ensemble.close_round().round.unwrap().number, 2);
+        assert!(ensemble.leave(NodeId(1)));
+        assert!(
+            ensemble.close_round().round.is_none(),
+            "nobody left to agree with"
+        );
+    }
+
+    #[test]
+    fn an_abandoned_round_moves_nobody() {
+        let mut ensemble = ensemble(3, Wire::Timestamp);
+        for (node, hours) in [(1, 40), (2, -40), (3, 90)] {
+            heard(&mut ensemble, node, TimeDelta::hours(hours));
+        }
+        let round = ensemble.close_round().round.unwrap();
+        assert!(round.outcome.is_err());
+        assert!(
+            round
+                .rows
+                .iter()
+                .all(|row| row.correction.is_none() && !row.voted)
+        );
+        heard(&mut ensemble, 1, TimeDelta::hours(40));
+        let round = ensemble.close_round().round.unwrap();
+        assert_eq!(
+            round.rows[1].sample.offset,
+            TimeDelta::hours(40),
+            "nothing was kept"
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! Keeps the clocks of an isolated group of machines in agreement when no machine has a time
+//! source to trust: the algorithm of Gusella and Zatti, *The Accuracy of the Clock
+//! Synchronization Achieved by TEMPO in Berkeley UNIX 4.3BSD* (1989).
+//!
+//! A master asks every clock for its time, averages, and sends each one its correction; a
+//! follower answers and corrects its clock.
+//!
+//! | room | what is in it |
+//! | --- | --- |
+//! | [`timestamp`] | the timestamp wire: what the Python programs speak |
+//! | [`sample`] | one measurement of another clock |
+//! | [`average`] | the averaging math: who agrees, and on what |
+//! | [`drift`] | a clock's rate against the network |
+//! | [`clock`] | clocks that are only read: the machine's, and simulated ones |
+//! | [`discipline`] | a clock that follows its corrections: network time |
+//! | [`ensemble`] | the master's memory: a round in, corrections out |
+//! | [`master`], [`follower`] | threads and sockets |
+//! | [`report`], [`record`] | a round for people, and for programs |
+//! | [`arguments`], [`address`], [`human`], [`signals`] | the command line |
+//!
+//! Signs: an offset is positive when the other clock is ahead of ours; a correction is what a
+//! clock must add; a rate is in ppm, positive when it gains.
+
+mod acceptor;
+pub mod address;
+pub mod arguments;
+pub mod average;
+pub mod clock;
+mod connection;
+mod coordinator;
+pub mod discipline;
+pub mod drift;
+pub mod ensemble;
+pub mod follower;
+pub mod human;
+pub mod master;
+mod peer;
+pub mod record;
+pub mod report;
+pub mod sample;
+mod shared;
+pub mod signals;
+mod throttle;
+pub mod timestamp;
+
+/// The port of the Python programs, and ours.
+pub const DEFAULT_PORT: u16 = 8080;
+
+/// From one round, or one report, to the next.
+pub const DEFAULT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,235 @@
+//! The master: accepts followers, one thread each, and closes a round every interval.
+//!
+//! Threads: an acceptor; one a connection (`peer ADDRESS`, see `peer.rs`); and a coordinator,
+//! which waits for the end of an interval, lets the [`Ensemble`] average, and tells each
+//! connection's thread what to send. The coordinator itself never touches a follower's socket in
+//! a way that could block it.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::acceptor::{self, Acceptor};
+use crate::average::Rules;
+use crate::clock::{Simulation, SteadyClock};
+use crate::coordinator::Coordinator;
+use crate::discipline::{NetworkClock, Steering};
+use crate::ensemble::{Ensemble, Round, Wire};
+use crate::record::Record;
+use crate::shared::Shared;
+
+/// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
+/// Python programs report every 5 s.
+const TIMESTAMP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a master needs to know.
+#[derive(Debug)]
+pub struct Options {
+    /// Where followers connect; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// From one round to the next.
+    pub interval: Duration,
+    /// The first round waits for so many followers.
+    pub min_followers: usize,
+    /// One more than so many connections is turned away.
+    pub max_followers: usize,
+    /// Which clocks vote.
+    pub rules: Rules,
+    /// How the master follows its own corrections.
+    pub steering: Steering,
+    /// Stop after so many rounds.
+    pub rounds: Option<u64>,
+    /// How wrong this machine's clock pretends to be.
+    pub simulation: Simulation,
+    /// Where rounds are recorded.
+    pub record: Option<Record>,
+}
+
+impl Default for Options {
+    /// What the command line has without any flag.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), crate::DEFAULT_PORT),
+            interval: crate::DEFAULT_INTERVAL,
+            min_followers: 1,
+            max_followers: 16_384,
+            rules: Rules::default(),
+            steering: Steering::default(),
+            rounds: None,
+            simulation: Simulation::NONE,
+            record: None,
+        }
+    }
+}
+
+/// Why a master could not start, or had to end.
+#[derive(Debug)]
+pub enum Error {
+    /// The address can't be listened on.
+    Listen(SocketAddr, io::Error),
+    /// No more connections can be accepted.
+    Accept(io::Error),
+    /// The operating system gives no more threads.
+    Thread(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, _) => write!(
+                out,
+                "cannot listen on {address}; --listen takes another address or port"
+            ),
+            Self::Accept(_) => out.write_str("cannot accept connections any more"),
+            Self::Thread(_) => out.write_str("cannot start a thread"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(_, error) | Self::Accept(error) | Self::Thread(error) => Some(error),
+        }
+    }
+}
+
+/// What a master has to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A follower gave its first sign of life.
+    Joined {
+        /// Its address.
+        name: Arc<str>,
+        /// How it speaks.
+        wire: Wire,
+    },
+    /// A follower's connection ended.
+    Left {
+        /// Its address.
+        name: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// So many followers joined or left too quickly one after the other to be named.
+    Withheld(u64),
+    /// A round has ended and its corrections are on their way.
+    Round(Round),
+}
+
+/// A running master.
+#[derive(Debug)]
+pub struct Master {
+    shared: Arc<Shared>,
+    events: Receiver<Event>,
+    acceptor: JoinHandle<Result<(), Error>>,
+    coordinator: JoinHandle<()>,
+}
+
+/// Stops a master, from any thread.
+#[derive(Debug, Clone)]
+pub struct Stopper(Arc<Shared>);
+
+impl Stopper {
+    /// Asks the master to end in order; returns at once.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+impl Master {
+    /// Starts listening, and the threads.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] when the address is taken or not this machine's, [`Error::Thread`].
+    pub fn start(options: Options) -> Result<Self, Error> {
+        let cannot_listen = |error| Error::Listen(options.listen, error);
+        let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        let raw = Arc::new(options.simulation.over(SteadyClock::start()));
+        let (shared, receivers) = Shared::new(
+            NetworkClock::new(raw, options.steering),
+            Ensemble::new(
+                options.rules,
+                options.min_followers,
+                timestamp_patience(options.interval),
+            ),
+            address,
+        );
+        let (alive, all_ended) = mpsc::channel();
+        let acceptor = Acceptor {
+            shared: Arc::clone(&shared),
+            listener,
+            max_followers: options.max_followers,
+            alive,
+        };
+        let coordinator = Coordinator {
+            shared: Arc::clone(&shared),
+            interval: options.interval,
+            rounds: options.rounds,
+            record: options.record,
+            wake: receivers.wake,
+            all_ended,
+        };
+        Ok(Self {
+            acceptor: spawn("acceptor", move || acceptor.run())?,
+            coordinator: spawn("coordinator", move || coordinator.run())?,
+            shared,
+            events: receivers.events,
+        })
+    }
+
+    /// Where followers connect.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.address()
+    }
+
+    /// The network's time, as the master keeps it.
+    #[must_use]
+    pub fn clock(&self) -> NetworkClock {
+        self.shared.clock.clone()
+    }
+
+    /// Waits for something to happen; `None` when the master has ended.
+    #[must_use]
+    pub fn next_event(&self) -> Option<Event> {
+        self.events.recv().ok()
+    }
+
+    /// A handle that stops this master.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.shared))
+    }
+
+    /// Waits until the master has ended, by itself or by its [`Stopper`].
+    ///
+    /// # Errors
+    /// [`Error::Accept`] when it had to end because it could accept nobody any more.
+    ///
+    /// # Panics
+    /// When one of its threads did.
+    pub fn finish(self) -> Result<(), Error> {
+        self.coordinator.join().expect("the coordinator ended");
+        self.acceptor.join().expect("the acceptor ended")
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Error> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(run).map_err(Error::Thread)
+}
+
+/// For how many rounds a peer on the timestamp wire may be silent: three of its own intervals.
+fn timestamp_patience(interval: Duration) -> u32 {
+    let theirs = 3 * TIMESTAMP_INTERVAL.max(interval).as_nanos();
+    u32::try_from(theirs.div_ceil(interval.as_nanos().max(1))).unwrap_or(u32::MAX)
+}

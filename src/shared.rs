@@ -1,0 +1,222 @@
+//! What the threads of a master share, and how they reach each other.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::discipline::NetworkClock;
+use crate::ensemble::{Ensemble, NodeId, Wire};
+use crate::master::Event;
+use crate::peer::{Command, End};
+use crate::throttle::Throttle;
+
+/// Events that nobody has taken yet. A terminal that is held (Ctrl-S) must not stop the rounds,
+/// so more than these are dropped.
+const EVENTS: usize = 1024;
+
+/// How long the acceptor may take to notice that it is stopped.
+const WAKING: Duration = Duration::from_millis(200);
+
+/// What all threads of a master share. No lock here is held across input or output.
+pub(crate) struct Shared {
+    pub(crate) clock: NetworkClock,
+    address: SocketAddr,
+    ensemble: Mutex<Ensemble>,
+    connections: Mutex<HashMap<NodeId, Contact>>,
+    events: Mutex<Outlet>,
+    warnings: Mutex<Throttle>,
+    stopping: AtomicBool,
+    wake_coordinator: SyncSender<()>,
+}
+
+/// How to reach a connection's thread.
+struct Contact {
+    commands: Sender<Command>,
+    stream: Arc<TcpStream>,
+}
+
+/// Where events go until the master ends.
+struct Outlet {
+    events: Option<SyncSender<Event>>,
+    comings_and_goings: Throttle,
+}
+
+/// What [`Shared`] sends to, for those who receive it.
+pub(crate) struct Receivers {
+    /// Ends the coordinator's wait.
+    pub(crate) wake: Receiver<()>,
+    pub(crate) events: Receiver<Event>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No thread panics while it holds one; if it did, what it guards is whole all the same.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        clock: NetworkClock,
+        ensemble: Ensemble,
+        address: SocketAddr,
+    ) -> (Arc<Self>, Receivers) {
+        let (wake_coordinator, wake) = mpsc::sync_channel(1);
+        let (sender, events) = mpsc::sync_channel(EVENTS);
+        let shared = Self {
+            clock,
+            address,
+            ensemble: Mutex::new(ensemble),
+            connections: Mutex::default(),
+            events: Mutex::new(Outlet {
+                events: Some(sender),
+                comings_and_goings: Throttle::default(),
+            }),
+            warnings: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            wake_coordinator,
+        };
+        (Arc::new(shared), Receivers { wake, events })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn ensemble(&self) -> MutexGuard<'_, Ensemble> {
+        lock(&self.ensemble)
+    }
+
+    /// Notes a new connection, and how it is commanded, unless there are `most` already.
+    pub(crate) fn register(
+        &self,
+        node: NodeId,
+        stream: &Arc<TcpStream>,
+        most: usize,
+    ) -> Option<Receiver<Command>> {
+        let mut connections = lock(&self.connections);
+        if connections.len() >= most {
+            return None;
+        }
+        let (commands, received) = mpsc::channel();
+        let stream = Arc::clone(stream);
+        connections.insert(node, Contact { commands, stream });
+        Some(received)
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn unregister(&self, node: NodeId) {
+        lock(&self.connections).remove(&node);
+    }
+
+    pub(crate) fn command(&self, node: NodeId, command: Command) {
+        if let Some(contact) = lock(&self.connections).get(&node) {
+            // A thread that is gone needs no command.
+            let _ = contact.commands.send(command);
+        }
+    }
+
+    pub(crate) fn dismiss_all(&self, reason: &'static str) {
+        for contact in lock(&self.connections).values() {
+            let _ = contact.commands.send(Command::Dismiss(reason));
+        }
+    }
+
+    /// Ends every connection, whatever its thread is waiting for.
+    pub(crate) fn close_all(&self) {
+        for contact in lock(&self.connections).values() {
+            let _ = contact.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Takes a follower in and tells of it.
+    pub(crate) fn join(&self, node: NodeId, name: &Arc<str>, wire: Wire) {
+        self.ensemble().join(node, Arc::clone(name), wire);
+        self.tell_change(Event::Joined {
+            name: Arc::clone(name),
+            wire,
+        });
+    }
+
+    /// Lets go of a connection that has ended.
+    pub(crate) fn part(&self, node: NodeId, name: &Arc<str>, joined: bool, end: &End) {
+        self.unregister(node);
+        self.ensemble().leave(node);
+        if end.is_a_fault() {
+            self.warn(name, &end.to_string());
+        } else {
+            log::debug!("{name}: {end}");
+        }
+        if joined {
+            self.tell_change(Event::Left {
+                name: Arc::clone(name),
+                reason: end.to_string(),
+            });
+        }
+    }
+
+    /// Warns of what a peer can do at will, but not as often as it can do it.
+    pub(crate) fn warn(&self, name: &str, message: &str) {
+        match lock(&self.warnings).admit(Instant::now()) {
+            Some(0) => log::warn!("{name}: {message}"),
+            Some(more) => log::warn!("{name}: {message} ({more} more were not logged)"),
+            None => log::debug!("{name}: {message}"),
+        }
+    }
+
+    /// Tells of who came or went, which a peer can do at will too.
+    fn tell_change(&self, event: Event) {
+        let admitted = lock(&self.events).comings_and_goings.admit(Instant::now());
+        match admitted {
+            None => return,
+            Some(0) => {}
+            Some(withheld) => self.tell(Event::Withheld(withheld)),
+        }
+        self.tell(event);
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        if let Some(events) = &lock(&self.events).events
+            && let Err(TrySendError::Full(_)) = events.try_send(event)
+        {
+            log::debug!("nobody takes the events; one was dropped");
+        }
+    }
+
+    /// After this, whoever waits for events knows that there are no more.
+    pub(crate) fn end_events(&self) {
+        lock(&self.events).events = None;
+    }
+
+    /// Asks the acceptor and the coordinator to end.
+    pub(crate) fn stop(&self) {
+        if self.stopping.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let _ = self.wake_coordinator.try_send(());
+        // The acceptor sees the flag when a connection comes, so one is made.
+        let here = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let here = SocketAddr::new(here, self.address.port());
+        if let Err(error) = TcpStream::connect_timeout(&here, WAKING) {
+            log::debug!("cannot wake the acceptor on {here}: {error}");
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shared")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
