@@ -1,5 +1,6 @@
 //! What the two command lines have in common.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,10 @@ use chrono::TimeDelta;
 
 use crate::average::Rules;
 use crate::clock::Simulation;
+use crate::discipline::Steering;
+use crate::drift_file::DriftFile;
 use crate::human;
+use crate::record::Record;
 
 /// The shortest interval: below it, rounds would overlap on any network.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -34,12 +38,50 @@ pub struct Common {
     #[arg(long, value_name = "PPM", default_value = "0ppm", allow_hyphen_values = true, value_parser = drift)]
     simulate_drift: f64,
 
+    /// Make a correction above this in one step, in the first three rounds; slew all others
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = window)]
+    step_threshold: TimeDelta,
+
+    /// Keep what was learned of this clock's rate in FILE, for the next start [default: none]
+    #[arg(long, value_name = "FILE")]
+    drift_file: Option<PathBuf>,
+
     /// Write one line of CSV for each clock and round to FILE [default: none]
     #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    record: Option<PathBuf>,
 }
 
 impl Common {
+    /// The record, if one was asked for, with its header written.
+    ///
+    /// # Errors
+    /// When the file can't be written; the error names it and the flag.
+    pub fn record(&self, header: &str) -> io::Result<Option<Record>> {
+        let Some(path) = &self.record else {
+            return Ok(None);
+        };
+        let named = |error: io::Error| {
+            let what = format!("cannot write --record {}: {error}", path.display());
+            io::Error::new(error.kind(), what)
+        };
+        Record::create(path, header).map(Some).map_err(named)
+    }
+
+    /// How corrections are followed, and where the rate is kept.
+    #[must_use]
+    pub fn steering(&self) -> (Steering, Option<DriftFile>) {
+        let mut steering = Steering {
+            step_threshold: self.step_threshold,
+            ..Steering::default()
+        };
+        let file = self.drift_file.as_deref().map(|path| {
+            let (file, rate) = DriftFile::open(path);
+            steering.rate = rate;
+            file
+        });
+        (steering, file)
+    }
+
     /// How wrong this machine's clock pretends to be.
     #[must_use]
     pub fn simulation(&self) -> Simulation {

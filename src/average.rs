@@ -15,11 +15,16 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
+use crate::clock::at_rate;
 use crate::human;
 use crate::sample::Sample;
 
 /// The automatic window is never narrower: clocks this close together all agree.
 pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
+
+/// The part of [`mean_rate`] that the network gives up in a round. The rates follow what the
+/// network does only as fast as the window of the drift fit moves, so this must be slow.
+pub const RATE_GAIN: f64 = 0.25;
 
 /// Three standard deviations for each MAD, in units of 1/10,000.
 const WINDOW_PER_MAD: i32 = 44_478;
@@ -149,9 +154,6 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
         window: tolerance.min(max_offset),
         voters: 0,
     };
-    // Deviations from the median are below 100 years, so that each is an i64 of nanoseconds,
-    // and the sums of any number of them an i128.
-    let nanoseconds = |span: TimeDelta| i128::from(span.num_nanoseconds().unwrap_or(i64::MAX));
     let (mut deviations, mut errors) = (0_i128, 0_i128);
     for sample in samples {
         if consensus.votes(sample.offset) {
@@ -172,6 +174,32 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
     consensus.average = median + mean(deviations);
     consensus.error = mean(errors);
     Ok(consensus)
+}
+
+/// Deviations from a median are below 100 years, so each is an `i64` of nanoseconds, and the sum
+/// of any number of them an `i128`.
+fn nanoseconds(span: TimeDelta) -> i128 {
+    i128::from(span.num_nanoseconds().unwrap_or(i64::MAX))
+}
+
+/// The rate that clocks have on average, in ppm: they are averaged as offsets are, each counting
+/// as what it gains in 1000 s, so that no minority moves it far. `None` without a majority.
+///
+/// It holds the rate of a network in place. Each node follows the rate that the network had, and
+/// the network has the rate that its nodes follow: together they would wander off, by a ppm or
+/// more in a day. Each node's rate is the network's against its own oscillator, so the mean of
+/// these rates is the network's against the mean of all oscillators, and the network is asked to
+/// give up [`RATE_GAIN`] of it in each round. All nodes are asked alike, so this sets none of
+/// them apart from the others.
+#[must_use]
+pub fn mean_rate(rates_ppm: &[f64]) -> Option<f64> {
+    let base = TimeDelta::seconds(1000);
+    let clocks: Vec<_> = rates_ppm
+        .iter()
+        .map(|ppm| Sample::one_way(at_rate(base, *ppm)))
+        .collect();
+    let agreed = consensus(&clocks, &Rules::default()).ok()?;
+    Some(nanoseconds(agreed.average) as f64 / nanoseconds(base) as f64 * 1e6)
 }
 
 /// The middle value, or the midpoint of the two in the middle. Reorders `spans`.
@@ -359,7 +387,7 @@ mod tests {
         })
     }
 
-    fn nanoseconds(offsets: &[i64]) -> Vec<Sample> {
+    fn measured(offsets: &[i64]) -> Vec<Sample> {
         clocks(
             &offsets
                 .iter()
@@ -377,8 +405,8 @@ mod tests {
             rules in any_rules(),
         ) {
             prop_assert_eq!(
-                consensus(&nanoseconds(&offsets), &rules),
-                consensus(&nanoseconds(&shuffled), &rules)
+                consensus(&measured(&offsets), &rules),
+                consensus(&measured(&shuffled), &rules)
             );
         }
 
@@ -387,7 +415,7 @@ mod tests {
             offsets in prop::collection::vec(any_offset(), 1..40),
             rules in any_rules(),
         ) {
-            let clocks = nanoseconds(&offsets);
+            let clocks = measured(&offsets);
             if let Ok(agreed) = consensus(&clocks, &rules) {
                 let voters = || clocks.iter().map(|c| c.offset).filter(|o| agreed.votes(*o));
                 prop_assert_eq!(voters().count(), agreed.voters);
@@ -406,7 +434,7 @@ mod tests {
             let liars = &liars[..liars.len().min(honest.len() - 1)];
             let (low, high) = (*honest.iter().min().unwrap(), *honest.iter().max().unwrap());
             let all = [&honest[..], liars].concat();
-            if let Ok(agreed) = consensus(&nanoseconds(&all), &rules) {
+            if let Ok(agreed) = consensus(&measured(&all), &rules) {
                 let average = agreed.average.num_nanoseconds().unwrap();
                 let window = agreed.window.num_nanoseconds().unwrap();
                 prop_assert!(low - window <= average && average <= high + window);

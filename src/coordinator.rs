@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, WallClock};
 use crate::discipline::Correction;
-use crate::ensemble::Closed;
+use crate::drift_file::DriftFile;
+use crate::ensemble::{Closed, Round};
 use crate::human;
 use crate::master::Event;
 use crate::peer::Command;
@@ -18,9 +19,10 @@ const FAREWELL: Duration = Duration::from_millis(400);
 
 pub(crate) struct Coordinator {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) interval: Duration,
+    pub(crate) dry_run: bool,
     pub(crate) rounds: Option<u64>,
     pub(crate) record: Option<Record>,
+    pub(crate) drift_file: Option<DriftFile>,
     pub(crate) wake: Receiver<()>,
     /// Disconnected when the acceptor and all connections' threads have ended.
     pub(crate) all_ended: Receiver<()>,
@@ -28,14 +30,12 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     pub(crate) fn run(mut self) {
-        let mut due = Instant::now() + self.interval;
         while !self.shared.is_stopping() {
-            let wait = due.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let wait = self.shared.rhythm.next_round(now) - now;
             if self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                 break;
             }
-            // A machine that slept through some rounds does not hold them all at once.
-            due = (due + self.interval).max(Instant::now());
             if self.close_round() {
                 self.shared.stop();
             }
@@ -45,7 +45,8 @@ impl Coordinator {
 
     /// Holds a round. Whether it was the last one.
     fn close_round(&mut self) -> bool {
-        let Closed { round, dropped } = self.shared.ensemble().close_round();
+        let own_rate = self.shared.clock.rate().ppm;
+        let Closed { round, dropped } = self.shared.ensemble().close_round(own_rate);
         for node in dropped {
             self.shared
                 .command(node, Command::Dismiss("it was silent for three rounds"));
@@ -53,18 +54,11 @@ impl Coordinator {
         let Some(round) = round else {
             return false;
         };
-        if let Ok(agreed) = &round.outcome {
-            let mark = self.shared.clock.mark();
-            let made = self
-                .shared
-                .clock
-                .correct(mark, agreed.average, agreed.error);
-            if made == Correction::Stepped {
-                log::info!("network time stepped by {}", human::signed(agreed.average));
-            }
-            for node in round.rows.iter().filter_map(|row| row.node) {
-                self.shared.command(node, Command::Announce);
-            }
+        if !self.dry_run {
+            self.correct(&round);
+        }
+        if let Some(file) = &mut self.drift_file {
+            file.keep(self.shared.clock.rate(), Instant::now());
         }
         if let Some(record) = &mut self.record {
             record.master(WallClock.read(), &round);
@@ -74,8 +68,39 @@ impl Coordinator {
         last
     }
 
+    /// The master follows its own correction at once; the others are told theirs.
+    fn correct(&self, round: &Round) {
+        if let Ok(agreed) = &round.outcome {
+            let mark = self.shared.clock.mark();
+            match self
+                .shared
+                .clock
+                .correct(mark, agreed.average, agreed.error, round.common_ppm)
+            {
+                Ok(Correction::Stepped) => {
+                    log::info!("stepped by {}", human::signed(agreed.average));
+                }
+                Ok(Correction::Slewing) => {}
+                Err(error) => log::warn!("the master does not correct itself: {error}"),
+            }
+        }
+        for row in &round.rows {
+            if let (Some(node), Some(correction)) = (row.node, row.correction) {
+                let command = Command::Correct {
+                    interval: round.interval,
+                    correction,
+                    common_ppm: round.common_ppm,
+                };
+                self.shared.command(node, command);
+            }
+        }
+    }
+
     /// Ends all connections: in order those that listen, by force those that don't.
-    fn say_goodbye(self) {
+    fn say_goodbye(mut self) {
+        if let Some(file) = &mut self.drift_file {
+            file.save(self.shared.clock.rate());
+        }
         self.shared.dismiss_all("the master is stopping");
         if self.all_ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
             self.shared.close_all();

@@ -8,6 +8,7 @@
 //!
 //! Everything here is a function of the raw clock's reading, which the caller passes in.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,12 +21,6 @@ pub const SLEW_PPM: f64 = 100_000.0;
 
 /// In how many of its first rounds a node may step.
 pub const STEP_ROUNDS: u32 = 3;
-
-/// This part of a node's rate is given up in every round. Without it nothing holds the rate of
-/// the network, which is what its nodes remember it to be, and it would wander off as they all
-/// remember together; with it, it returns to the mean of their oscillators within a day. A node
-/// that is off by 100 ppm pays for it with 1 µs in a round of 5 s.
-const RATE_LEAK: f64 = 1.0 / 512.0;
 
 /// A line is only contradicted, and then abandoned, once it rests on this many points.
 const TRUSTED_POINTS: usize = 4;
@@ -78,6 +73,18 @@ pub enum Correction {
     /// The reading approaches the target.
     Slewing,
 }
+
+/// A correction to a year before 1678 or after 2261.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfRange;
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a correction beyond the years 1678 to 2261")
+    }
+}
+
+impl std::error::Error for OutOfRange {}
 
 /// The state of a steered clock. Pure: the raw clock's reading is an argument everywhere.
 #[derive(Debug, Clone)]
@@ -160,14 +167,27 @@ impl Discipline {
     }
 
     /// Takes a correction: when the target was at `mark`, the network was `offset` ahead of it,
-    /// give or take `error`.
+    /// give or take `error`; and from now on the whole network runs `common_ppm` faster than it
+    /// did (see [`mean_rate`](crate::average::mean_rate)).
+    ///
+    /// # Errors
+    /// [`OutOfRange`] when the target would have no name in nanoseconds of an `i64` any more, in
+    /// the years 1677 to 2262; nothing is changed.
     pub fn correct(
         &mut self,
         mark: Mark,
         offset: TimeDelta,
         error: TimeDelta,
+        common_ppm: f64,
         raw: DateTime<Utc>,
-    ) -> Correction {
+    ) -> Result<Correction, OutOfRange> {
+        let corrected = mark.target.checked_add_signed(offset);
+        if corrected
+            .and_then(|time| time.timestamp_nanos_opt())
+            .is_none()
+        {
+            return Err(OutOfRange);
+        }
         let point = Point {
             raw: mark.raw,
             ahead: mark.target - mark.raw + offset,
@@ -185,7 +205,7 @@ impl Discipline {
         let reading = self.target(raw) + self.lead(raw);
         if let Some(line) = self.fit.line() {
             self.rate_ppm = if self.steering.drift {
-                line.rate.ppm * (1.0 - RATE_LEAK)
+                line.rate.ppm + common_ppm
             } else {
                 0.0
             };
@@ -200,10 +220,10 @@ impl Discipline {
         if steps {
             self.lead = TimeDelta::zero();
             self.shown = None;
-            Correction::Stepped
+            Ok(Correction::Stepped)
         } else {
             self.lead = reading - self.target(raw);
-            Correction::Slewing
+            Ok(Correction::Slewing)
         }
     }
 
@@ -270,10 +290,18 @@ impl NetworkClock {
     }
 
     /// Takes a correction, see [`Discipline::correct`].
-    #[allow(clippy::must_use_candidate, reason = "called for its effect")]
-    pub fn correct(&self, mark: Mark, offset: TimeDelta, error: TimeDelta) -> Correction {
+    ///
+    /// # Errors
+    /// [`OutOfRange`], as there.
+    pub fn correct(
+        &self,
+        mark: Mark,
+        offset: TimeDelta,
+        error: TimeDelta,
+        common_ppm: f64,
+    ) -> Result<Correction, OutOfRange> {
         let mut discipline = self.lock();
-        discipline.correct(mark, offset, error, self.raw.read())
+        discipline.correct(mark, offset, error, common_ppm, self.raw.read())
     }
 
     /// What is known of the raw clock's rate.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::average::{Consensus, NoMajority, Rules, consensus};
+use crate::average::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
 use crate::sample::Sample;
 
 /// A node that gives no clock in so many rounds in a row is dropped.
@@ -43,6 +43,8 @@ struct Member {
     name: Arc<str>,
     wire: Wire,
     sample: Option<Sample>,
+    /// The network's rate against the member's oscillator, as it says.
+    rate_ppm: Option<f64>,
     /// Whether `sample` came since the last round.
     fresh: bool,
     missed: u32,
@@ -55,10 +57,14 @@ struct Member {
 pub struct Round {
     /// Counted from 1.
     pub number: u64,
+    /// The interval whose samples it averaged, see [`Ensemble::interval`].
+    pub interval: u64,
     /// The master's own clock, then every follower's that gave its time.
     pub rows: Vec<Row>,
     /// What the clocks agree on, if they do.
     pub outcome: Result<Consensus, NoMajority>,
+    /// By how many ppm all clocks are to run faster than they did.
+    pub common_ppm: f64,
 }
 
 /// One clock in a round.
@@ -85,12 +91,35 @@ pub struct Closed {
     pub dropped: Vec<NodeId>,
 }
 
+/// How an ensemble holds its rounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Which clocks vote.
+    pub rules: Rules,
+    /// The first round waits for so many followers; no round is held without any.
+    pub min_followers: usize,
+    /// A peer on the timestamp wire reports when it likes: its last report counts until it has
+    /// been silent for so many intervals, [`MISSED_ROUNDS`] at least.
+    pub timestamp_patience: u32,
+    /// Nobody will be told of the corrections, so none is kept for anybody.
+    pub dry_run: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rules: Rules::default(),
+            min_followers: 1,
+            timestamp_patience: MISSED_ROUNDS,
+            dry_run: false,
+        }
+    }
+}
+
 /// Everybody the master knows.
 #[derive(Debug)]
 pub struct Ensemble {
-    rules: Rules,
-    min_followers: usize,
-    timestamp_patience: u32,
+    settings: Settings,
     members: BTreeMap<NodeId, Member>,
     intervals: u64,
     rounds: u64,
@@ -98,16 +127,10 @@ pub struct Ensemble {
 
 impl Ensemble {
     /// An ensemble of the master alone.
-    ///
-    /// The first round waits for `min_followers`. A peer on the timestamp wire reports when it
-    /// likes: its last report counts until the peer has been silent for `timestamp_patience`
-    /// intervals.
     #[must_use]
-    pub fn new(rules: Rules, min_followers: usize, timestamp_patience: u32) -> Self {
+    pub fn new(settings: Settings) -> Self {
         Self {
-            rules,
-            min_followers: min_followers.max(1),
-            timestamp_patience: timestamp_patience.max(MISSED_ROUNDS),
+            settings,
             members: BTreeMap::new(),
             intervals: 0,
             rounds: 0,
@@ -122,6 +145,7 @@ impl Ensemble {
                 name,
                 wire,
                 sample: None,
+                rate_ppm: None,
                 fresh: false,
                 missed: 0,
                 kept: TimeDelta::zero(),
@@ -144,7 +168,8 @@ impl Ensemble {
     ///
     /// A measurement that was begun in an earlier interval is thrown away: the master's target
     /// has been corrected since.
-    pub fn report(&mut self, node: NodeId, interval: u64, sample: Sample) {
+    /// `rate_ppm` is the network's rate against the follower's oscillator, if it says.
+    pub fn report(&mut self, node: NodeId, interval: u64, sample: Sample, rate_ppm: Option<f64>) {
         if interval != self.intervals {
             return;
         }
@@ -153,21 +178,22 @@ impl Ensemble {
                 offset: sample.offset + member.kept,
                 ..sample
             });
+            member.rate_ppm = rate_ppm;
             member.fresh = true;
         }
     }
 
     /// Ends an interval: averages the clocks that gave their time, and starts the next one.
-    pub fn close_round(&mut self) -> Closed {
+    /// `own_rate_ppm` is the network's rate against the master's oscillator.
+    pub fn close_round(&mut self, own_rate_ppm: f64) -> Closed {
         self.intervals += 1;
         let dropped = self.drop_silent();
         let reported = self.members.values().filter(|m| m.sample.is_some()).count();
-        let enough = if self.rounds == 0 {
-            self.min_followers
-        } else {
-            1
+        let enough = match self.rounds {
+            0 => self.settings.min_followers,
+            _ => 1,
         };
-        let round = (reported >= enough).then(|| self.average());
+        let round = (reported >= enough.max(1)).then(|| self.average(own_rate_ppm));
         for member in self.members.values_mut() {
             member.fresh = false;
             if member.wire == Wire::Line {
@@ -181,7 +207,7 @@ impl Ensemble {
         for member in self.members.values_mut() {
             member.missed = if member.fresh { 0 } else { member.missed + 1 };
         }
-        let timestamp_patience = self.timestamp_patience;
+        let timestamp_patience = self.settings.timestamp_patience.max(MISSED_ROUNDS);
         let silent = |_: &NodeId, member: &mut Member| {
             member.missed
                 >= match member.wire {
@@ -195,10 +221,17 @@ impl Ensemble {
             .collect()
     }
 
-    fn average(&mut self) -> Round {
+    fn average(&mut self, own_rate_ppm: f64) -> Round {
         let clocks = self.members.values().filter_map(|member| member.sample);
         let samples: Vec<Sample> = std::iter::once(Sample::OWN).chain(clocks).collect();
-        let outcome = consensus(&samples, &self.rules);
+        let outcome = consensus(&samples, &self.settings.rules);
+        let followers = self
+            .members
+            .values()
+            .filter(|member| member.sample.is_some());
+        let rates: Vec<f64> = std::iter::once(own_rate_ppm)
+            .chain(followers.filter_map(|member| member.rate_ppm))
+            .collect();
         let row = |node, name: &Arc<str>, sample: Sample| Row {
             node,
             name: Arc::clone(name),
@@ -213,7 +246,9 @@ impl Ensemble {
                 continue;
             };
             rows.push(row(Some(node), &member.name, *sample));
-            if let (Wire::Timestamp, Ok(agreed)) = (member.wire, outcome) {
+            if let (Wire::Timestamp, Ok(agreed), false) =
+                (member.wire, outcome, self.settings.dry_run)
+            {
                 member.kept += agreed.correction(sample.offset);
                 // With its correction it now agrees with the group, and so does the master.
                 sample.offset = TimeDelta::zero();
@@ -222,8 +257,10 @@ impl Ensemble {
         self.rounds += 1;
         Round {
             number: self.rounds,
+            interval: self.intervals - 1,
             rows,
             outcome,
+            common_ppm: -RATE_GAIN * mean_rate(&rates).unwrap_or(0.0),
         }
     }
 }
@@ -233,7 +270,10 @@ mod tests {
     use super::*;
 
     fn ensemble(followers: u64, wire: Wire) -> Ensemble {
-        let mut ensemble = Ensemble::new(Rules::default(), 1, 15);
+        let mut ensemble = Ensemble::new(Settings {
+            timestamp_patience: 15,
+            ..Settings::default()
+        });
         for node in 1..=followers {
             ensemble.join(NodeId(node), Arc::from(format!("node {node}")), wire);
         }
@@ -242,7 +282,7 @@ mod tests {
 
     fn heard(ensemble: &mut Ensemble, node: u64, offset: TimeDelta) {
         let interval = ensemble.interval();
-        ensemble.report(NodeId(node), interval, Sample::one_way(offset));
+        ensemble.report(NodeId(node), interval, Sample::one_way(offset), None);
     }
 
     fn corrections(round: &Round) -> Vec<i64> {
@@ -261,7 +301,7 @@ mod tests {
             // The clients stand at -14 and +20 for ever; the master follows its corrections.
             heard(&mut ensemble, 1, TimeDelta::minutes(-14) - master);
             heard(&mut ensemble, 2, TimeDelta::minutes(20) - master);
-            let closed = ensemble.close_round().round.unwrap();
+            let closed = ensemble.close_round(0.0).round.unwrap();
             assert_eq!(closed.number, round);
             let expected = if round == 1 { [2, 16, -18] } else { [0, 0, 0] };
             assert_eq!(corrections(&closed), expected, "round {round}");
@@ -276,10 +316,10 @@ mod tests {
         heard(&mut ensemble, 1, TimeDelta::minutes(3));
         for _ in 0..15 {
             heard(&mut ensemble, 2, TimeDelta::zero());
-            assert_eq!(ensemble.close_round().round.unwrap().rows.len(), 3);
+            assert_eq!(ensemble.close_round(0.0).round.unwrap().rows.len(), 3);
         }
         heard(&mut ensemble, 2, TimeDelta::zero());
-        let closed = ensemble.close_round();
+        let closed = ensemble.close_round(0.0);
         assert_eq!(closed.dropped, [NodeId(1)]);
         assert_eq!(closed.round.unwrap().rows.len(), 2);
     }
@@ -289,10 +329,10 @@ mod tests {
         let mut ensemble = ensemble(2, Wire::Line);
         heard(&mut ensemble, 1, TimeDelta::zero());
         heard(&mut ensemble, 2, TimeDelta::zero());
-        assert_eq!(ensemble.close_round().round.unwrap().rows.len(), 3);
+        assert_eq!(ensemble.close_round(0.0).round.unwrap().rows.len(), 3);
         for missed in 1..=3 {
             heard(&mut ensemble, 2, TimeDelta::zero());
-            let closed = ensemble.close_round();
+            let closed = ensemble.close_round(0.0);
             assert_eq!(closed.round.unwrap().rows.len(), 2);
             assert_eq!(closed.dropped.is_empty(), missed < 3);
         }
@@ -302,30 +342,33 @@ mod tests {
     fn a_measurement_across_the_end_of_a_round_is_thrown_away() {
         let mut ensemble = ensemble(1, Wire::Line);
         let begun = ensemble.interval();
-        ensemble.close_round();
-        ensemble.report(NodeId(1), begun, Sample::OWN);
-        assert!(ensemble.close_round().round.is_none());
+        ensemble.close_round(0.0);
+        ensemble.report(NodeId(1), begun, Sample::OWN, None);
+        assert!(ensemble.close_round(0.0).round.is_none());
     }
 
     #[test]
     fn the_first_round_waits_for_enough_followers() {
-        let mut ensemble = Ensemble::new(Rules::default(), 2, 15);
-        assert!(ensemble.close_round().round.is_none());
+        let mut ensemble = Ensemble::new(Settings {
+            min_followers: 2,
+            ..Settings::default()
+        });
+        assert!(ensemble.close_round(0.0).round.is_none());
         for node in [1, 2] {
             ensemble.join(NodeId(node), Arc::from("node"), Wire::Timestamp);
         }
         heard(&mut ensemble, 1, TimeDelta::zero());
         assert!(
-            ensemble.close_round().round.is_none(),
+            ensemble.close_round(0.0).round.is_none(),
             "2 joined, 1 reported"
         );
         heard(&mut ensemble, 2, TimeDelta::zero());
-        assert_eq!(ensemble.close_round().round.unwrap().number, 1);
+        assert_eq!(ensemble.close_round(0.0).round.unwrap().number, 1);
         assert!(ensemble.leave(NodeId(2)));
-        assert_eq!(ensemble.close_round().round.unwrap().number, 2);
+        assert_eq!(ensemble.close_round(0.0).round.unwrap().number, 2);
         assert!(ensemble.leave(NodeId(1)));
         assert!(
-            ensemble.close_round().round.is_none(),
+            ensemble.close_round(0.0).round.is_none(),
             "nobody left to agree with"
         );
     }
@@ -336,7 +379,7 @@ mod tests {
         for (node, hours) in [(1, 40), (2, -40), (3, 90)] {
             heard(&mut ensemble, node, TimeDelta::hours(hours));
         }
-        let round = ensemble.close_round().round.unwrap();
+        let round = ensemble.close_round(0.0).round.unwrap();
         assert!(round.outcome.is_err());
         assert!(
             round
@@ -345,7 +388,7 @@ mod tests {
                 .all(|row| row.correction.is_none() && !row.voted)
         );
         heard(&mut ensemble, 1, TimeDelta::hours(40));
-        let round = ensemble.close_round().round.unwrap();
+        let round = ensemble.close_round(0.0).round.unwrap();
         assert_eq!(
             round.rows[1].sample.offset,
             TimeDelta::hours(40),

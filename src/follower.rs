@@ -1,6 +1,7 @@
-//! The follower: reports its clock to a master, and hears what the network's time is.
+//! The follower: answers a master's polls and follows its corrections.
 //!
-//! One thread connects, speaks, and connects again when the connection is lost.
+//! One thread connects, speaks, and connects again when the connection is lost. What it learns
+//! is in a [`NetworkClock`] that any other thread may read.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,15 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::address::Address;
-use crate::clock::{Clock, SimulatedClock, Simulation, WallClock};
-use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::record::{FollowerRow, Record};
-use crate::timestamp::{self, Decoder, FRACTION_WAIT, NotATimestamp};
+use crate::clock::{SimulatedClock, Simulation, SteadyClock, WallClock};
+use crate::discipline::{Correction, NetworkClock, Steering};
+use crate::drift_file::DriftFile;
+use crate::record::Record;
+use crate::session::End;
 
 /// The pause after a first failed attempt to connect; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -26,6 +28,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long one attempt to connect may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a follower that was stopped has to say goodbye. Looking up a name can't be
+/// interrupted, and nobody has to wait for it.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Events that nobody has taken yet; more than these are dropped.
 const EVENTS: usize = 1024;
@@ -40,20 +46,38 @@ pub enum WireChoice {
     Timestamp,
 }
 
-/// What a follower needs to know besides where its master is.
-#[derive(Debug, Default)]
+/// What a follower needs to know besides where its masters are.
+#[derive(Debug)]
 pub struct Options {
-    /// From one report to the next, on the timestamp wire; zero means
-    /// [`DEFAULT_INTERVAL`](crate::DEFAULT_INTERVAL).
+    /// From one report to the next, on the timestamp wire.
     pub interval: Duration,
     /// Which wire to speak.
     pub wire: WireChoice,
+    /// How to follow corrections.
+    pub steering: Steering,
     /// Stop after so many corrections.
     pub rounds: Option<u64>,
     /// How wrong this machine's clock pretends to be.
-    pub simulation: Option<Simulation>,
+    pub simulation: Simulation,
     /// Where corrections are recorded.
     pub record: Option<Record>,
+    /// Where the clock's rate is kept for the next run.
+    pub drift_file: Option<DriftFile>,
+}
+
+impl Default for Options {
+    /// What the command line has without any flag.
+    fn default() -> Self {
+        Self {
+            interval: crate::DEFAULT_INTERVAL,
+            wire: WireChoice::default(),
+            steering: Steering::default(),
+            rounds: None,
+            simulation: Simulation::NONE,
+            record: None,
+            drift_file: None,
+        }
+    }
 }
 
 /// What a follower has to tell.
@@ -67,13 +91,34 @@ pub enum Event {
         time: NaiveDateTime,
         /// What this node's clock must add to show it.
         correction: TimeDelta,
+        /// How wrong the correction may be; unknown on the timestamp wire.
+        error: Option<TimeDelta>,
+        /// What was done; on the timestamp wire, nothing.
+        made: Option<Correction>,
     },
 }
 
 /// A running follower.
+///
+/// ```no_run
+/// use berkeley::address::Address;
+/// use berkeley::follower::{Follower, Options};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let follower = Follower::connect([Address::new("10.0.0.1", 8080)], Options::default())?;
+/// let clock = follower.clock(); // cheap to clone, readable from any thread
+/// let now = clock.now();
+/// match now.error {
+///     Some(error) => println!("{} ± {} ns", now.time, error.num_nanoseconds().unwrap_or(i64::MAX)),
+///     None => println!("{}, this machine's own clock: no correction has come yet", now.time),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Follower {
     control: Arc<Control>,
+    clock: NetworkClock,
     events: Receiver<Event>,
 }
 
@@ -92,7 +137,7 @@ impl Stopper {
 #[derive(Debug, Default)]
 struct Control {
     stopping: AtomicBool,
-    /// The connection of the moment: closing it ends any wait for it.
+    /// The connection of the moment: ending its input ends any wait for it.
     stream: Mutex<Option<Arc<TcpStream>>>,
     /// Ends any other wait.
     wake: Mutex<Option<SyncSender<()>>>,
@@ -102,49 +147,50 @@ impl Control {
     fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         if let Some(stream) = &*lock(&self.stream) {
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = stream.shutdown(Shutdown::Read);
         }
         *lock(&self.wake) = None;
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No lock is held across anything that panics.
+    // No thread panics while it holds one; if it did, what it guards is whole all the same.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Follower {
-    /// Starts the follower's thread, which connects to `master` and keeps trying until it does.
+    /// Starts the follower's thread, which connects to the first of `masters` that answers, and
+    /// keeps trying until one does. Network time is readable at once: until the first correction
+    /// it is this machine's own.
     ///
     /// # Errors
-    /// When the operating system gives no thread.
-    pub fn start(master: Address, options: Options) -> io::Result<Self> {
+    /// When `masters` is empty, or the operating system gives no thread.
+    pub fn connect(
+        masters: impl IntoIterator<Item = Address>,
+        options: Options,
+    ) -> io::Result<Self> {
+        let masters: Vec<_> = masters.into_iter().collect();
+        if masters.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no master is named",
+            ));
+        }
         let (wake, woken) = mpsc::sync_channel(0);
         let (events, taken) = mpsc::sync_channel(EVENTS);
         let control = Arc::new(Control {
             wake: Mutex::new(Some(wake)),
             ..Control::default()
         });
+        let raw = options.simulation.over(SteadyClock::start());
+        let clock = NetworkClock::new(Arc::new(raw), options.steering);
         let worker = Worker {
             control: Arc::clone(&control),
-            master,
-            clock: options
-                .simulation
-                .unwrap_or(Simulation::NONE)
-                .over(WallClock),
-            interval: if options.interval.is_zero() {
-                crate::DEFAULT_INTERVAL
-            } else {
-                options.interval
-            },
-            wire: options.wire,
-            rounds: options.rounds,
+            masters,
+            wall: options.simulation.over(WallClock),
+            clock: clock.clone(),
+            options,
             received: 0,
-            record: options.record,
             events,
             woken,
         };
@@ -153,8 +199,15 @@ impl Follower {
             .spawn(move || worker.run())?;
         Ok(Self {
             control,
+            clock,
             events: taken,
         })
+    }
+
+    /// The network's time.
+    #[must_use]
+    pub fn clock(&self) -> NetworkClock {
+        self.clock.clone()
     }
 
     /// Waits for something to happen; `None` when the follower has ended.
@@ -164,8 +217,9 @@ impl Follower {
             match self.events.recv_timeout(Duration::from_millis(100)) {
                 Ok(event) => return Some(event),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                // Looking up a name can't be interrupted; nobody has to wait for it.
-                Err(RecvTimeoutError::Timeout) if self.control.is_stopping() => return None,
+                Err(RecvTimeoutError::Timeout) if self.control.stopping.load(Ordering::SeqCst) => {
+                    return self.events.recv_timeout(LAST_WORDS).ok();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -184,53 +238,39 @@ impl Drop for Follower {
     }
 }
 
-/// Why a session with a master ended.
-enum End {
-    /// All corrections that were asked for have come, or somebody stopped us.
-    Done,
-    /// The connection is of no more use.
-    Lost(String),
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self::Lost(error.to_string())
-    }
-}
-
-impl From<NotATimestamp> for End {
-    fn from(error: NotATimestamp) -> Self {
-        Self::Lost(format!("it sent what is {error}"))
-    }
-}
-
 /// The follower's thread.
-struct Worker {
+pub(crate) struct Worker {
     control: Arc<Control>,
-    master: Address,
-    clock: SimulatedClock<WallClock>,
-    interval: Duration,
-    wire: WireChoice,
-    rounds: Option<u64>,
-    received: u64,
-    record: Option<Record>,
+    masters: Vec<Address>,
+    pub(crate) options: Options,
+    /// The machine's own clock, which is told on the timestamp wire.
+    pub(crate) wall: SimulatedClock<WallClock>,
+    pub(crate) clock: NetworkClock,
+    pub(crate) received: u64,
     events: SyncSender<Event>,
     woken: Receiver<()>,
 }
 
 impl Worker {
     fn run(mut self) {
-        while let Some(stream) = self.connect() {
+        self.connect_and_speak();
+        let rate = self.clock.rate();
+        if let Some(file) = &mut self.options.drift_file {
+            file.save(rate);
+        }
+    }
+
+    fn connect_and_speak(&mut self) {
+        while let Some((master, stream)) = self.connect() {
             let stream = Arc::new(stream);
             *lock(&self.control.stream) = Some(Arc::clone(&stream));
             let end = self.session(&stream);
             *lock(&self.control.stream) = None;
             let _ = stream.shutdown(Shutdown::Both);
-            match end {
-                _ if self.control.is_stopping() => return,
-                End::Done => return,
-                End::Lost(reason) => log::warn!("lost {}: {reason}; connecting again", self.master),
+            if matches!(end, End::Done) || self.is_stopping() {
+                return;
             }
+            log::warn!("lost {master}: {end}; connecting again");
             // A master that ends every connection at once is not to be called in a tight loop.
             if !self.pause(FIRST_PAUSE) {
                 return;
@@ -238,39 +278,33 @@ impl Worker {
         }
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.control.stopping.load(Ordering::SeqCst)
+    }
+
     /// Tries until a master answers; `None` when the follower was stopped meanwhile.
-    fn connect(&self) -> Option<TcpStream> {
+    fn connect(&self) -> Option<(Address, TcpStream)> {
         let mut pause = FIRST_PAUSE;
         let mut said = false;
-        while !self.control.is_stopping() {
-            match self.attempt() {
-                Ok(stream) => return Some(stream),
-                Err(error) if said => log::debug!("cannot reach {}: {error}", self.master),
-                Err(error) => {
-                    log::warn!(
-                        "cannot reach a master at {}: {error}; trying until it answers",
-                        self.master
-                    );
-                    said = true;
+        loop {
+            for master in &self.masters {
+                if self.is_stopping() {
+                    return None;
+                }
+                match attempt(master) {
+                    Ok(stream) => return Some((master.clone(), stream)),
+                    Err(error) if said => log::debug!("cannot reach {master}: {error}"),
+                    Err(error) => log::warn!(
+                        "cannot reach a master at {master}: {error}; trying until one answers"
+                    ),
                 }
             }
+            said = true;
             if !self.pause(pause) {
                 return None;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        None
-    }
-
-    fn attempt(&self) -> io::Result<TcpStream> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in self.master.look_up()? {
-            match TcpStream::connect_timeout(&address, CONNECT_DEADLINE) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
     }
 
     /// Waits for half to all of `longest`, so that followers that lost their master at one moment
@@ -280,87 +314,20 @@ impl Worker {
         self.woken.recv_timeout(pause) == Err(RecvTimeoutError::Timeout)
     }
 
-    fn session(&mut self, stream: &TcpStream) -> End {
-        match self.speak_timestamps(stream) {
-            Ok(()) => End::Done,
-            Err(end) => end,
-        }
-    }
-
-    /// Reports our clock every interval, and takes what comes for the network's time.
-    fn speak_timestamps(&mut self, stream: &TcpStream) -> Result<(), End> {
-        let mut connection = Connection::new(stream)?;
-        let mut decoder = Decoder::new();
-        self.tell(Event::Connected(stream.peer_addr()?));
-        let mut due = Instant::now();
-        loop {
-            let now = Instant::now();
-            if now >= due {
-                connection.write(self.report().as_bytes())?;
-                // Counted from now: a report that is late must not be followed by an early one.
-                due = now + self.interval;
-            }
-            let mut wait = due.saturating_duration_since(Instant::now());
-            if decoder.may_be_complete() {
-                wait = wait.min(FRACTION_WAIT);
-            }
-            let bytes = match connection.read(wait)? {
-                Incoming::Bytes(bytes) => bytes,
-                Incoming::Nothing => &[],
-                Incoming::End => return Err(End::Lost("it closed the connection".to_owned())),
-            };
-            let arrival = (Instant::now(), timestamp::local(self.clock.read()));
-            let mut heard = Vec::new();
-            for &byte in bytes {
-                heard.extend(decoder.push(byte, arrival)?);
-            }
-            if bytes.is_empty() {
-                heard.extend(decoder.flush()?);
-            }
-            for received in heard {
-                self.synchronized(received.time, received.time - received.stamp.1);
-                if self.rounds.is_some_and(|rounds| self.received >= rounds) {
-                    return Ok(());
-                }
-            }
-            if decoder
-                .began()
-                .is_some_and(|(at, _)| at.elapsed() > MESSAGE_DEADLINE)
-            {
-                return Err(End::Lost(
-                    "it began a message and did not end it".to_owned(),
-                ));
-            }
-        }
-    }
-
-    fn report(&self) -> String {
-        let mut report = timestamp::format(timestamp::local(self.clock.read()));
-        if self.wire == WireChoice::Auto {
-            // The sign that we would rather speak lines.
-            report.push('\n');
-        }
-        report
-    }
-
-    fn synchronized(&mut self, time: NaiveDateTime, correction: TimeDelta) {
-        self.received += 1;
-        let clock = self.clock.read();
-        if let Some(record) = &mut self.record {
-            let row = FollowerRow {
-                round: self.received,
-                correction,
-                clock,
-                network: clock + correction,
-            };
-            record.follower(WallClock.read(), &row);
-        }
-        self.tell(Event::Synchronized { time, correction });
-    }
-
-    fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: Event) {
         if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
             log::debug!("nobody takes the events; one was dropped");
         }
     }
+}
+
+fn attempt(master: &Address) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in master.look_up()? {
+        match TcpStream::connect_timeout(&address, CONNECT_DEADLINE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }

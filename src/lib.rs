@@ -8,9 +8,10 @@
 //! | room | what is in it |
 //! | --- | --- |
 //! | [`timestamp`] | the timestamp wire: what the Python programs speak |
+//! | [`protocol`] | the line protocol: what our own programs speak |
 //! | [`sample`] | one measurement of another clock |
 //! | [`average`] | the averaging math: who agrees, and on what |
-//! | [`drift`] | a clock's rate against the network |
+//! | [`drift`], [`drift_file`] | a clock's rate against the network, and how it is kept |
 //! | [`clock`] | clocks that are only read: the machine's, and simulated ones |
 //! | [`discipline`] | a clock that follows its corrections: network time |
 //! | [`ensemble`] | the master's memory: a round in, corrections out |
@@ -30,14 +31,18 @@ mod connection;
 mod coordinator;
 pub mod discipline;
 pub mod drift;
+pub mod drift_file;
 pub mod ensemble;
 pub mod follower;
 pub mod human;
 pub mod master;
 mod peer;
+mod polling;
+pub mod protocol;
 pub mod record;
 pub mod report;
 pub mod sample;
+mod session;
 mod shared;
 pub mod signals;
 mod throttle;

@@ -11,20 +11,25 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::acceptor::{self, Acceptor};
 use crate::average::Rules;
 use crate::clock::{Simulation, SteadyClock};
 use crate::coordinator::Coordinator;
 use crate::discipline::{NetworkClock, Steering};
-use crate::ensemble::{Ensemble, Round, Wire};
+use crate::drift_file::DriftFile;
+use crate::ensemble::{Ensemble, Round, Settings, Wire};
+use crate::polling::Rhythm;
 use crate::record::Record;
 use crate::shared::Shared;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
 /// Python programs report every 5 s.
 const TIMESTAMP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many polls a round takes of each follower, if nothing else is said.
+pub const DEFAULT_BURST: u32 = 8;
 
 /// What a master needs to know.
 #[derive(Debug)]
@@ -33,6 +38,10 @@ pub struct Options {
     pub listen: SocketAddr,
     /// From one round to the next.
     pub interval: Duration,
+    /// How many polls a round takes of each follower, of which the best counts.
+    pub burst: u32,
+    /// Measure, average and tell, but correct nobody.
+    pub dry_run: bool,
     /// The first round waits for so many followers.
     pub min_followers: usize,
     /// One more than so many connections is turned away.
@@ -47,6 +56,8 @@ pub struct Options {
     pub simulation: Simulation,
     /// Where rounds are recorded.
     pub record: Option<Record>,
+    /// Where the clock's rate is kept for the next run.
+    pub drift_file: Option<DriftFile>,
 }
 
 impl Default for Options {
@@ -55,6 +66,8 @@ impl Default for Options {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), crate::DEFAULT_PORT),
             interval: crate::DEFAULT_INTERVAL,
+            burst: DEFAULT_BURST,
+            dry_run: false,
             min_followers: 1,
             max_followers: 16_384,
             rules: Rules::default(),
@@ -62,6 +75,7 @@ impl Default for Options {
             rounds: None,
             simulation: Simulation::NONE,
             record: None,
+            drift_file: None,
         }
     }
 }
@@ -153,11 +167,17 @@ impl Master {
         let raw = Arc::new(options.simulation.over(SteadyClock::start()));
         let (shared, receivers) = Shared::new(
             NetworkClock::new(raw, options.steering),
-            Ensemble::new(
-                options.rules,
-                options.min_followers,
-                timestamp_patience(options.interval),
-            ),
+            Rhythm {
+                began: Instant::now(),
+                interval: options.interval,
+                burst: options.burst,
+            },
+            Ensemble::new(Settings {
+                rules: options.rules,
+                min_followers: options.min_followers,
+                timestamp_patience: timestamp_patience(options.interval),
+                dry_run: options.dry_run,
+            }),
             address,
         );
         let (alive, all_ended) = mpsc::channel();
@@ -169,9 +189,10 @@ impl Master {
         };
         let coordinator = Coordinator {
             shared: Arc::clone(&shared),
-            interval: options.interval,
+            dry_run: options.dry_run,
             rounds: options.rounds,
             record: options.record,
+            drift_file: options.drift_file,
             wake: receivers.wake,
             all_ended,
         };

@@ -1,4 +1,7 @@
 //! One follower, seen from the master: the thread that serves its connection.
+//!
+//! Every peer opens with a timestamp. One with a newline after it comes from a follower that
+//! would rather be polled (see `polling.rs`); without, the peer is served timestamps here.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,12 +11,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::ensemble::{NodeId, Wire};
-
-use crate::sample::Sample;
+use crate::protocol::Malformed;
+use crate::sample::{Impossible, Sample};
 use crate::shared::Shared;
 use crate::timestamp::{self, Decoder, FRACTION_WAIT, NotATimestamp, Received};
 
@@ -24,8 +27,13 @@ const TICK: Duration = Duration::from_millis(100);
 /// What the coordinator tells a connection's thread.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Tell the network's time.
-    Announce,
+    /// Tell the follower what it must add, or, on the timestamp wire, the network's time.
+    Correct {
+        /// The interval that the correction follows from.
+        interval: u64,
+        correction: TimeDelta,
+        common_ppm: f64,
+    },
     /// Say why, and end the connection.
     Dismiss(&'static str),
 }
@@ -35,29 +43,25 @@ pub(crate) enum Command {
 pub(crate) enum End {
     /// The peer closed it.
     Left,
+    /// The peer said goodbye.
+    Bye(String),
     /// The network broke it.
     Broken(io::Error),
-    /// The peer sent something that is no message.
-    Garbage(NotATimestamp),
+    /// The peer sent something that does not belong there.
+    Fault(String),
     /// The peer said nothing, or not enough, for too long.
     Silent,
     /// We ended it.
     Dismissed(&'static str),
 }
 
-impl End {
-    /// Whether the peer broke the rules of the wire.
-    pub(crate) fn is_a_fault(&self) -> bool {
-        matches!(self, Self::Garbage(_))
-    }
-}
-
 impl fmt::Display for End {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Left => out.write_str("it closed the connection"),
+            Self::Bye(reason) => write!(out, "it says: {reason}"),
             Self::Broken(error) => write!(out, "{error}"),
-            Self::Garbage(error) => write!(out, "it sent what is {error}"),
+            Self::Fault(what) => write!(out, "it sent {what}"),
             Self::Silent => write!(
                 out,
                 "it sent no whole message within {} s",
@@ -76,7 +80,19 @@ impl From<io::Error> for End {
 
 impl From<NotATimestamp> for End {
     fn from(error: NotATimestamp) -> Self {
-        Self::Garbage(error)
+        Self::Fault(format!("what is {error}"))
+    }
+}
+
+impl From<Malformed> for End {
+    fn from(error: Malformed) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<Impossible> for End {
+    fn from(error: Impossible) -> Self {
+        Self::Fault(error.to_string())
     }
 }
 
@@ -91,11 +107,11 @@ struct Arrival {
 
 /// What a connection's thread knows of its follower.
 pub(crate) struct Peer {
-    node: NodeId,
-    name: Arc<str>,
-    commands: Receiver<Command>,
-    shared: Arc<Shared>,
-    joined: bool,
+    pub(crate) node: NodeId,
+    pub(crate) name: Arc<str>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) joined: bool,
 }
 
 impl Peer {
@@ -116,17 +132,24 @@ impl Peer {
 
     /// Serves the follower until the connection ends.
     pub(crate) fn serve(&mut self, stream: &TcpStream) {
-        let Err(end) = self.listen(stream);
+        let served = Connection::new(stream)
+            .map_err(End::from)
+            .and_then(|mut connection| self.listen(&mut connection));
+        let Err(end) = served;
         self.shared.part(self.node, &self.name, self.joined, &end);
     }
 
-    /// Timestamps come when the peer likes, announcements when a round has ended.
-    fn listen(&mut self, stream: &TcpStream) -> Result<Infallible, End> {
-        let mut connection = Connection::new(stream)?;
+    pub(crate) fn join(&mut self, wire: Wire) {
+        self.joined = true;
+        self.shared.join(self.node, &self.name, wire);
+    }
+
+    /// Timestamps come when the peer likes, announcements go out when a round has ended.
+    fn listen(&mut self, connection: &mut Connection) -> Result<Infallible, End> {
         let mut decoder = Decoder::<Arrival>::new();
         let connected = Instant::now();
         loop {
-            self.obey(&mut connection)?;
+            self.obey(connection)?;
             let unfinished = match decoder.began() {
                 Some(arrival) => Some(arrival.at),
                 None if self.joined => None,
@@ -151,34 +174,37 @@ impl Peer {
                 target: timestamp::local(self.shared.clock.mark().target),
                 interval: self.shared.ensemble().interval(),
             };
-            if bytes.is_empty()
-                && let Some(received) = decoder.flush()?
-            {
-                self.report(&received);
+            let mut received = Vec::new();
+            if bytes.is_empty() {
+                received.extend(decoder.flush()?);
             }
             for &byte in bytes {
-                if let Some(received) = decoder.push(byte, arrival)? {
-                    self.report(&received);
-                }
+                received.extend(decoder.push(byte, arrival)?);
+            }
+            if decoder.newline_seen() {
+                return self.poll(connection);
+            }
+            for timestamp in received {
+                self.report(&timestamp);
             }
         }
     }
 
     fn report(&mut self, received: &Received<Arrival>) {
         if !self.joined {
-            self.joined = true;
-            self.shared.join(self.node, &self.name, Wire::Timestamp);
+            self.join(Wire::Timestamp);
         }
-        let offset = received.time - received.stamp.target;
+        let sample = Sample::one_way(received.time - received.stamp.target);
+        let interval = received.stamp.interval;
         self.shared
             .ensemble()
-            .report(self.node, received.stamp.interval, Sample::one_way(offset));
+            .report(self.node, interval, sample, None);
     }
 
     fn obey(&self, connection: &mut Connection) -> Result<(), End> {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Announce) => {
+                Ok(Command::Correct { .. }) => {
                     let now = self.shared.clock.mark().target;
                     connection.write(timestamp::format(timestamp::local(now)).as_bytes())?;
                 }

@@ -157,8 +157,10 @@ mod tests {
         };
         Round {
             number: 1,
+            interval: 0,
             rows: samples.map(row).to_vec(),
             outcome,
+            common_ppm: 0.0,
         }
     }
 

@@ -82,8 +82,10 @@ mod tests {
         };
         Round {
             number: 7,
+            interval: 6,
             rows: samples.iter().map(row).collect(),
             outcome,
+            common_ppm: 0.0,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::discipline::NetworkClock;
 use crate::ensemble::{Ensemble, NodeId, Wire};
 use crate::master::Event;
 use crate::peer::{Command, End};
+use crate::polling::Rhythm;
 use crate::throttle::Throttle;
 
 /// Events that nobody has taken yet. A terminal that is held (Ctrl-S) must not stop the rounds,
@@ -24,6 +25,7 @@ const WAKING: Duration = Duration::from_millis(200);
 /// What all threads of a master share. No lock here is held across input or output.
 pub(crate) struct Shared {
     pub(crate) clock: NetworkClock,
+    pub(crate) rhythm: Rhythm,
     address: SocketAddr,
     ensemble: Mutex<Ensemble>,
     connections: Mutex<HashMap<NodeId, Contact>>,
@@ -60,6 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(
         clock: NetworkClock,
+        rhythm: Rhythm,
         ensemble: Ensemble,
         address: SocketAddr,
     ) -> (Arc<Self>, Receivers) {
@@ -67,6 +70,7 @@ impl Shared {
         let (sender, events) = mpsc::sync_channel(EVENTS);
         let shared = Self {
             clock,
+            rhythm,
             address,
             ensemble: Mutex::new(ensemble),
             connections: Mutex::default(),
@@ -144,7 +148,7 @@ impl Shared {
     pub(crate) fn part(&self, node: NodeId, name: &Arc<str>, joined: bool, end: &End) {
         self.unregister(node);
         self.ensemble().leave(node);
-        if end.is_a_fault() {
+        if let End::Fault(_) = end {
             self.warn(name, &end.to_string());
         } else {
             log::debug!("{name}: {end}");

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use berkeley::address::Address;
 use berkeley::arguments::Common;
+use berkeley::discipline::Correction;
 use berkeley::follower::{Event, Follower, Options, WireChoice};
-use berkeley::record::{FOLLOWER_HEADER, Record};
+use berkeley::record::FOLLOWER_HEADER;
 use berkeley::{human, signals, timestamp};
 use clap::Parser;
 
@@ -41,33 +42,40 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let common = arguments.common;
-    let simulation = Some(common.simulation());
-    let record = common
-        .record
-        .map(|path| {
-            Record::create(&path, FOLLOWER_HEADER)
-                .with_context(|| format!("cannot write --record {}", path.display()))
-        })
-        .transpose()?;
+    let record = common.record(FOLLOWER_HEADER)?;
+    let (steering, drift_file) = common.steering();
     let options = Options {
         interval: common.interval,
         wire: arguments.wire,
         rounds: common.rounds,
-        simulation,
+        simulation: common.simulation(),
+        steering,
+        drift_file,
         record,
     };
-    let follower = Follower::start(arguments.master, options).context("cannot start a thread")?;
+    let follower =
+        Follower::connect([arguments.master], options).context("cannot start a thread")?;
     let stopper = follower.stopper();
     signals::on_stop(move || stopper.stop()).context("cannot catch signals")?;
     let mut out = io::stdout();
     while let Some(event) = follower.next_event() {
         match event {
             Event::Connected(address) => writeln!(out, "Connected to {address}"),
-            Event::Synchronized { time, correction } => writeln!(
+            Event::Synchronized {
+                time,
+                correction,
+                error,
+                made,
+            } => writeln!(
                 out,
-                "Synchronized time: {}  correction {}",
+                "Synchronized time: {}  correction {}{}{}",
                 timestamp::format(time),
-                human::signed(correction)
+                human::signed(correction),
+                error.map_or_else(String::new, |error| format!(" ± {}", human::span(error))),
+                match made {
+                    Some(Correction::Stepped) => ", stepped",
+                    _ => "",
+                },
             ),
         }
         .context("cannot write to stdout")?;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use berkeley::arguments::{self, Common};
 use berkeley::average::Rules;
-use berkeley::master::{Event, Master, Options};
-use berkeley::record::{MASTER_HEADER, Record};
+use berkeley::master::{DEFAULT_BURST, Event, Master, Options};
+use berkeley::record::MASTER_HEADER;
 use berkeley::signals;
 use chrono::TimeDelta;
 use clap::Parser;
@@ -24,6 +24,14 @@ struct Arguments {
 
     #[command(flatten)]
     common: Common,
+
+    /// How many times each follower is asked in a round; the best answer counts
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BURST, value_parser = clap::value_parser!(u32).range(1..=64))]
+    burst: u32,
+
+    /// Measure, average and tell, but correct no clock
+    #[arg(long)]
+    dry_run: bool,
 
     /// Hold no round before so many followers have joined and reported a clock
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -57,14 +65,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let common = arguments.common;
-    let simulation = common.simulation();
-    let record = common
-        .record
-        .map(|path| {
-            Record::create(&path, MASTER_HEADER)
-                .with_context(|| format!("cannot write --record {}", path.display()))
-        })
-        .transpose()?;
+    let record = common.record(MASTER_HEADER)?;
+    let (steering, drift_file) = common.steering();
     let master = Master::start(Options {
         listen: arguments.listen,
         interval: common.interval,
@@ -75,9 +77,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             max_offset: arguments.max_offset,
         },
         rounds: common.rounds,
-        simulation,
+        simulation: common.simulation(),
+        burst: arguments.burst,
+        dry_run: arguments.dry_run,
+        steering,
+        drift_file,
         record,
-        ..Options::default()
     })?;
     let stopper = master.stopper();
     signals::on_stop(move || stopper.stop()).context("cannot catch signals")?;

@@ -1,0 +1,327 @@
+//! What a follower and its master say to each other while a connection lasts.
+//!
+//! The follower opens with a timestamp. A master that answers `BERKELEY` is spoken to in lines;
+//! one that answers with a timestamp, as `server.py` does, in timestamps.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use chrono::{NaiveDateTime, TimeDelta};
+
+use crate::clock::{Clock, WallClock};
+use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
+use crate::discipline::{Mark, OutOfRange};
+use crate::follower::{Event, WireChoice, Worker};
+use crate::protocol::{LineDecoder, Malformed, Message, VERSION};
+use crate::record::FollowerRow;
+use crate::timestamp::{self, Decoder, FRACTION_WAIT, NotATimestamp};
+
+/// A master that polls is lost when it is silent for this many of its intervals...
+const SILENT_INTERVALS: u32 = 3;
+
+/// ... but not before this time, however short they are.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
+
+/// How many answers are remembered, so that a correction can name the one it follows from: as
+/// many as the longest burst has.
+const REMEMBERED: usize = 64;
+
+/// Why a session with a master ended.
+pub(crate) enum End {
+    /// All corrections that were asked for have come.
+    Done,
+    /// The connection is of no more use.
+    Lost(String),
+    /// The master broke the rules, and is told so.
+    Fault(String),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+impl From<NotATimestamp> for End {
+    fn from(error: NotATimestamp) -> Self {
+        Self::Lost(format!("it sent what is {error}"))
+    }
+}
+
+impl From<Malformed> for End {
+    fn from(error: Malformed) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<OutOfRange> for End {
+    fn from(error: OutOfRange) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => out.write_str("done"),
+            Self::Lost(reason) => out.write_str(reason),
+            Self::Fault(reason) => write!(out, "it sent {reason}"),
+        }
+    }
+}
+
+/// What was said so far on the line protocol.
+struct Dialogue {
+    decoder: LineDecoder,
+    greeted: bool,
+    /// When our clock was asked for, by the numbers of the questions.
+    marks: VecDeque<(u64, Mark)>,
+    /// How long the master may be silent.
+    patience: Duration,
+}
+
+impl Worker {
+    /// Speaks with the master until the connection is of no more use.
+    pub(crate) fn session(&mut self, stream: &TcpStream) -> End {
+        let spoken = Connection::new(stream)
+            .map_err(End::from)
+            .and_then(|mut connection| {
+                self.tell(Event::Connected(stream.peer_addr()?));
+                let Err(end) = self.speak_timestamps(&mut connection);
+                let goodbye = match &end {
+                    End::Fault(what) => format!("you sent {what}"),
+                    _ if self.is_stopping() => "the follower is stopping".to_owned(),
+                    _ => return Err::<Infallible, _>(end),
+                };
+                let _ = say(&mut connection, &Message::Bye { reason: goodbye });
+                Err(end)
+            });
+        let Err(end) = spoken;
+        end
+    }
+
+    /// Reports our clock every interval, and takes what comes for the network's time.
+    fn speak_timestamps(&mut self, connection: &mut Connection) -> Result<Infallible, End> {
+        let mut decoder = Decoder::new();
+        let mut heard_any = false;
+        let mut due = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= due {
+                connection.write(self.report().as_bytes())?;
+                // Counted from now: a report that is late must not be followed by an early one.
+                due = now + self.options.interval;
+            }
+            let mut wait = due.saturating_duration_since(Instant::now());
+            if decoder.may_be_complete() {
+                wait = wait.min(FRACTION_WAIT);
+            }
+            let bytes = match connection.read(wait)? {
+                Incoming::Bytes(bytes) => bytes,
+                Incoming::Nothing => &[],
+                Incoming::End => return Err(closed()),
+            };
+            let arrival = (Instant::now(), timestamp::local(self.wall.read()));
+            if !heard_any && bytes.first().is_some_and(u8::is_ascii_uppercase) {
+                let opening = bytes.to_vec();
+                return self.speak_lines(connection, &opening);
+            }
+            heard_any |= !bytes.is_empty();
+            let mut received = Vec::new();
+            if bytes.is_empty() {
+                received.extend(decoder.flush()?);
+            }
+            for &byte in bytes {
+                received.extend(decoder.push(byte, arrival)?);
+            }
+            for told in received {
+                self.told(told.time, told.time - told.stamp.1)?;
+            }
+            if decoder
+                .began()
+                .is_some_and(|(at, _)| at.elapsed() > MESSAGE_DEADLINE)
+            {
+                return Err(End::Lost(
+                    "it began a message and did not end it".to_owned(),
+                ));
+            }
+        }
+    }
+
+    fn report(&self) -> String {
+        let mut report = timestamp::format(timestamp::local(self.wall.read()));
+        if self.options.wire == WireChoice::Auto {
+            // The sign that we would rather speak lines.
+            report.push('\n');
+        }
+        report
+    }
+
+    /// The network's time, as a timestamp told it. It corrects nothing: that is the custom on
+    /// the timestamp wire, where the master keeps our correction for us.
+    fn told(&mut self, time: NaiveDateTime, correction: TimeDelta) -> Result<(), End> {
+        let clock = self.wall.read();
+        let row = FollowerRow {
+            round: self.received + 1,
+            correction,
+            clock,
+            network: clock + correction,
+        };
+        let event = Event::Synchronized {
+            time,
+            correction,
+            error: None,
+            made: None,
+        };
+        self.count(&row, event)
+    }
+
+    /// Answers polls and follows corrections. `opening` is the beginning of what the master says.
+    fn speak_lines(
+        &mut self,
+        connection: &mut Connection,
+        opening: &[u8],
+    ) -> Result<Infallible, End> {
+        let mut dialogue = Dialogue {
+            decoder: LineDecoder::default(),
+            greeted: false,
+            marks: VecDeque::with_capacity(REMEMBERED),
+            patience: MESSAGE_DEADLINE,
+        };
+        let mut line_began = self.hear(connection, &mut dialogue, opening)?;
+        loop {
+            let wait = match line_began {
+                Some(_) => MESSAGE_DEADLINE,
+                None => dialogue.patience,
+            };
+            let bytes = match connection.read(wait)? {
+                Incoming::Bytes(bytes) => bytes.to_vec(),
+                Incoming::Nothing => {
+                    let silence = format!("it was silent for {} s", wait.as_secs());
+                    return Err(End::Lost(silence));
+                }
+                Incoming::End => return Err(closed()),
+            };
+            let unfinished = self.hear(connection, &mut dialogue, &bytes)?;
+            line_began = unfinished.map(|now| line_began.unwrap_or(now));
+            if line_began.is_some_and(|began| began.elapsed() > MESSAGE_DEADLINE) {
+                return Err(End::Lost("it began a line and did not end it".to_owned()));
+            }
+        }
+    }
+
+    /// Obeys the lines in `bytes`, which have just come; the moment, if the last has not ended.
+    fn hear(
+        &mut self,
+        connection: &mut Connection,
+        dialogue: &mut Dialogue,
+        bytes: &[u8],
+    ) -> Result<Option<Instant>, End> {
+        let arrival = self.clock.mark();
+        for &byte in bytes {
+            let Some(line) = dialogue.decoder.push(byte)? else {
+                continue;
+            };
+            match Message::parse(line)? {
+                Message::Bye { reason } => return Err(End::Lost(format!("it says: {reason}"))),
+                Message::Berkeley { version, interval } if version == VERSION => {
+                    dialogue.greeted = true;
+                    let interval = interval.unwrap_or(self.options.interval);
+                    dialogue.patience = (interval * SILENT_INTERVALS).max(SHORTEST_SILENCE);
+                }
+                Message::Berkeley { version, .. } => {
+                    return Err(End::Fault(format!(
+                        "BERKELEY {version}, and this follower knows version {VERSION} only; \
+                         update the older program"
+                    )));
+                }
+                Message::Poll { n } if dialogue.greeted => {
+                    if dialogue.marks.len() == REMEMBERED {
+                        dialogue.marks.pop_front();
+                    }
+                    dialogue.marks.push_back((n, arrival));
+                    let answer = Message::Time {
+                        n,
+                        t2: arrival.target,
+                        t3: self.clock.mark().target,
+                        rate_ppm: Some(self.clock.rate().ppm),
+                    };
+                    say(connection, &answer)?;
+                }
+                Message::Adjust {
+                    n,
+                    offset,
+                    error,
+                    rate_ppm,
+                } => {
+                    let answered = dialogue.marks.iter().find(|(asked, _)| *asked == n);
+                    let Some(&(_, mark)) = answered else {
+                        return Err(End::Fault(format!("ADJUST {n} without POLL {n}")));
+                    };
+                    // What was answered before this correction is of no use after it.
+                    dialogue.marks.clear();
+                    self.adjust(mark, offset, error, rate_ppm)?;
+                }
+                _ => return Err(End::Fault(format!("{line:?} out of turn"))),
+            }
+        }
+        Ok(dialogue.decoder.is_in_line().then(Instant::now))
+    }
+
+    fn adjust(
+        &mut self,
+        mark: Mark,
+        offset: TimeDelta,
+        error: TimeDelta,
+        rate_ppm: f64,
+    ) -> Result<(), End> {
+        let made = self.clock.correct(mark, offset, error, rate_ppm)?;
+        let rate = self.clock.rate();
+        if let Some(file) = &mut self.options.drift_file {
+            file.keep(rate, Instant::now());
+        }
+        let (clock, network) = self.clock.raw_and_now();
+        let row = FollowerRow {
+            round: self.received + 1,
+            correction: offset,
+            clock,
+            network: network.time,
+        };
+        let event = Event::Synchronized {
+            time: timestamp::local(self.clock.mark().target),
+            correction: offset,
+            error: Some(error),
+            made: Some(made),
+        };
+        self.count(&row, event)
+    }
+
+    /// Counts, records and tells a correction; ends the session if it was the last.
+    fn count(&mut self, row: &FollowerRow, event: Event) -> Result<(), End> {
+        self.received = row.round;
+        if let Some(record) = &mut self.options.record {
+            record.follower(WallClock.read(), row);
+        }
+        self.tell(event);
+        if self
+            .options
+            .rounds
+            .is_some_and(|rounds| self.received >= rounds)
+        {
+            return Err(End::Done);
+        }
+        Ok(())
+    }
+}
+
+fn say(connection: &mut Connection, message: &Message) -> io::Result<()> {
+    connection.write(message.line().as_bytes())
+}
+
+fn closed() -> End {
+    End::Lost("it closed the connection".to_owned())
+}

@@ -1,0 +1,333 @@
+//! A network in virtual time: the library's own rooms, with clocks and links that are made up.
+//!
+//! True time is in nanoseconds since the start. Nothing in the library sees it.
+
+use std::sync::Arc;
+
+use berkeley::discipline::{Correction, Discipline, Mark, Steering};
+use berkeley::ensemble::{Ensemble, NodeId, Round, Settings, Wire};
+use berkeley::sample::Sample;
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+
+pub const MILLISECOND: i64 = 1_000_000;
+pub const SECOND: i64 = 1000 * MILLISECOND;
+pub const HOUR: i64 = 3600 * SECOND;
+
+/// When the simulations begin, by a clock that is right: 2026-01-01.
+const EPOCH: i64 = 1_767_225_600 * SECOND;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub seed: u64,
+    /// The master and its followers.
+    pub nodes: usize,
+    pub interval: i64,
+    pub burst: usize,
+    /// Raw clocks start off by up to this, either way.
+    pub offset: i64,
+    /// Raw clocks gain up to this, either way, in ppm.
+    pub drift_ppm: f64,
+    /// By this much a raw clock's rate changes in a round, in ppm (one step of a random walk).
+    pub wander_ppm: f64,
+    /// The least time a message takes, on the way to a follower and on the way back.
+    pub ways: [i64; 2],
+    /// What waiting adds to each way: exponentially distributed, with this mean.
+    pub jitter: i64,
+    /// The part of the polls that get no answer.
+    pub loss: f64,
+    /// The part of the followers that answer with whatever comes to their mind.
+    pub liars: f64,
+    pub steering: Steering,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            nodes: 20,
+            interval: 5 * SECOND,
+            burst: 8,
+            offset: 0,
+            drift_ppm: 100.0,
+            wander_ppm: 0.0,
+            ways: [200_000; 2],
+            jitter: 200_000,
+            loss: 0.0,
+            liars: 0.0,
+            steering: Steering::default(),
+        }
+    }
+}
+
+pub struct Node {
+    /// What the raw clock shows at `since`.
+    shows: DateTime<Utc>,
+    since: i64,
+    pub drift_ppm: f64,
+    pub discipline: Discipline,
+    liar: bool,
+    /// The latest reading seen, and whether the next one may be earlier.
+    seen: DateTime<Utc>,
+    stepped: bool,
+    pub steps: usize,
+}
+
+impl Node {
+    pub fn new(now: i64, offset: i64, drift_ppm: f64, steering: Steering) -> Self {
+        let shows = DateTime::from_timestamp_nanos(EPOCH + now + offset);
+        Self {
+            shows,
+            since: now,
+            drift_ppm,
+            discipline: Discipline::new(steering, shows),
+            liar: false,
+            seen: shows,
+            stepped: false,
+            steps: 0,
+        }
+    }
+
+    pub fn raw(&self, now: i64) -> DateTime<Utc> {
+        let elapsed = now - self.since;
+        let gained = (elapsed as f64 * self.drift_ppm * 1e-6).round() as i64;
+        self.shows + TimeDelta::nanoseconds(elapsed + gained)
+    }
+
+    /// Somebody sets the raw clock.
+    pub fn set(&mut self, now: i64, by: i64) {
+        self.shows = self.raw(now) + TimeDelta::nanoseconds(by);
+        self.since = now;
+    }
+
+    fn wander(&mut self, now: i64, by_ppm: f64) {
+        self.shows = self.raw(now);
+        self.since = now;
+        self.drift_ppm += by_ppm;
+    }
+
+    /// The node starts anew, knowing nothing but its raw clock.
+    pub fn restart(&mut self, now: i64, steering: Steering) {
+        self.discipline = Discipline::new(steering, self.raw(now));
+        self.stepped = true;
+    }
+
+    /// What an application sees, and that it never sees time run backwards.
+    pub fn reading(&mut self, now: i64) -> DateTime<Utc> {
+        let reading = self.discipline.read(self.raw(now)).time;
+        assert!(
+            self.stepped || reading >= self.seen,
+            "the reading ran backwards at {now}: {} after {}",
+            reading,
+            self.seen
+        );
+        self.stepped = false;
+        self.seen = reading;
+        reading
+    }
+
+    fn mark(&self, now: i64) -> Mark {
+        self.discipline.mark(self.raw(now))
+    }
+
+    fn correct(
+        &mut self,
+        mark: Mark,
+        offset: TimeDelta,
+        error: TimeDelta,
+        common_ppm: f64,
+        now: i64,
+    ) {
+        let raw = self.raw(now);
+        let made = self
+            .discipline
+            .correct(mark, offset, error, common_ppm, raw)
+            .unwrap();
+        if made == Correction::Stepped {
+            self.stepped = true;
+            self.steps += 1;
+        }
+    }
+}
+
+pub struct Network {
+    pub scenario: Scenario,
+    pub nodes: Vec<Node>,
+    pub now: i64,
+    pub ensemble: Ensemble,
+    rng: Rng,
+    /// Skew between the healthy nodes' readings, at every moment looked at since the last reset.
+    skews: Vec<TimeDelta>,
+    /// How far any stated error fell short of the true one.
+    pub worst_lie: TimeDelta,
+}
+
+impl Network {
+    pub fn new(scenario: Scenario) -> Self {
+        let mut rng = Rng::with_seed(scenario.seed);
+        let mut nodes: Vec<Node> = (0..scenario.nodes)
+            .map(|_| {
+                let offset = symmetric(&mut rng) * scenario.offset as f64;
+                let drift_ppm = symmetric(&mut rng) * scenario.drift_ppm;
+                Node::new(0, offset as i64, drift_ppm, scenario.steering)
+            })
+            .collect();
+        let liars = (scenario.liars * nodes.len() as f64).ceil() as usize;
+        for node in nodes.iter_mut().rev().take(liars) {
+            node.liar = true;
+        }
+        let mut network = Self {
+            nodes: Vec::new(),
+            now: 0,
+            ensemble: Ensemble::new(Settings::default()),
+            rng,
+            skews: Vec::new(),
+            worst_lie: TimeDelta::zero(),
+            scenario,
+        };
+        for node in nodes {
+            network.join(node);
+        }
+        network
+    }
+
+    pub fn join(&mut self, node: Node) {
+        self.nodes.push(node);
+        let id = self.nodes.len() as u64 - 1;
+        if id > 0 {
+            self.ensemble
+                .join(NodeId(id), Arc::from("node"), Wire::Line);
+        }
+    }
+
+    pub fn rounds(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.round();
+        }
+    }
+
+    /// One interval: bursts, spread over it; then the round, and its corrections.
+    pub fn round(&mut self) -> Option<Round> {
+        let interval = self.ensemble.interval();
+        let mut marks = vec![None; self.nodes.len()];
+        for id in 1..self.nodes.len() {
+            // The golden ratio spreads any number of bursts evenly.
+            let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
+            let begins = self.now + (phase * self.scenario.interval as f64) as i64;
+            if let Some((sample, mark)) = self.burst(id, begins) {
+                let rate = self.nodes[id].discipline.rate().ppm;
+                self.ensemble
+                    .report(NodeId(id as u64), interval, sample, Some(rate));
+                marks[id] = Some((mark, sample.error));
+            }
+        }
+        for part in 1..=4 {
+            self.look(self.now + self.scenario.interval * part / 4);
+        }
+        self.now += self.scenario.interval;
+        for node in &mut self.nodes {
+            let by = symmetric(&mut self.rng) * self.scenario.wander_ppm;
+            node.wander(self.now, by);
+        }
+        let closed = self
+            .ensemble
+            .close_round(self.nodes[0].discipline.rate().ppm);
+        for NodeId(id) in closed.dropped {
+            self.ensemble
+                .join(NodeId(id), Arc::from("node"), Wire::Line);
+        }
+        let round = closed.round?;
+        if let Ok(agreed) = &round.outcome {
+            let mark = self.nodes[0].mark(self.now);
+            self.nodes[0].correct(
+                mark,
+                agreed.average,
+                agreed.error,
+                round.common_ppm,
+                self.now,
+            );
+        }
+        for row in &round.rows {
+            if let (Some(NodeId(id)), Some(correction)) = (row.node, row.correction) {
+                let id = id as usize;
+                let (mark, error) = marks[id].unwrap();
+                let arrives = self.now + self.way(0);
+                self.nodes[id].correct(mark, correction, error, round.common_ppm, arrives);
+            }
+        }
+        Some(round)
+    }
+
+    fn way(&mut self, direction: usize) -> i64 {
+        let waiting = -(1.0 - self.rng.f64()).ln() * self.scenario.jitter as f64;
+        self.scenario.ways[direction] + waiting as i64
+    }
+
+    fn burst(&mut self, id: usize, begins: i64) -> Option<(Sample, Mark)> {
+        let mut now = begins;
+        let mut answers: Vec<(Sample, Mark)> = Vec::new();
+        for _ in 0..self.scenario.burst {
+            let t1 = self.nodes[0].mark(now).target;
+            now += self.way(0);
+            let mut mark = self.nodes[id].mark(now);
+            if self.nodes[id].liar {
+                mark.target +=
+                    TimeDelta::nanoseconds((symmetric(&mut self.rng) * HOUR as f64) as i64);
+            }
+            now += self.way(1);
+            if self.rng.f64() >= self.scenario.loss {
+                let t4 = self.nodes[0].mark(now).target;
+                let sample = Sample::round_trip(t1, mark.target, mark.target, t4).unwrap();
+                answers.push((sample, mark));
+            }
+        }
+        answers.into_iter().min_by_key(|(sample, _)| sample.error)
+    }
+
+    /// Looks at all clocks at one moment, as an omniscient observer.
+    fn look(&mut self, now: i64) {
+        let healthy = self.nodes.iter_mut().filter(|node| !node.liar);
+        let readings: Vec<_> = healthy.map(|node| node.reading(now)).collect();
+        let (first, last) = (
+            readings.iter().min().unwrap(),
+            readings.iter().max().unwrap(),
+        );
+        self.skews.push(*last - *first);
+    }
+
+    /// Median and worst skew since the last call.
+    pub fn skew(&mut self) -> (TimeDelta, TimeDelta) {
+        let mut skews = std::mem::take(&mut self.skews);
+        skews.sort_unstable();
+        (skews[skews.len() / 2], skews[skews.len() - 1])
+    }
+
+    /// By how many ppm the network is faster than the mean of the healthy nodes' raw clocks,
+    /// over `rounds` rounds.
+    pub fn rate_against_raw(&mut self, rounds: usize) -> f64 {
+        let mean = |of: &dyn Fn(&Node) -> DateTime<Utc>, nodes: &[Node]| {
+            let sum: i128 = nodes
+                .iter()
+                .filter(|node| !node.liar)
+                .map(|node| i128::from(of(node).timestamp_nanos_opt().unwrap()))
+                .sum();
+            sum as f64 / nodes.iter().filter(|node| !node.liar).count() as f64
+        };
+        let ahead = |network: &Self| {
+            let now = network.now;
+            let target = mean(
+                &|node| node.discipline.target(node.raw(now)),
+                &network.nodes,
+            );
+            target - mean(&|node| node.raw(now), &network.nodes)
+        };
+        let (before, began) = (ahead(self), self.now);
+        self.rounds(rounds);
+        (ahead(self) - before) / (self.now - began) as f64 * 1e6
+    }
+}
+
+fn symmetric(rng: &mut Rng) -> f64 {
+    2.0 * rng.f64() - 1.0
+}
