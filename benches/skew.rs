@@ -1,2 +1,44 @@
-//! Not written yet.
-fn main() {}
+//! How far apart the clocks of the default simulation are, with and without drift correction.
+
+#[path = "../tests/simulation/network.rs"]
+#[allow(dead_code, reason = "the simulation's scenarios need more of it")]
+mod network;
+
+use berkeley::discipline::Steering;
+use network::{Network, Scenario};
+
+fn main() {
+    let Scenario {
+        nodes,
+        drift_ppm,
+        interval,
+        ..
+    } = Scenario::default();
+    let interval = interval / network::SECOND;
+    println!(
+        "skew of {nodes} clocks of up to ±{drift_ppm} ppm, rounds of {interval} s, after 200 rounds"
+    );
+    println!("{:<26} {:>10} {:>10}", "", "median", "worst");
+    for (name, drift) in [
+        ("with drift correction", true),
+        ("without drift correction", false),
+    ] {
+        let mut network = Network::new(Scenario {
+            steering: Steering {
+                drift,
+                ..Steering::default()
+            },
+            ..Scenario::default()
+        });
+        network.rounds(200);
+        network.skew();
+        network.rounds(2000);
+        let (median, worst) = network.skew();
+        let micros = |skew: chrono::TimeDelta| skew.num_microseconds().unwrap_or(i64::MAX);
+        println!(
+            "{name:<26} {:>7} µs {:>7} µs",
+            micros(median),
+            micros(worst)
+        );
+    }
+}

@@ -24,7 +24,7 @@ pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
 
 /// The part of [`mean_rate`] that the network gives up in a round. The rates follow what the
 /// network does only as fast as the window of the drift fit moves, so this must be slow.
-pub const RATE_GAIN: f64 = 0.25;
+pub const RATE_GAIN: f64 = 0.5;
 
 /// Three standard deviations for each MAD, in units of 1/10,000.
 const WINDOW_PER_MAD: i32 = 44_478;
@@ -80,6 +80,13 @@ impl Consensus {
     #[must_use]
     pub fn correction(&self, offset: TimeDelta) -> TimeDelta {
         self.average - offset
+    }
+
+    /// How wrong the correction of a clock may be whose offset is known to ± `error`: it is the
+    /// average less the offset, and either may be wrong.
+    #[must_use]
+    pub fn correction_error(&self, error: TimeDelta) -> TimeDelta {
+        self.error + error
     }
 }
 

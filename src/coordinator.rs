@@ -70,25 +70,21 @@ impl Coordinator {
 
     /// The master follows its own correction at once; the others are told theirs.
     fn correct(&self, round: &Round) {
-        if let Ok(agreed) = &round.outcome {
-            let mark = self.shared.clock.mark();
-            match self
-                .shared
-                .clock
-                .correct(mark, agreed.average, agreed.error, round.common_ppm)
-            {
-                Ok(Correction::Stepped) => {
-                    log::info!("stepped by {}", human::signed(agreed.average));
-                }
-                Ok(Correction::Slewing) => {}
-                Err(error) => log::warn!("the master does not correct itself: {error}"),
-            }
+        let Ok(agreed) = round.outcome else {
+            return;
+        };
+        let clock = &self.shared.clock;
+        match clock.correct(clock.mark(), agreed.average, agreed.error, round.common_ppm) {
+            Ok(Correction::Stepped) => log::info!("stepped by {}", human::signed(agreed.average)),
+            Ok(Correction::Slewing) => {}
+            Err(error) => log::warn!("the master does not correct itself: {error}"),
         }
         for row in &round.rows {
-            if let (Some(node), Some(correction)) = (row.node, row.correction) {
+            if let Some(node) = row.node {
                 let command = Command::Correct {
                     interval: round.interval,
-                    correction,
+                    correction: agreed.correction(row.sample.offset),
+                    error: agreed.correction_error(row.sample.error),
                     common_ppm: round.common_ppm,
                 };
                 self.shared.command(node, command);

@@ -325,3 +325,180 @@ impl std::fmt::Debug for NetworkClock {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXACT: TimeDelta = TimeDelta::microseconds(10);
+
+    fn raw(seconds: f64) -> DateTime<Utc> {
+        DateTime::from_timestamp_nanos(1_700_000_000_000_000_000 + (seconds * 1e9) as i64)
+    }
+
+    fn clock() -> Discipline {
+        Discipline::new(Steering::default(), raw(0.0))
+    }
+
+    /// Corrects `clock` by what it is told at `now`.
+    fn correct(clock: &mut Discipline, now: f64, offset: TimeDelta) -> Correction {
+        let mark = clock.mark(raw(now));
+        clock.correct(mark, offset, EXACT, 0.0, raw(now)).unwrap()
+    }
+
+    #[test]
+    fn before_any_correction_it_is_the_raw_clock() {
+        let mut clock = clock();
+        let now = clock.read(raw(7.0));
+        assert_eq!((now.time, now.error), (raw(7.0), None));
+    }
+
+    #[test]
+    fn a_big_correction_steps_in_the_first_three_rounds_only() {
+        let minute = TimeDelta::minutes(1);
+        let mut clock = clock();
+        for round in 1..=5 {
+            let before = clock.read(raw(5.0 * f64::from(round))).time;
+            let made = correct(&mut clock, 5.0 * f64::from(round), minute);
+            let jumped = clock.read(raw(5.0 * f64::from(round))).time - before;
+            if round <= STEP_ROUNDS {
+                assert_eq!(
+                    (made, jumped),
+                    (Correction::Stepped, minute),
+                    "round {round}"
+                );
+            } else {
+                assert_eq!((made, jumped), (Correction::Slewing, TimeDelta::zero()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_may_go_backwards_and_a_slew_may_not() {
+        let mut clock = clock();
+        let before = clock.read(raw(5.0)).time;
+        correct(&mut clock, 5.0, TimeDelta::minutes(-1));
+        assert_eq!(clock.read(raw(5.0)).time, before - TimeDelta::minutes(1));
+        correct(&mut clock, 6.0, TimeDelta::milliseconds(-900));
+        let mut last = clock.read(raw(6.0)).time;
+        for step in 0..20_000 {
+            let next = clock.read(raw(6.0 + f64::from(step) * 1e-3)).time;
+            assert!(next > last || step == 0, "at step {step}");
+            last = next;
+        }
+    }
+
+    #[test]
+    fn the_target_moves_at_once_and_the_reading_slews_at_a_tenth() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::milliseconds(500));
+        assert_eq!(clock.target(raw(5.0)), raw(5.5));
+        assert_eq!(clock.read(raw(5.0)).time, raw(5.0));
+        let behind = |clock: &mut Discipline, now| {
+            (clock.target(raw(now)) - clock.read(raw(now)).time).num_milliseconds()
+        };
+        assert_eq!(behind(&mut clock, 7.0), 300);
+        assert_eq!(behind(&mut clock, 10.0), 0);
+        assert_eq!(behind(&mut clock, 100.0), 0);
+    }
+
+    #[test]
+    fn the_error_includes_a_slew_under_way() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::milliseconds(500));
+        assert!(clock.read(raw(5.0)).error.unwrap() >= TimeDelta::milliseconds(500));
+        let later = clock.read(raw(10.0)).error.unwrap();
+        assert!(later < TimeDelta::milliseconds(3), "{later}");
+    }
+
+    #[test]
+    fn a_correction_counts_from_when_it_was_measured() {
+        let mut clock = clock();
+        let mark = clock.mark(raw(1.0));
+        clock
+            .correct(mark, TimeDelta::milliseconds(3), EXACT, 0.0, raw(5.0))
+            .unwrap();
+        assert_eq!(
+            clock.target(raw(5.0)) - raw(5.0),
+            TimeDelta::milliseconds(3)
+        );
+    }
+
+    #[test]
+    fn it_holds_over_at_the_rate_it_learned() {
+        let mut clock = clock();
+        for round in 1..=20 {
+            // The network gains 100 ppm on the raw clock.
+            let now = 5.0 * f64::from(round);
+            let network = raw(now) + at_rate(raw(now) - raw(0.0), 100.0);
+            let offset = network - clock.target(raw(now));
+            correct(&mut clock, now, offset);
+        }
+        assert!((clock.rate().ppm - 100.0).abs() < 0.1, "{:?}", clock.rate());
+        let hour = raw(100.0 + 3600.0);
+        let off = clock.target(hour) - (hour + at_rate(hour - raw(0.0), 100.0));
+        assert!(
+            off.abs() < TimeDelta::microseconds(200),
+            "{off} after an hour alone"
+        );
+        assert!(clock.read(hour).error.unwrap() > off.abs());
+    }
+
+    #[test]
+    fn without_drift_correction_it_runs_at_the_raw_rate() {
+        let steering = Steering {
+            drift: false,
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        for round in 1..=20 {
+            correct(
+                &mut clock,
+                5.0 * f64::from(round),
+                TimeDelta::microseconds(500),
+            );
+        }
+        let ahead = clock.target(raw(200.0)) - raw(200.0);
+        assert_eq!(ahead, TimeDelta::milliseconds(10));
+    }
+
+    #[test]
+    fn a_contradiction_starts_the_line_anew() {
+        let mut clock = clock();
+        for round in 1..=20 {
+            correct(&mut clock, 5.0 * f64::from(round), TimeDelta::zero());
+        }
+        let moved = TimeDelta::milliseconds(20);
+        correct(&mut clock, 105.0, moved);
+        assert_eq!(clock.fit.len(), 1);
+        assert_eq!(clock.target(raw(105.0)) - raw(105.0), moved);
+    }
+
+    #[test]
+    fn a_rate_from_an_earlier_run_is_used_at_once() {
+        let steering = Steering {
+            rate: Rate {
+                ppm: 40.0,
+                error_ppm: 1.0,
+            },
+            ..Steering::default()
+        };
+        let clock = Discipline::new(steering, raw(0.0));
+        assert_eq!(
+            clock.target(raw(1000.0)) - raw(1000.0),
+            TimeDelta::milliseconds(40)
+        );
+    }
+
+    #[test]
+    fn a_correction_out_of_all_range_changes_nothing() {
+        let mut clock = clock();
+        let mark = clock.mark(raw(5.0));
+        for _ in 0..3 {
+            let wild = TimeDelta::nanoseconds(i64::MAX);
+            let refused = clock.correct(mark, wild, EXACT, 0.0, raw(5.0));
+            assert_eq!(refused, Err(OutOfRange));
+        }
+        assert_eq!(clock.target(raw(5.0)), raw(5.0));
+    }
+}

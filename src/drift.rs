@@ -214,3 +214,111 @@ struct Weighted {
 fn nanoseconds(span: TimeDelta) -> f64 {
     span.num_seconds() as f64 * 1e9 + f64::from(span.subsec_nanos())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(seconds: i64, ahead_micros: i64, error_micros: i64) -> Point {
+        Point {
+            raw: DateTime::from_timestamp(seconds, 0).unwrap(),
+            ahead: TimeDelta::microseconds(ahead_micros),
+            error: TimeDelta::microseconds(error_micros),
+        }
+    }
+
+    fn fit(points: impl IntoIterator<Item = Point>) -> DriftFit {
+        let mut fit = DriftFit::new(Rate::UNKNOWN);
+        points.into_iter().for_each(|point| fit.push(point));
+        fit
+    }
+
+    #[test]
+    fn a_straight_line_is_found() {
+        // The network gains 50 µs in 5 s: 10 ppm.
+        let line = fit((0..20).map(|n| point(5 * n, 50 * n, 20)))
+            .line()
+            .unwrap();
+        assert!((line.rate.ppm - 10.0).abs() < 0.01, "{:?}", line.rate);
+        let then = DateTime::from_timestamp(1000, 0).unwrap();
+        let ahead = line.ahead(then);
+        assert!((ahead - TimeDelta::milliseconds(10)).abs() < TimeDelta::microseconds(10));
+    }
+
+    #[test]
+    fn one_point_says_nothing_of_the_rate() {
+        let line = fit([point(0, 700, 20)]).line().unwrap();
+        assert!(line.rate.ppm.abs() < 1e-9);
+        assert_eq!(
+            line.ahead(DateTime::UNIX_EPOCH),
+            TimeDelta::microseconds(700)
+        );
+        assert!(DriftFit::new(Rate::UNKNOWN).line().is_none());
+    }
+
+    #[test]
+    fn two_noisy_points_make_no_rate() {
+        // 5 ms in 5 s would be 1000 ppm, but each may be wrong by 10 ms.
+        let line = fit([point(0, 0, 10_000), point(5, 5000, 10_000)])
+            .line()
+            .unwrap();
+        assert!(line.rate.ppm.abs() < 20.0, "{:?}", line.rate);
+        // Exact ones do.
+        let line = fit([point(0, 0, 10), point(5, 5000, 10)]).line().unwrap();
+        assert!((line.rate.ppm - 1000.0).abs() < 10.0, "{:?}", line.rate);
+    }
+
+    #[test]
+    fn a_sample_that_had_to_wait_counts_little() {
+        let mut points: Vec<_> = (0..20).map(|n| point(5 * n, 0, 20)).collect();
+        points[19] = point(95, 900, 1000);
+        let line = fit(points).line().unwrap();
+        let ahead = line.ahead(DateTime::from_timestamp(95, 0).unwrap());
+        assert!(ahead < TimeDelta::microseconds(10), "{ahead}");
+    }
+
+    #[test]
+    fn the_window_forgets() {
+        let mut fit = fit((0..100).map(|n| point(5 * n, 0, 20)));
+        assert_eq!(fit.len(), WINDOW);
+        for n in 100..100 + WINDOW as i64 {
+            fit.push(point(5 * n, 100 * n, 20));
+        }
+        assert!((fit.line().unwrap().rate.ppm - 20.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_restart_keeps_the_rate_and_nothing_else() {
+        let mut fit = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
+        fit.restart();
+        assert!(fit.is_empty());
+        fit.push(point(200, 3_600_000_000, 20));
+        let line = fit.line().unwrap();
+        assert!((line.rate.ppm - 10.0).abs() < 0.01, "{:?}", line.rate);
+        let ahead = line.ahead(DateTime::from_timestamp(200, 0).unwrap());
+        assert_eq!(ahead, TimeDelta::hours(1));
+    }
+
+    #[test]
+    fn the_error_grows_with_time() {
+        let line = fit((0..20).map(|n| point(5 * n, 50 * n, 20)))
+            .line()
+            .unwrap();
+        let error = |seconds| line.error(DateTime::from_timestamp(seconds, 0).unwrap());
+        assert!(error(95) >= TimeDelta::microseconds(20));
+        // At least by what an oscillator may wander: 1 ppm, 3.6 ms an hour.
+        assert!(error(95 + 3600) - error(95) >= TimeDelta::microseconds(3600));
+    }
+
+    #[test]
+    fn the_widest_points_do_not_overflow() {
+        let wide = |raw, ahead| Point {
+            raw: DateTime::from_timestamp_nanos(raw),
+            ahead: TimeDelta::nanoseconds(ahead),
+            error: TimeDelta::hours(1),
+        };
+        let fit = fit([wide(i64::MIN, i64::MAX), wide(i64::MAX, i64::MIN)]);
+        let line = fit.line().unwrap();
+        let _ = line.error(DateTime::from_timestamp_nanos(i64::MIN));
+    }
+}

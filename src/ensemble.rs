@@ -225,27 +225,24 @@ impl Ensemble {
         let clocks = self.members.values().filter_map(|member| member.sample);
         let samples: Vec<Sample> = std::iter::once(Sample::OWN).chain(clocks).collect();
         let outcome = consensus(&samples, &self.settings.rules);
-        let followers = self
-            .members
-            .values()
-            .filter(|member| member.sample.is_some());
-        let rates: Vec<f64> = std::iter::once(own_rate_ppm)
-            .chain(followers.filter_map(|member| member.rate_ppm))
-            .collect();
+        let votes = |sample: Sample| outcome.is_ok_and(|agreed| agreed.votes(sample.offset));
         let row = |node, name: &Arc<str>, sample: Sample| Row {
             node,
             name: Arc::clone(name),
             sample,
-            voted: outcome.is_ok_and(|agreed| agreed.votes(sample.offset)),
+            voted: votes(sample),
             correction: outcome.ok().map(|agreed| agreed.correction(sample.offset)),
         };
         let mut rows = Vec::with_capacity(samples.len());
         rows.push(row(None, &Arc::from("master"), Sample::OWN));
+        let mut rates = Vec::with_capacity(samples.len());
+        rates.extend(votes(Sample::OWN).then_some(own_rate_ppm));
         for (&node, member) in &mut self.members {
             let Some(sample) = &mut member.sample else {
                 continue;
             };
             rows.push(row(Some(node), &member.name, *sample));
+            rates.extend(member.rate_ppm.filter(|_| votes(*sample)));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {

@@ -32,6 +32,8 @@ pub(crate) enum Command {
         /// The interval that the correction follows from.
         interval: u64,
         correction: TimeDelta,
+        /// How wrong the correction may be.
+        error: TimeDelta,
         common_ppm: f64,
     },
     /// Say why, and end the connection.

@@ -150,16 +150,17 @@ impl Peer {
                 Ok(Command::Correct {
                     interval,
                     correction,
+                    error,
                     common_ppm,
                 }) => {
                     // A later burst was measured against a clock that has not heard of this yet.
-                    if let Some(Measured { n, sample, .. }) =
+                    if let Some(Measured { n, .. }) =
                         measured.take_if(|measured: &mut Measured| measured.interval == interval)
                     {
                         let adjust = Message::Adjust {
                             n,
                             offset: correction,
-                            error: sample.error,
+                            error,
                             rate_ppm: common_ppm,
                         };
                         connection.write(adjust.line().as_bytes())?;

@@ -1,77 +1,327 @@
-//! tuning
+//! The algorithm in virtual time: one scenario a test, with limits that it reaches with little to
+//! spare. The rooms are the library's own; clocks and links are made up, from a seed.
+
 #[path = "simulation/network.rs"]
 mod network;
+
 use berkeley::discipline::Steering;
-use network::*;
+use chrono::TimeDelta;
+use network::{HOUR, MILLISECOND, Network, Node, Scenario};
+
+/// Runs a scenario with a few seeds, and names the one that fails.
+fn with_seeds(run: impl Fn(u64)) {
+    struct Named(u64);
+    impl Drop for Named {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("the seed was {}", self.0);
+            }
+        }
+    }
+    for seed in 1..=3 {
+        let _named = Named(seed);
+        run(seed);
+    }
+}
+
+fn micros(skew: (TimeDelta, TimeDelta)) -> (i64, i64) {
+    (
+        skew.0.num_microseconds().unwrap(),
+        skew.1.num_microseconds().unwrap(),
+    )
+}
+
+/// Median and worst skew, in µs, of 400 rounds after the first 200.
+fn settled(network: &mut Network) -> (i64, i64) {
+    network.rounds(200);
+    network.skew();
+    network.rounds(400);
+    micros(network.skew())
+}
+/// The skew of settled rounds, and that it is within limits in µs.
+fn settles(scenario: Scenario, median: i64, worst: i64) {
+    let mut network = Network::new(scenario);
+    let skew = settled(&mut network);
+    println!("median {} µs, worst {} µs", skew.0, skew.1);
+    assert!(skew.0 <= median && skew.1 <= worst, "{skew:?} µs");
+}
+
 #[test]
-fn tune() {
-    for seed in 1..=4 {
-        let mut n = Network::new(Scenario {
+fn default_network() {
+    with_seeds(|seed| {
+        let scenario = Scenario {
+            seed,
+            ..Scenario::default()
+        };
+        let drifting = Scenario {
+            steering: Steering {
+                drift: false,
+                ..Steering::default()
+            },
+            ..scenario.clone()
+        };
+        let (median, worst) = settled(&mut Network::new(scenario));
+        let (drifting, _) = settled(&mut Network::new(drifting));
+        println!("median {median} µs, worst {worst} µs, without drift correction {drifting} µs");
+        assert!(median <= 27 && worst <= 55, "{median} {worst}");
+        assert!(drifting >= 35 * median, "{drifting} {median}");
+    });
+}
+
+#[test]
+fn a_day_of_24_hours() {
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
             seed,
             ..Scenario::default()
         });
-        n.rounds(20);
-        print!("first20 {:?} ", n.skew().0.num_nanoseconds());
-        n.rounds(180);
-        n.skew();
-        n.rounds(400);
-        let (m, w) = n.skew();
-        let r = n.rate_against_raw(17280 - 600);
-        let (m2, w2) = n.skew();
-        println!(
-            "seed {seed}: median {} worst {}  day rate {r:.4} ppm  day median {} worst {}",
-            m.num_nanoseconds().unwrap() / 1000,
-            w.num_nanoseconds().unwrap() / 1000,
-            m2.num_nanoseconds().unwrap() / 1000,
-            w2.num_nanoseconds().unwrap() / 1000
+        network.rounds(200);
+        network.skew();
+        let rate = network.rate_against_raw(24 * 3600 / 5);
+        let (median, worst) = micros(network.skew());
+        println!("median {median} µs, worst {worst} µs, rate {rate:.4} ppm");
+        assert!(
+            rate.abs() <= 0.1,
+            "the network gains {rate} ppm on its oscillators"
         );
-    }
-    let mut n = Network::new(Scenario {
-        steering: Steering {
-            drift: false,
-            ..Steering::default()
+        assert!(median <= 27 && worst <= 65, "{median} {worst}");
+    });
+}
+
+#[test]
+fn big_offsets_of_up_to_an_hour() {
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
+            seed,
+            offset: HOUR,
+            ..Scenario::default()
+        });
+        // The first round steps, the second finds what the drift has done since.
+        assert!(network.rounds_until_within(TimeDelta::milliseconds(1)) <= 2);
+        network.rounds(1);
+        network.skew();
+        network.rounds(1);
+        let (_, worst) = micros(network.skew());
+        println!("worst {worst} µs in the fourth round");
+        assert!(worst <= 500, "{worst} µs in the fourth round");
+        let (median, worst) = settled(&mut network);
+        assert!(median <= 27 && worst <= 55, "{median} {worst}");
+    });
+}
+
+#[test]
+fn a_thousand_nodes() {
+    settles(
+        Scenario {
+            nodes: 1000,
+            ..Scenario::default()
         },
-        ..Scenario::default()
+        50,
+        70,
+    );
+}
+
+#[test]
+fn jitter_of_10_ms() {
+    with_seeds(|seed| {
+        settles(
+            Scenario {
+                seed,
+                jitter: 10 * MILLISECOND,
+                ..Scenario::default()
+            },
+            1300,
+            2400,
+        );
     });
-    n.rounds(200);
-    n.skew();
-    n.rounds(400);
-    let (m, w) = n.skew();
-    println!("no drift: {m} {w}");
-    let mut n = Network::new(Scenario {
-        jitter: 10 * MILLISECOND,
-        ..Scenario::default()
+}
+
+#[test]
+fn asymmetric_delay_is_half_an_error_and_admitted() {
+    with_seeds(|seed| {
+        // Every follower is wrong by half of 2 ms against the master, whatever it does. That each
+        // stated error covers this is what the network itself checks at every moment.
+        let ways = [200_000, 2_200_000];
+        settles(
+            Scenario {
+                seed,
+                ways,
+                ..Scenario::default()
+            },
+            1025,
+            1050,
+        );
+        let (median, _) = settled(&mut Network::new(Scenario {
+            seed,
+            ways,
+            ..Scenario::default()
+        }));
+        assert!(median >= 1000, "{median}");
     });
-    n.rounds(200);
-    n.skew();
-    n.rounds(400);
-    let (m, w) = n.skew();
-    println!("10ms jitter: {m} {w}");
-    let mut n = Network::new(Scenario {
-        jitter: 10 * MILLISECOND,
-        nodes: 2,
-        ..Scenario::default()
+}
+
+#[test]
+fn three_polls_of_ten_are_lost() {
+    with_seeds(|seed| {
+        settles(
+            Scenario {
+                seed,
+                loss: 0.3,
+                ..Scenario::default()
+            },
+            33,
+            70,
+        );
     });
-    n.rounds(200);
-    n.skew();
-    n.rounds(400);
-    let (m, w) = n.skew();
-    println!("10ms jitter 2 nodes: {m} {w}");
-    let mut n = Network::new(Scenario {
-        wander_ppm: 0.01,
-        ..Scenario::default()
+}
+
+#[test]
+fn one_clock_in_1970() {
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
+            seed,
+            ..Scenario::default()
+        });
+        let node = Node::new(0, -56 * 365 * 24 * HOUR, 50.0, Steering::default());
+        network.join(node);
+        let before = network.nodes[0].discipline.target(network.nodes[0].raw(0));
+        network.round();
+        let raw = network.nodes[0].raw(network.now);
+        let moved = network.nodes[0].discipline.target(raw) - before;
+        let off = moved - TimeDelta::seconds(5);
+        assert!(
+            off.abs() < TimeDelta::milliseconds(1),
+            "it moved the others by {off}"
+        );
+        let (median, worst) = settled(&mut network);
+        println!("median {median} µs, worst {worst} µs");
+        assert!(median <= 27 && worst <= 55, "{median} {worst}");
     });
-    n.rounds(200);
-    n.skew();
-    n.rounds(400);
-    let (m, w) = n.skew();
-    println!("wander .01/round: {m} {w}");
-    let mut n = Network::new(Scenario {
-        offset: HOUR,
-        ..Scenario::default()
+}
+
+#[test]
+fn a_third_of_the_clocks_lie_at_random() {
+    with_seeds(|seed| {
+        settles(
+            Scenario {
+                seed,
+                liars: 1.0 / 3.0,
+                ..Scenario::default()
+            },
+            27,
+            60,
+        );
     });
-    for r in 0..12 {
-        n.round();
-        println!("hour: after {} {:?}", r + 1, n.skew());
-    }
+}
+
+#[test]
+fn one_clock_is_stepped_by_an_hour() {
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
+            seed,
+            ..Scenario::default()
+        });
+        network.rounds(200);
+        let now = network.now;
+        network.nodes[5].set(now, HOUR);
+        // Its reading may only slew back, which takes ten hours: no step after three rounds.
+        network.nodes[5].apart = true;
+        network.skew();
+        network.rounds(2);
+        let target = |node: &Node| node.discipline.target(node.raw(network.now));
+        let off = (target(&network.nodes[5]) - target(&network.nodes[6])).abs();
+        println!("its target is off by {off} after two rounds");
+        assert!(
+            off <= TimeDelta::microseconds(120),
+            "its target is off by {off}"
+        );
+        network.rounds(200);
+        let (median, worst) = micros(network.skew());
+        println!("the others: median {median} µs, worst {worst} µs");
+        assert!(median <= 27 && worst <= 55, "the others: {median} {worst}");
+    });
+}
+
+#[test]
+fn the_master_restarts_with_its_raw_clock() {
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
+            seed,
+            offset: HOUR,
+            ..Scenario::default()
+        });
+        network.rounds(200);
+        let network_time = |network: &Network| {
+            let node = &network.nodes[1];
+            node.discipline.target(node.raw(network.now))
+        };
+        let (before, then) = (network_time(&network), network.now);
+        network.nodes[0].restart(then, Steering::default());
+        let rounds = network.rounds_until_within(TimeDelta::milliseconds(1));
+        let moved = network_time(&network) - before;
+        let off = (moved - TimeDelta::nanoseconds(network.now - then)).abs();
+        println!("agreement after {rounds} rounds; the others moved by {off}");
+        assert!(rounds <= 1, "agreement after {rounds} rounds");
+        // In ten seconds the network itself gains up to a millisecond on the true time.
+        assert!(
+            off <= TimeDelta::milliseconds(1),
+            "the others moved by {off}"
+        );
+        let (median, worst) = settled(&mut network);
+        assert!(median <= 27 && worst <= 55, "{median} {worst}");
+    });
+}
+
+#[test]
+fn rates_wander() {
+    with_seeds(|seed| {
+        settles(
+            Scenario {
+                seed,
+                wander_ppm: 0.05,
+                ..Scenario::default()
+            },
+            30,
+            60,
+        );
+    });
+}
+
+#[test]
+fn a_node_joins_late() {
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
+            seed,
+            ..Scenario::default()
+        });
+        network.rounds(200);
+        network.join(Node::new(network.now, HOUR, 80.0, Steering::default()));
+        let rounds = network.rounds_until_within(TimeDelta::milliseconds(1));
+        assert!(rounds <= 1, "agreement after {rounds} rounds");
+        let rounds = network.rounds_until_within(TimeDelta::microseconds(100));
+        println!("100 µs after {rounds} more rounds");
+        assert!(rounds <= 12, "{rounds} rounds to 100 µs");
+    });
+}
+
+#[test]
+fn two_groups_that_never_met_join_under_one_master() {
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
+            seed,
+            nodes: 10,
+            ..Scenario::default()
+        });
+        for _ in 0..10 {
+            network.join(Node::new(0, HOUR, -60.0, Steering::default()));
+        }
+        let rounds = network.rounds_until_within(TimeDelta::milliseconds(1));
+        println!("agreement after {rounds} rounds");
+        assert!(rounds <= 2, "agreement after {rounds} rounds");
+        network.rounds(1000);
+        assert!(
+            network.nodes.iter().all(|node| node.steps == 1),
+            "one step each, and no more"
+        );
+    });
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use berkeley::discipline::{Correction, Discipline, Mark, Steering};
+use berkeley::discipline::{Correction, Discipline, Mark, NetworkTime, Steering};
 use berkeley::ensemble::{Ensemble, NodeId, Round, Settings, Wire};
 use berkeley::sample::Sample;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -61,6 +61,10 @@ impl Default for Scenario {
     }
 }
 
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts of a made-up node"
+)]
 pub struct Node {
     /// What the raw clock shows at `since`.
     shows: DateTime<Utc>,
@@ -71,6 +75,12 @@ pub struct Node {
     /// The latest reading seen, and whether the next one may be earlier.
     seen: DateTime<Utc>,
     stepped: bool,
+    /// No correction has come since it began or its raw clock was set: it is not a part of the
+    /// network, and can't know how wrong it is.
+    surprised: bool,
+    /// It is left out of the skew.
+    pub apart: bool,
+    /// How often it stepped.
     pub steps: usize,
 }
 
@@ -85,6 +95,8 @@ impl Node {
             liar: false,
             seen: shows,
             stepped: false,
+            surprised: true,
+            apart: false,
             steps: 0,
         }
     }
@@ -99,6 +111,7 @@ impl Node {
     pub fn set(&mut self, now: i64, by: i64) {
         self.shows = self.raw(now) + TimeDelta::nanoseconds(by);
         self.since = now;
+        self.surprised = true;
     }
 
     fn wander(&mut self, now: i64, by_ppm: f64) {
@@ -111,11 +124,21 @@ impl Node {
     pub fn restart(&mut self, now: i64, steering: Steering) {
         self.discipline = Discipline::new(steering, self.raw(now));
         self.stepped = true;
+        self.surprised = true;
     }
 
-    /// What an application sees, and that it never sees time run backwards.
-    pub fn reading(&mut self, now: i64) -> DateTime<Utc> {
-        let reading = self.discipline.read(self.raw(now)).time;
+    /// What an application sees, and that it never sees time run backwards, nor an error that
+    /// does not reach the network's time.
+    fn reading(&mut self, now: i64, network: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        let NetworkTime {
+            time: reading,
+            error,
+        } = self.discipline.read(self.raw(now));
+        let off = network.map_or(TimeDelta::zero(), |network| (reading - network).abs());
+        assert!(
+            self.surprised || error.is_none_or(|error| off <= error),
+            "at {now} the reading is off by {off}, more than the {error:?} it admits",
+        );
         assert!(
             self.stepped || reading >= self.seen,
             "the reading ran backwards at {now}: {} after {}",
@@ -148,6 +171,7 @@ impl Node {
             self.stepped = true;
             self.steps += 1;
         }
+        self.surprised = false;
     }
 }
 
@@ -159,8 +183,6 @@ pub struct Network {
     rng: Rng,
     /// Skew between the healthy nodes' readings, at every moment looked at since the last reset.
     skews: Vec<TimeDelta>,
-    /// How far any stated error fell short of the true one.
-    pub worst_lie: TimeDelta,
 }
 
 impl Network {
@@ -173,9 +195,10 @@ impl Network {
                 Node::new(0, offset as i64, drift_ppm, scenario.steering)
             })
             .collect();
-        let liars = (scenario.liars * nodes.len() as f64).ceil() as usize;
-        for node in nodes.iter_mut().rev().take(liars) {
+        let honest = ((1.0 - scenario.liars) * nodes.len() as f64).max(1.0);
+        for node in nodes.iter_mut().skip(honest.floor() as usize) {
             node.liar = true;
+            node.apart = true;
         }
         let mut network = Self {
             nodes: Vec::new(),
@@ -183,7 +206,6 @@ impl Network {
             ensemble: Ensemble::new(Settings::default()),
             rng,
             skews: Vec::new(),
-            worst_lie: TimeDelta::zero(),
             scenario,
         };
         for node in nodes {
@@ -211,7 +233,7 @@ impl Network {
     pub fn round(&mut self) -> Option<Round> {
         let interval = self.ensemble.interval();
         let mut marks = vec![None; self.nodes.len()];
-        for id in 1..self.nodes.len() {
+        for (id, slot) in marks.iter_mut().enumerate().skip(1) {
             // The golden ratio spreads any number of bursts evenly.
             let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
             let begins = self.now + (phase * self.scenario.interval as f64) as i64;
@@ -219,7 +241,7 @@ impl Network {
                 let rate = self.nodes[id].discipline.rate().ppm;
                 self.ensemble
                     .report(NodeId(id as u64), interval, sample, Some(rate));
-                marks[id] = Some((mark, sample.error));
+                *slot = Some(mark);
             }
         }
         for part in 1..=4 {
@@ -249,9 +271,11 @@ impl Network {
             );
         }
         for row in &round.rows {
-            if let (Some(NodeId(id)), Some(correction)) = (row.node, row.correction) {
+            if let (Some(NodeId(id)), Ok(agreed)) = (row.node, round.outcome) {
                 let id = id as usize;
-                let (mark, error) = marks[id].unwrap();
+                let mark = marks[id].unwrap();
+                let correction = agreed.correction(row.sample.offset);
+                let error = agreed.correction_error(row.sample.error);
                 let arrives = self.now + self.way(0);
                 self.nodes[id].correct(mark, correction, error, round.common_ppm, arrives);
             }
@@ -287,44 +311,65 @@ impl Network {
 
     /// Looks at all clocks at one moment, as an omniscient observer.
     fn look(&mut self, now: i64) {
+        // The network's time: what most of the nodes take for it.
+        let corrected = self
+            .nodes
+            .iter()
+            .filter(|node| !node.apart && !node.surprised);
+        let mut targets: Vec<_> = corrected
+            .map(|node| node.discipline.target(node.raw(now)))
+            .collect();
+        targets.sort_unstable();
+        let network = targets.get(targets.len() / 2).copied();
         let healthy = self.nodes.iter_mut().filter(|node| !node.liar);
-        let readings: Vec<_> = healthy.map(|node| node.reading(now)).collect();
-        let (first, last) = (
-            readings.iter().min().unwrap(),
-            readings.iter().max().unwrap(),
-        );
-        self.skews.push(*last - *first);
+        let readings: Vec<_> = healthy
+            .map(|node| (node.apart, node.reading(now, network)))
+            .filter_map(|(apart, reading)| (!apart).then_some(reading))
+            .collect();
+        let (first, last) = (readings.iter().min(), readings.iter().max());
+        self.skews.push(*last.unwrap() - *first.unwrap());
     }
 
-    /// Median and worst skew since the last call.
+    /// Median and worst skew of the readings since the last call.
     pub fn skew(&mut self) -> (TimeDelta, TimeDelta) {
         let mut skews = std::mem::take(&mut self.skews);
         skews.sort_unstable();
         (skews[skews.len() / 2], skews[skews.len() - 1])
     }
 
-    /// By how many ppm the network is faster than the mean of the healthy nodes' raw clocks,
-    /// over `rounds` rounds.
-    pub fn rate_against_raw(&mut self, rounds: usize) -> f64 {
-        let mean = |of: &dyn Fn(&Node) -> DateTime<Utc>, nodes: &[Node]| {
-            let sum: i128 = nodes
-                .iter()
-                .filter(|node| !node.liar)
-                .map(|node| i128::from(of(node).timestamp_nanos_opt().unwrap()))
-                .sum();
-            sum as f64 / nodes.iter().filter(|node| !node.liar).count() as f64
+    /// How many rounds pass before the readings stay within `limit` for a whole one.
+    pub fn rounds_until_within(&mut self, limit: TimeDelta) -> usize {
+        let within = |_: &usize| {
+            self.skews.clear();
+            self.round();
+            self.skew().1 <= limit
         };
+        (0..1000)
+            .find(within)
+            .expect("agreement within 1000 rounds")
+    }
+
+    /// The mean over the nodes that count, in nanoseconds since the Unix epoch.
+    fn mean(&self, of: impl Fn(&Node) -> DateTime<Utc>) -> i64 {
+        let alone = self.nodes.iter().all(|node| node.surprised);
+        let counts = |node: &&Node| !node.apart && (alone || !node.surprised);
+        let counted = || self.nodes.iter().filter(counts);
+        let sum: i128 = counted()
+            .map(|node| i128::from(of(node).timestamp_nanos_opt().unwrap()))
+            .sum();
+        (sum / counted().count() as i128) as i64
+    }
+
+    /// By how many ppm the network is faster than the mean of the raw clocks, over `rounds`.
+    pub fn rate_against_raw(&mut self, rounds: usize) -> f64 {
         let ahead = |network: &Self| {
             let now = network.now;
-            let target = mean(
-                &|node| node.discipline.target(node.raw(now)),
-                &network.nodes,
-            );
-            target - mean(&|node| node.raw(now), &network.nodes)
+            network.mean(|node| node.discipline.target(node.raw(now)))
+                - network.mean(|node| node.raw(now))
         };
         let (before, began) = (ahead(self), self.now);
         self.rounds(rounds);
-        (ahead(self) - before) / (self.now - began) as f64 * 1e6
+        (ahead(self) - before) as f64 / (self.now - began) as f64 * 1e6
     }
 }
 

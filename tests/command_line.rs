@@ -1,0 +1,240 @@
+//! Arguments, exit statuses and signals of both programs.
+
+mod programs;
+mod timestamp_client;
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use assert_cmd::Command;
+use chrono::TimeDelta;
+use programs::{Program, SOON, refusing_port};
+use timestamp_client::Client;
+
+const MASTER: &str = env!("CARGO_BIN_EXE_berkeley-master");
+const FOLLOWER: &str = env!("CARGO_BIN_EXE_berkeley-follower");
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .timeout(SOON)
+        .output()
+        .expect("it starts")
+}
+
+/// Runs a program that has to fail, with one message that contains `part`.
+#[track_caller]
+fn fails(program: &str, arguments: &[&str], status: i32, part: &str) {
+    let output = run(program, arguments);
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "{arguments:?}: {message}"
+    );
+    let first = message.lines().next().unwrap_or_default();
+    assert!(first.contains(part), "{arguments:?}: {message}");
+    let errors = message.to_lowercase().matches("error").count();
+    assert!(
+        errors == 1 || first.contains("(os error "),
+        "{arguments:?}: {message}"
+    );
+    assert!(output.stdout.is_empty(), "{arguments:?} starts something");
+}
+
+#[test]
+fn a_bad_argument_is_named_and_exits_with_2() {
+    for (arguments, part) in [
+        (["--interval", "0s"], "'--interval "),
+        (["--interval", "5"], "'--interval "),
+        (["--interval", "-5s"], "'-5'"),
+        (["--rounds", "0"], "'--rounds "),
+        (["--rounds", "two"], "'--rounds "),
+        (["--simulate-offset", "5"], "'--simulate-offset "),
+        (["--simulate-offset", "--14m"], "'--simulate-offset "),
+        (["--simulate-drift", "fast"], "'--simulate-drift "),
+        (["--simulate-drift", "nan"], "'--simulate-drift "),
+        (["--interval", "--record"], "'--interval "),
+        (["--no-such-flag", "1"], "'--no-such-flag'"),
+    ] {
+        fails(MASTER, &arguments, 2, part);
+        fails(FOLLOWER, &arguments, 2, part);
+    }
+    for (arguments, part) in [
+        (["--listen", "nonsense"], "'--listen "),
+        (["--listen", "127.0.0.1"], "'--listen "),
+        (["--listen", "127.0.0.1:65536"], "'--listen "),
+        (["--min-followers", "0"], "'--min-followers "),
+        (["--max-followers", "0"], "'--max-followers "),
+        (["--tolerance", "0s"], "'--tolerance "),
+        (["--tolerance", "1"], "'--tolerance "),
+        (["--max-offset", "0s"], "'--max-offset "),
+    ] {
+        fails(MASTER, &arguments, 2, part);
+    }
+    fails(FOLLOWER, &["--wire", "pigeon"], 2, "'--wire ");
+    fails(FOLLOWER, &["host:65536"], 2, "MASTER");
+    fails(FOLLOWER, &[""], 2, "MASTER");
+}
+
+#[test]
+fn an_address_in_use_exits_with_1_and_names_the_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("a socket").to_string();
+    fails(MASTER, &["--listen", &address], 1, "--listen");
+    fails(MASTER, &["--listen", &address], 1, &address);
+}
+
+#[test]
+fn a_record_that_cannot_be_written_exits_with_1_and_names_the_flag() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("missing").join("record.csv");
+    let path = path.to_str().expect("a name in UTF-8");
+    for part in ["--record", path] {
+        fails(
+            MASTER,
+            &["--listen", "127.0.0.1:0", "--record", path],
+            1,
+            part,
+        );
+        fails(FOLLOWER, &["--record", path], 1, part);
+    }
+}
+
+/// Checks the default that `--help` shows for each flag.
+#[track_caller]
+fn help_shows(program: &str, defaults: &[(&str, &str)]) {
+    let output = run(program, &["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = String::from_utf8(output.stdout).expect("UTF-8");
+    // However the lines are broken.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (flag, default) in defaults {
+        let about = help
+            .split_once(&format!(" {flag} "))
+            .unwrap_or_else(|| panic!("{flag} is not in {help}"))
+            .1;
+        // Up to the next flag.
+        let about = about.split(" --").next().unwrap_or(about);
+        let shown = format!("[default: {default}");
+        assert!(about.contains(&shown), "{flag}: {about}");
+    }
+}
+
+#[test]
+fn help_shows_every_default() {
+    let both = [
+        ("--interval", "5s]"),
+        ("--rounds", "for ever]"),
+        ("--simulate-offset", "0s]"),
+        ("--simulate-drift", "0ppm]"),
+        ("--record", "none]"),
+    ];
+    help_shows(MASTER, &both);
+    help_shows(FOLLOWER, &both);
+    help_shows(
+        MASTER,
+        &[
+            ("--listen", "0.0.0.0:8080]"),
+            ("--min-followers", "1]"),
+            ("--max-followers", "16384]"),
+            ("--tolerance", "automatic"),
+            ("--max-offset", "24h]"),
+        ],
+    );
+    help_shows(
+        FOLLOWER,
+        &[
+            ("Arguments: [MASTER]", "127.0.0.1:8080]"),
+            ("--wire", "auto]"),
+        ],
+    );
+}
+
+#[test]
+fn a_signal_ends_an_idle_master() {
+    for signal in ["TERM", "INT"] {
+        let master = Program::master(&[]);
+        master.address();
+        master.stops_at(signal);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_master_with_clients_of_every_kind() {
+    for signal in ["TERM", "INT"] {
+        let master = Program::master(&["--interval", "50ms"]);
+        let address = master.address();
+        let silent = Client::connect(address, TimeDelta::zero());
+        let in_mid_message = Client::connect(address, TimeDelta::zero());
+        in_mid_message.send(b"2024-01-02 03:");
+        let never_reads = Client::join(address, TimeDelta::zero());
+        let good = Client::join(address, TimeDelta::zero());
+        master.line("Round 2");
+        master.stops_at(signal);
+        for client in [silent, in_mid_message, never_reads, good] {
+            client.until_end();
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_a_master_in_mid_round() {
+    for signal in ["TERM", "INT"] {
+        // Every 10 ms a round with 50 clients: there is hardly a moment between two.
+        let master = Program::master(&["--interval", "10ms"]);
+        let address = master.address();
+        let _clients: Vec<_> = (0..50)
+            .map(|_| Client::join(address, TimeDelta::zero()))
+            .collect();
+        master.line("Round 10");
+        master.stops_at(signal);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_follower_that_is_connected() {
+    for signal in ["TERM", "INT"] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
+        follower.line("Connected to ");
+        follower.stops_at(signal);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_follower_that_is_refused() {
+    for signal in ["TERM", "INT"] {
+        let (_held, address) = refusing_port();
+        let follower = Program::follower(address, &[]);
+        follower.log_line("cannot reach");
+        follower.stops_at(signal);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_ends_a_follower_that_gets_no_answer() {
+    use std::time::{Duration, Instant};
+    use std::{fs, thread};
+
+    // The state of a connection attempt in /proc/net/tcp.
+    const SYN_SENT: &str = " 02 ";
+    for signal in ["TERM", "INT"] {
+        let (socket, address) = refusing_port();
+        // Two connections fill a queue of none, and Linux ignores whoever else calls.
+        socket.listen(0).expect("the port is ours");
+        let _first = Client::connect(address, TimeDelta::zero());
+        let follower = Program::follower(address, &[]);
+        let attempt = format!(":{:04X}{SYN_SENT}", address.port());
+        let deadline = Instant::now() + SOON;
+        while !fs::read_to_string("/proc/net/tcp")
+            .expect("a list of connections")
+            .contains(&attempt)
+        {
+            assert!(Instant::now() < deadline, "no connection attempt hangs");
+            thread::sleep(Duration::from_millis(2));
+        }
+        follower.stops_at(signal);
+    }
+}
