@@ -35,7 +35,8 @@ impl Clock for WallClock {
 #[derive(Debug, Clone, Copy)]
 pub struct SteadyClock {
     began: Instant,
-    wall: DateTime<Utc>,
+    /// In nanoseconds since the Unix epoch: reading has to be cheap.
+    wall: i64,
 }
 
 impl SteadyClock {
@@ -51,17 +52,15 @@ impl SteadyClock {
         let (took, began, wall) = (0..10).fold(read(), |best, _| best.min(read()));
         Self {
             began: began + took / 2,
-            wall,
+            wall: wall.timestamp_nanos_opt().unwrap_or(i64::MAX),
         }
     }
 }
 
 impl Clock for SteadyClock {
     fn read(&self) -> DateTime<Utc> {
-        let elapsed = self.began.elapsed();
-        self.wall
-            + TimeDelta::new(elapsed.as_secs().cast_signed(), elapsed.subsec_nanos())
-                .unwrap_or(TimeDelta::MAX)
+        let elapsed = i64::try_from(self.began.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        DateTime::from_timestamp_nanos(self.wall.saturating_add(elapsed))
     }
 }
 

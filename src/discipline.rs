@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{Clock, at_rate};
+use crate::clock::Clock;
 use crate::drift::{DriftFit, Line, Point, Rate};
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
@@ -87,22 +87,26 @@ impl fmt::Display for OutOfRange {
 impl std::error::Error for OutOfRange {}
 
 /// The state of a steered clock. Pure: the raw clock's reading is an argument everywhere.
+///
+/// Inside, times are nanoseconds since the Unix epoch: a reading has to be cheap.
 #[derive(Debug, Clone)]
 pub struct Discipline {
     steering: Steering,
     fit: DriftFit,
-    /// How far the target is ahead of the raw clock, and at which rate that grows.
-    target: Option<Line>,
-    /// The rate that the target runs at, in ppm.
+    line: Option<Line>,
+    /// The raw time from which everything below counts.
+    since: i64,
+    /// How far the target was ahead of the raw clock then.
+    ahead: i64,
+    /// By how much the target gains on the raw clock, in ppm.
     rate_ppm: f64,
-    /// The raw time from which `ahead` and `lead` count.
-    since: DateTime<Utc>,
-    /// The target minus the raw clock at `since`.
-    ahead: TimeDelta,
-    /// The reading minus the target at `since`; slewed away from then on.
-    lead: TimeDelta,
+    /// How far the reading was ahead of the target; slewed away from then on.
+    lead: i64,
+    /// How wrong the target may have been, and how fast that grows, in ppm.
+    error: i64,
+    error_growth_ppm: f64,
     /// The latest reading given out.
-    shown: Option<DateTime<Utc>>,
+    shown: i64,
     rounds: u32,
 }
 
@@ -110,27 +114,26 @@ impl Discipline {
     /// A clock that shows the raw time, which is `raw` now.
     #[must_use]
     pub fn new(steering: Steering, raw: DateTime<Utc>) -> Self {
+        let known = steering.drift.then_some(steering.rate.ppm);
         Self {
-            rate_ppm: if steering.drift {
-                steering.rate.ppm
-            } else {
-                0.0
-            },
-            steering,
             fit: DriftFit::new(steering.rate),
-            target: None,
-            since: raw,
-            ahead: TimeDelta::zero(),
-            lead: TimeDelta::zero(),
-            shown: None,
+            line: None,
+            since: nanoseconds(raw),
+            ahead: 0,
+            rate_ppm: known.unwrap_or(0.0),
+            lead: 0,
+            error: 0,
+            error_growth_ppm: 0.0,
+            shown: i64::MIN,
             rounds: 0,
+            steering,
         }
     }
 
     /// Where the network's time is known to be.
     #[must_use]
     pub fn target(&self, raw: DateTime<Utc>) -> DateTime<Utc> {
-        raw + self.ahead + at_rate(raw - self.since, self.rate_ppm)
+        DateTime::from_timestamp_nanos(self.target_at(nanoseconds(raw)))
     }
 
     /// The target, with the raw reading it belongs to.
@@ -144,25 +147,31 @@ impl Discipline {
 
     /// What an application sees.
     pub fn read(&mut self, raw: DateTime<Utc>) -> NetworkTime {
-        let target = self.target(raw);
-        let lead = self.lead(raw);
-        let time = (target + lead).max(self.shown.unwrap_or(DateTime::<Utc>::MIN_UTC));
-        self.shown = Some(time);
+        let raw = nanoseconds(raw);
+        let target = self.target_at(raw);
+        self.shown = self.shown.max(target.saturating_add(self.lead_at(raw)));
+        let error = self.line.is_some().then(|| {
+            let target_error = self.error + gained(raw - self.since, self.error_growth_ppm);
+            TimeDelta::nanoseconds(target_error + (self.shown - target).abs())
+        });
         NetworkTime {
-            time,
-            error: self
-                .target
-                .map(|line| line.error(raw) + (time - target).abs()),
+            time: DateTime::from_timestamp_nanos(self.shown),
+            error,
         }
     }
 
+    fn target_at(&self, raw: i64) -> i64 {
+        raw.saturating_add(self.ahead)
+            .saturating_add(gained(raw - self.since, self.rate_ppm))
+    }
+
     /// How far the reading is ahead of the target.
-    fn lead(&self, raw: DateTime<Utc>) -> TimeDelta {
-        let slewed = at_rate(raw - self.since, SLEW_PPM);
-        if self.lead > TimeDelta::zero() {
-            (self.lead - slewed).max(TimeDelta::zero())
+    fn lead_at(&self, raw: i64) -> i64 {
+        let slewed = gained(raw - self.since, SLEW_PPM);
+        if self.lead > 0 {
+            self.lead.saturating_sub(slewed).max(0)
         } else {
-            (self.lead + slewed).min(TimeDelta::zero())
+            self.lead.saturating_add(slewed).min(0)
         }
     }
 
@@ -172,7 +181,7 @@ impl Discipline {
     ///
     /// # Errors
     /// [`OutOfRange`] when the target would have no name in nanoseconds of an `i64` any more, in
-    /// the years 1677 to 2262; nothing is changed.
+    /// the years 1678 to 2261; nothing is changed.
     pub fn correct(
         &mut self,
         mark: Mark,
@@ -181,48 +190,39 @@ impl Discipline {
         common_ppm: f64,
         raw: DateTime<Utc>,
     ) -> Result<Correction, OutOfRange> {
-        let corrected = mark.target.checked_add_signed(offset);
-        if corrected
-            .and_then(|time| time.timestamp_nanos_opt())
-            .is_none()
-        {
-            return Err(OutOfRange);
-        }
+        let corrected = mark.target.checked_add_signed(offset).ok_or(OutOfRange)?;
+        corrected.timestamp_nanos_opt().ok_or(OutOfRange)?;
         let point = Point {
             raw: mark.raw,
-            ahead: mark.target - mark.raw + offset,
+            ahead: corrected - mark.raw,
             error,
         };
         let steps = self.rounds < STEP_ROUNDS && offset.abs() > self.steering.step_threshold;
         self.rounds = self.rounds.saturating_add(1);
-        if steps || self.contradicts(&point) {
-            self.fit.restart();
-        }
         if !self.steering.drift {
             self.fit = DriftFit::new(Rate::UNKNOWN);
+        } else if steps || self.contradicts(&point) {
+            self.fit.restart();
         }
-        self.fit.push(point);
-        let reading = self.target(raw) + self.lead(raw);
-        if let Some(line) = self.fit.line() {
-            self.rate_ppm = if self.steering.drift {
-                line.rate.ppm + common_ppm
-            } else {
-                0.0
-            };
-            self.since = raw;
-            self.ahead = if self.steering.drift {
-                line.ahead(raw)
-            } else {
-                point.ahead
-            };
-            self.target = Some(line);
+        let line = self.fit.add(point);
+        let now = nanoseconds(raw);
+        let reading = self.target_at(now).saturating_add(self.lead_at(now));
+        self.since = now;
+        if self.steering.drift {
+            self.ahead = nanoseconds_of(line.ahead(raw));
+            self.rate_ppm = line.rate.ppm + common_ppm;
+        } else {
+            self.ahead = nanoseconds_of(point.ahead);
         }
+        self.error = nanoseconds_of(line.error(raw));
+        self.error_growth_ppm = line.error_growth_ppm();
+        self.line = Some(line);
         if steps {
-            self.lead = TimeDelta::zero();
-            self.shown = None;
+            self.lead = 0;
+            self.shown = i64::MIN;
             Ok(Correction::Stepped)
         } else {
-            self.lead = reading - self.target(raw);
+            self.lead = reading.saturating_sub(self.target_at(now));
             Ok(Correction::Slewing)
         }
     }
@@ -231,7 +231,7 @@ impl Discipline {
     /// no noise, somebody has set a clock.
     fn contradicts(&self, point: &Point) -> bool {
         self.fit.len() >= TRUSTED_POINTS
-            && self.target.is_some_and(|line| {
+            && self.line.is_some_and(|line| {
                 let explained = line.error(point.raw) + point.error;
                 (point.ahead - line.ahead(point.raw)).abs() > explained * 2
             })
@@ -240,8 +240,27 @@ impl Discipline {
     /// What is known of the clock's rate: the network's against the raw clock.
     #[must_use]
     pub fn rate(&self) -> Rate {
-        self.target.map_or(self.steering.rate, |line| line.rate)
+        self.line.map_or(self.steering.rate, |line| line.rate)
     }
+}
+
+fn nanoseconds(time: DateTime<Utc>) -> i64 {
+    time.timestamp_nanos_opt()
+        .unwrap_or_else(|| nanoseconds_of(time - DateTime::UNIX_EPOCH))
+}
+
+/// A span, or the longest that there is if it is longer.
+fn nanoseconds_of(span: TimeDelta) -> i64 {
+    let longest = if span < TimeDelta::zero() {
+        i64::MIN
+    } else {
+        i64::MAX
+    };
+    span.num_nanoseconds().unwrap_or(longest)
+}
+
+fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
+    (elapsed as f64 * (rate_ppm * 1e-6)).round() as i64
 }
 
 /// A steered clock that any thread may read: network time.
@@ -329,6 +348,7 @@ impl std::fmt::Debug for NetworkClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::at_rate;
 
     const EXACT: TimeDelta = TimeDelta::microseconds(10);
 

@@ -81,12 +81,14 @@ impl Line {
     /// with time by three standard deviations of the rate and its wander.
     #[must_use]
     pub fn error(&self, raw: DateTime<Utc>) -> TimeDelta {
-        self.error + uncertainty((raw - self.raw).abs(), self.rate)
+        self.error + at_rate((raw - self.raw).abs(), self.error_growth_ppm())
     }
-}
 
-fn uncertainty(elapsed: TimeDelta, rate: Rate) -> TimeDelta {
-    at_rate(elapsed, 3.0 * rate.error_ppm + WANDER_PPM)
+    /// How fast the error grows, in ppm.
+    #[must_use]
+    pub fn error_growth_ppm(&self) -> f64 {
+        3.0 * self.rate.error_ppm + WANDER_PPM
+    }
 }
 
 /// The last points, and what was known of the rate before them.
@@ -119,18 +121,20 @@ impl DriftFit {
         self.points.is_empty()
     }
 
-    /// Adds a point, and forgets the oldest one beyond the window.
-    pub fn push(&mut self, point: Point) {
+    /// Adds a point, forgets the oldest one beyond the window, and draws the line anew.
+    pub fn add(&mut self, point: Point) -> Line {
         if self.points.len() == WINDOW {
             self.points.pop_front();
         }
         self.points.push_back(point);
+        self.through(point)
     }
 
     /// Forgets the points, because a clock was set and they lie on another line, and keeps the
     /// rate: setting a clock does not change its oscillator.
     pub fn restart(&mut self) {
-        if let Some(line) = self.line() {
+        if let Some(&last) = self.points.back() {
+            let line = self.through(last);
             self.prior = Rate {
                 ppm: line.rate.ppm,
                 error_ppm: line.rate.error_ppm + WANDER_PPM,
@@ -139,11 +143,10 @@ impl DriftFit {
         self.points.clear();
     }
 
-    /// The line through the points; none without a point.
-    #[must_use]
-    pub fn line(&self) -> Option<Line> {
-        let last = *self.points.back()?;
-        let smallest = self.points.iter().map(|point| point.error).min()?;
+    /// The line through the points, of which `last` is the last.
+    fn through(&self, last: Point) -> Line {
+        let errors = self.points.iter().map(|point| point.error);
+        let smallest = errors.fold(last.error, TimeDelta::min);
         // Half the delay is a bound that a sample seldom reaches: on a network where nothing
         // waits, the two ways are alike. What a delay has above the least one seen is waiting,
         // and that is what makes a sample wrong. Then there is what every point has: how low the
@@ -189,18 +192,19 @@ impl DriftFit {
         let mut line = Line {
             raw: last.raw,
             ahead: last.ahead + TimeDelta::nanoseconds(end.round() as i64),
-            error: TimeDelta::MAX,
+            error: TimeDelta::zero(),
             rate,
+        };
+        let bound = |point: &Point| {
+            let miss = (line.ahead(point.raw) - point.ahead).abs();
+            point.error + miss + at_rate(last.raw - point.raw, line.error_growth_ppm())
         };
         line.error = self
             .points
             .iter()
-            .map(|point| {
-                let miss = (line.ahead(point.raw) - point.ahead).abs();
-                point.error + miss + uncertainty(last.raw - point.raw, rate)
-            })
-            .min()?;
-        Some(line)
+            .map(bound)
+            .fold(bound(&last), TimeDelta::min);
+        line
     }
 }
 
@@ -227,18 +231,17 @@ mod tests {
         }
     }
 
-    fn fit(points: impl IntoIterator<Item = Point>) -> DriftFit {
+    fn fit(points: impl IntoIterator<Item = Point>) -> (DriftFit, Line) {
         let mut fit = DriftFit::new(Rate::UNKNOWN);
-        points.into_iter().for_each(|point| fit.push(point));
-        fit
+        let lines = points.into_iter().map(|point| fit.add(point));
+        let line = lines.last().unwrap();
+        (fit, line)
     }
 
     #[test]
     fn a_straight_line_is_found() {
         // The network gains 50 µs in 5 s: 10 ppm.
-        let line = fit((0..20).map(|n| point(5 * n, 50 * n, 20)))
-            .line()
-            .unwrap();
+        let (_, line) = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
         assert!((line.rate.ppm - 10.0).abs() < 0.01, "{:?}", line.rate);
         let then = DateTime::from_timestamp(1000, 0).unwrap();
         let ahead = line.ahead(then);
@@ -247,24 +250,21 @@ mod tests {
 
     #[test]
     fn one_point_says_nothing_of_the_rate() {
-        let line = fit([point(0, 700, 20)]).line().unwrap();
+        let (_, line) = fit([point(0, 700, 20)]);
         assert!(line.rate.ppm.abs() < 1e-9);
         assert_eq!(
             line.ahead(DateTime::UNIX_EPOCH),
             TimeDelta::microseconds(700)
         );
-        assert!(DriftFit::new(Rate::UNKNOWN).line().is_none());
     }
 
     #[test]
     fn two_noisy_points_make_no_rate() {
         // 5 ms in 5 s would be 1000 ppm, but each may be wrong by 10 ms.
-        let line = fit([point(0, 0, 10_000), point(5, 5000, 10_000)])
-            .line()
-            .unwrap();
+        let (_, line) = fit([point(0, 0, 10_000), point(5, 5000, 10_000)]);
         assert!(line.rate.ppm.abs() < 20.0, "{:?}", line.rate);
         // Exact ones do.
-        let line = fit([point(0, 0, 10), point(5, 5000, 10)]).line().unwrap();
+        let (_, line) = fit([point(0, 0, 10), point(5, 5000, 10)]);
         assert!((line.rate.ppm - 1000.0).abs() < 10.0, "{:?}", line.rate);
     }
 
@@ -272,28 +272,28 @@ mod tests {
     fn a_sample_that_had_to_wait_counts_little() {
         let mut points: Vec<_> = (0..20).map(|n| point(5 * n, 0, 20)).collect();
         points[19] = point(95, 900, 1000);
-        let line = fit(points).line().unwrap();
+        let (_, line) = fit(points);
         let ahead = line.ahead(DateTime::from_timestamp(95, 0).unwrap());
         assert!(ahead < TimeDelta::microseconds(10), "{ahead}");
     }
 
     #[test]
     fn the_window_forgets() {
-        let mut fit = fit((0..100).map(|n| point(5 * n, 0, 20)));
+        let (mut fit, _) = fit((0..100).map(|n| point(5 * n, 0, 20)));
         assert_eq!(fit.len(), WINDOW);
         for n in 100..100 + WINDOW as i64 {
-            fit.push(point(5 * n, 100 * n, 20));
+            fit.add(point(5 * n, 100 * n, 20));
         }
-        assert!((fit.line().unwrap().rate.ppm - 20.0).abs() < 0.01);
+        let line = fit.add(point(5 * 140, 100 * 140, 20));
+        assert!((line.rate.ppm - 20.0).abs() < 0.01, "{:?}", line.rate);
     }
 
     #[test]
     fn a_restart_keeps_the_rate_and_nothing_else() {
-        let mut fit = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
+        let (mut fit, _) = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
         fit.restart();
         assert!(fit.is_empty());
-        fit.push(point(200, 3_600_000_000, 20));
-        let line = fit.line().unwrap();
+        let line = fit.add(point(200, 3_600_000_000, 20));
         assert!((line.rate.ppm - 10.0).abs() < 0.01, "{:?}", line.rate);
         let ahead = line.ahead(DateTime::from_timestamp(200, 0).unwrap());
         assert_eq!(ahead, TimeDelta::hours(1));
@@ -301,9 +301,7 @@ mod tests {
 
     #[test]
     fn the_error_grows_with_time() {
-        let line = fit((0..20).map(|n| point(5 * n, 50 * n, 20)))
-            .line()
-            .unwrap();
+        let (_, line) = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
         let error = |seconds| line.error(DateTime::from_timestamp(seconds, 0).unwrap());
         assert!(error(95) >= TimeDelta::microseconds(20));
         // At least by what an oscillator may wander: 1 ppm, 3.6 ms an hour.
@@ -317,8 +315,7 @@ mod tests {
             ahead: TimeDelta::nanoseconds(ahead),
             error: TimeDelta::hours(1),
         };
-        let fit = fit([wide(i64::MIN, i64::MAX), wide(i64::MAX, i64::MIN)]);
-        let line = fit.line().unwrap();
+        let (_, line) = fit([wide(i64::MIN, i64::MAX), wide(i64::MAX, i64::MIN)]);
         let _ = line.error(DateTime::from_timestamp_nanos(i64::MIN));
     }
 }
