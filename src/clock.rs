@@ -59,8 +59,10 @@ impl SteadyClock {
 
 impl Clock for SteadyClock {
     fn read(&self) -> DateTime<Utc> {
-        let elapsed = i64::try_from(self.began.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        DateTime::from_timestamp_nanos(self.wall.saturating_add(elapsed))
+        let elapsed = self.began.elapsed();
+        let seconds = elapsed.as_secs() as i64;
+        let nanoseconds = seconds * 1_000_000_000 + i64::from(elapsed.subsec_nanos());
+        DateTime::from_timestamp_nanos(self.wall.saturating_add(nanoseconds))
     }
 }
 
