@@ -32,13 +32,11 @@ pub fn span(span: TimeDelta) -> String {
     let nanoseconds =
         i128::from(span.num_seconds()) * 1_000_000_000 + i128::from(span.subsec_nanos());
     let length = nanoseconds.abs();
-    match UNITS.iter().find(|(_, unit)| length >= *unit) {
-        None | Some((_, 1)) => format!("{length} ns"),
-        Some((name, unit)) => {
-            // Thousandths of the unit in whole numbers: a float would show the rounding of years.
-            let thousandths = (length * 1000 + unit / 2) / unit;
-            format!("{}.{:03} {name}", thousandths / 1000, thousandths % 1000)
-        }
+    // Thousandths of a unit in whole numbers: a float would show the rounding of years.
+    let in_thousandths = UNITS.map(|(name, unit)| (name, (length * 1000 + unit / 2) / unit));
+    match in_thousandths.iter().find(|(_, count)| *count >= 1000) {
+        None | Some(("ns", _)) => format!("{length} ns"),
+        Some((name, count)) => format!("{}.{:03} {name}", count / 1000, count % 1000),
     }
 }
 
@@ -77,7 +75,8 @@ mod tests {
             (TimeDelta::minutes(16), "+16.000 min"),
             (TimeDelta::milliseconds(-1500), "-1.500 s"),
             (TimeDelta::days(20_000), "+20000.000 d"),
-            (TimeDelta::nanoseconds(-999_999), "-999.999 µs"),
+            (TimeDelta::nanoseconds(-999_499), "-999.499 µs"),
+            (TimeDelta::nanoseconds(999_999_900), "+1.000 s"),
             (TimeDelta::nanoseconds(119_999_999_000), "+2.000 min"),
             (TimeDelta::MAX, "+106751991167.301 d"),
         ] {

@@ -18,6 +18,8 @@ pub const FOLLOWER_HEADER: &str = "time,round,correction_ns,clock_ns,network_ns"
 /// A correction as a follower records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FollowerRow {
+    /// The machine's own clock at the moment that `clock` and `network` were read.
+    pub time: DateTime<Utc>,
     /// Corrections so far, this one included.
     pub round: u64,
     /// What the correction adds.
@@ -71,11 +73,11 @@ impl Record {
         });
     }
 
-    /// Writes a correction that a follower received at `time` by the machine's own clock.
-    pub fn follower(&mut self, time: DateTime<Utc>, row: &FollowerRow) {
+    /// Writes a correction that a follower received.
+    pub fn follower(&mut self, row: &FollowerRow) {
         let since_epoch = |time: DateTime<Utc>| Nanoseconds(Some(time - DateTime::UNIX_EPOCH));
         self.write(|lines| {
-            write!(lines, "{},{},", stamp(time), row.round)?;
+            write!(lines, "{},{},", stamp(row.time), row.round)?;
             write!(lines, "{},", Nanoseconds(Some(row.correction)))?;
             writeln!(
                 lines,
@@ -188,12 +190,13 @@ mod tests {
         let path = folder.path().join("follower.csv");
         let mut record = Record::create(&path, FOLLOWER_HEADER).unwrap();
         let row = FollowerRow {
+            time: DateTime::UNIX_EPOCH,
             round: 3,
             correction: TimeDelta::nanoseconds(-5),
             clock: DateTime::from_timestamp_nanos(-1),
             network: DateTime::from_timestamp_nanos(1_700_000_000_000_000_001),
         };
-        record.follower(DateTime::UNIX_EPOCH, &row);
+        record.follower(&row);
         let written = std::fs::read_to_string(&path).unwrap();
         assert!(
             written.ends_with("Z,3,-5,-1,1700000000000000001\n"),

@@ -166,6 +166,7 @@ impl Worker {
     fn told(&mut self, time: NaiveDateTime, correction: TimeDelta) -> Result<(), End> {
         let clock = self.wall.read();
         let row = FollowerRow {
+            time: WallClock.read(),
             round: self.received + 1,
             correction,
             clock,
@@ -284,8 +285,10 @@ impl Worker {
         if let Some(file) = &mut self.options.drift_file {
             file.keep(rate, Instant::now());
         }
+        let time = WallClock.read();
         let (clock, network) = self.clock.raw_and_now();
         let row = FollowerRow {
+            time,
             round: self.received + 1,
             correction: offset,
             clock,
@@ -304,7 +307,7 @@ impl Worker {
     fn count(&mut self, row: &FollowerRow, event: Event) -> Result<(), End> {
         self.received = row.round;
         if let Some(record) = &mut self.options.record {
-            record.follower(WallClock.read(), row);
+            record.follower(row);
         }
         self.tell(event);
         if self

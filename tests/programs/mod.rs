@@ -166,6 +166,13 @@ impl Program {
         }
     }
 
+    /// Waits for an end that comes without being asked for, and has to be in order.
+    #[track_caller]
+    pub(crate) fn stops_by_itself(mut self) {
+        let status = self.ends_within(SOON);
+        assert_eq!(status.code(), Some(0), "it ended with {status}");
+    }
+
     /// Sends a signal that asks for an end, which then has to come soon and in order.
     #[track_caller]
     pub(crate) fn stops_at(mut self, signal: &str) {
