@@ -1,6 +1,7 @@
 //! What the two command lines have in common.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// Time between rounds (master) and between reports (follower): 500ms, 5s, 1m
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = interval)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
     pub interval: Duration,
 
     /// Stop, in order, after N rounds (master) or N corrections (follower) [default: for ever]
@@ -39,7 +40,7 @@ pub struct Common {
     simulate_drift: f64,
 
     /// Make a correction above this in one step, in the first three rounds; slew all others
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = window)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", allow_hyphen_values = true, value_parser = window)]
     step_threshold: TimeDelta,
 
     /// Keep what was learned of this clock's rate in FILE, for the next start [default: none]
@@ -123,15 +124,44 @@ fn drift(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Reads the distance within which clocks agree, for `--tolerance` and `--max-offset`.
-///
-/// # Errors
-/// A sentence that says what is wrong with `text`.
-pub fn window(text: &str) -> Result<TimeDelta, String> {
+/// The master's flags on who votes.
+#[derive(Debug, clap::Args)]
+pub struct Voting {
+    /// How far from the median a clock may be and still vote
+    /// [default: automatic, three standard deviations of the clocks and at least 1ms]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = window)]
+    tolerance: Option<TimeDelta>,
+
+    /// How far from the median a clock may be and still vote, whatever the tolerance
+    #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true, value_parser = window)]
+    max_offset: TimeDelta,
+}
+
+impl Voting {
+    /// Which clocks vote.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            tolerance: self.tolerance,
+            max_offset: self.max_offset,
+        }
+    }
+}
+
+fn window(text: &str) -> Result<TimeDelta, String> {
     let window = TimeDelta::from_std(human::parse(text)?).unwrap_or(TimeDelta::MAX);
     if window > TimeDelta::zero() && window <= Rules::LARGEST_OFFSET {
         Ok(window)
     } else {
         Err("more than 0s, and 100 years at most".to_owned())
     }
+}
+
+/// Reads the address to listen on, for `--listen`.
+///
+/// # Errors
+/// A sentence that says what belongs there.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    let example = "an IP address of this machine and a port, for example 0.0.0.0:8080";
+    text.parse().map_err(|_| example.to_owned())
 }

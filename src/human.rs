@@ -59,7 +59,8 @@ pub fn parse_signed(text: &str) -> Result<TimeDelta, String> {
 /// # Errors
 /// A sentence that says what is wrong with `text`.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+    humantime::parse_duration(text)
+        .map_err(|error| format!("not a duration such as 5s or 200ms: {error}"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,49 @@
-//! A round as people read it.
+//! What the programs tell, as people read it.
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::discipline::Correction;
 use crate::ensemble::{Round, Row};
 use crate::human::{signed, span};
+use crate::{follower, master, timestamp};
 
 /// A table shows no more rows than this, and how many it leaves out.
 pub const ROWS: usize = 20;
+
+impl Display for master::Event {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined { name, wire } => write!(out, "Follower joined: {name} ({wire})"),
+            Self::Left { name, reason } => write!(out, "Follower left: {name} ({reason})"),
+            Self::Withheld(count) => write!(out, "({count} more joined or left)"),
+            Self::Round(round) => write!(out, "{round}"),
+        }
+    }
+}
+
+impl Display for follower::Event {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected(address) => write!(out, "Connected to {address}"),
+            Self::Synchronized {
+                time,
+                correction,
+                error,
+                made,
+            } => {
+                write!(out, "Synchronized time: {}", timestamp::format(*time))?;
+                write!(out, "  correction {}", signed(*correction))?;
+                if let Some(error) = error {
+                    write!(out, " ± {}", span(*error))?;
+                }
+                match made {
+                    Some(Correction::Stepped) => out.write_str(", stepped"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
 
 impl Display for Round {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -46,7 +83,9 @@ impl Display for Columns<'_> {
             out,
             "{:>14}  {:>12}  {:4}  {:>14}",
             or_zero(signed(row.sample.offset)),
-            row.sample.delay.map_or_else(unknown, span),
+            row.sample
+                .delay
+                .map_or_else(unknown, |delay| or_zero(span(delay))),
             if row.voted { "yes" } else { "no" },
             row.correction
                 .map_or_else(unknown, |span| or_zero(signed(span))),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, Timelike, Utc};
 
-/// Characters of a timestamp with its fraction. What [`format`] writes always has this many.
+/// Characters of a timestamp with its fraction. What [`format()`] writes always has this many.
 pub const LENGTH: usize = 26;
 
 /// Characters of a timestamp that Python wrote at a whole second.

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use berkeley::address::Address;
 use berkeley::arguments::Common;
-use berkeley::discipline::Correction;
-use berkeley::follower::{Event, Follower, Options, WireChoice};
+use berkeley::follower::{Follower, Options, WireChoice};
 use berkeley::record::FOLLOWER_HEADER;
-use berkeley::{human, signals, timestamp};
+use berkeley::signals;
 use clap::Parser;
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
@@ -34,13 +33,14 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let signals = signals::catch().context("cannot catch signals")?;
     let common = arguments.common;
     let record = common.record(FOLLOWER_HEADER)?;
     let (steering, drift_file) = common.steering();
@@ -56,29 +56,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let follower =
         Follower::connect([arguments.master], options).context("cannot start a thread")?;
     let stopper = follower.stopper();
-    signals::on_stop(move || stopper.stop()).context("cannot catch signals")?;
+    signals
+        .on_stop(move || stopper.stop())
+        .context("cannot start a thread")?;
     let mut out = io::stdout();
     while let Some(event) = follower.next_event() {
-        match event {
-            Event::Connected(address) => writeln!(out, "Connected to {address}"),
-            Event::Synchronized {
-                time,
-                correction,
-                error,
-                made,
-            } => writeln!(
-                out,
-                "Synchronized time: {}  correction {}{}{}",
-                timestamp::format(time),
-                human::signed(correction),
-                error.map_or_else(String::new, |error| format!(" ± {}", human::span(error))),
-                match made {
-                    Some(Correction::Stepped) => ", stepped",
-                    _ => "",
-                },
-            ),
-        }
-        .context("cannot write to stdout")?;
+        writeln!(out, "{event}").context("cannot write to stdout")?;
     }
     Ok(())
 }

@@ -5,12 +5,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use berkeley::arguments::{self, Common};
-use berkeley::average::Rules;
-use berkeley::master::{DEFAULT_BURST, Event, Master, Options};
+use berkeley::arguments::{self, Common, Voting};
+use berkeley::master::{DEFAULT_BURST, Master, Options};
 use berkeley::record::MASTER_HEADER;
 use berkeley::signals;
-use chrono::TimeDelta;
 use clap::Parser;
 
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
@@ -19,7 +17,7 @@ use clap::Parser;
 #[command(version)]
 struct Arguments {
     /// Where followers connect; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = arguments::listen)]
     listen: SocketAddr,
 
     #[command(flatten)]
@@ -37,14 +35,8 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     min_followers: u32,
 
-    /// How far from the median a clock may be and still vote
-    /// [default: automatic, three standard deviations of the clocks and at least 1ms]
-    #[arg(long, value_name = "DURATION", value_parser = arguments::window)]
-    tolerance: Option<TimeDelta>,
-
-    /// How far from the median a clock may be and still vote, whatever the tolerance
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = arguments::window)]
-    max_offset: TimeDelta,
+    #[command(flatten)]
+    voting: Voting,
 
     /// Turn away one more connection than so many
     #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..))]
@@ -57,13 +49,14 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let signals = signals::catch().context("cannot catch signals")?;
     let common = arguments.common;
     let record = common.record(MASTER_HEADER)?;
     let (steering, drift_file) = common.steering();
@@ -72,10 +65,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         interval: common.interval,
         min_followers: arguments.min_followers as usize,
         max_followers: arguments.max_followers as usize,
-        rules: Rules {
-            tolerance: arguments.tolerance,
-            max_offset: arguments.max_offset,
-        },
+        rules: arguments.voting.rules(),
         rounds: common.rounds,
         simulation: common.simulation(),
         burst: arguments.burst,
@@ -85,19 +75,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         record,
     })?;
     let stopper = master.stopper();
-    signals::on_stop(move || stopper.stop()).context("cannot catch signals")?;
+    signals
+        .on_stop(move || stopper.stop())
+        .context("cannot start a thread")?;
     let mut out = io::stdout();
     let mut written = writeln!(out, "Listening on {}", master.local_addr());
     while written.is_ok() {
         let Some(event) = master.next_event() else {
             break;
         };
-        written = match event {
-            Event::Joined { name, wire } => writeln!(out, "Follower joined: {name} ({wire})"),
-            Event::Left { name, reason } => writeln!(out, "Follower left: {name} ({reason})"),
-            Event::Withheld(count) => writeln!(out, "({count} more joined or left)"),
-            Event::Round(round) => writeln!(out, "{round}"),
-        };
+        written = writeln!(out, "{event}");
     }
     master.stopper().stop();
     master.finish()?;
