@@ -12,11 +12,12 @@ use crate::peer::{Command, End, Peer};
 use crate::protocol::{LineDecoder, Message, VERSION};
 use crate::sample::Sample;
 
-/// A poll that gets no answer within this time is given up, and with it its burst.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
-
 /// The part of an interval that a burst may take: on a slow link it ends early.
 const BURST_PART: f64 = 0.25;
+
+/// A poll that gets no answer in the time of a burst is given up. These are the limits of that
+/// time: a network's longest round trip, and what a person may take to type an answer.
+const ANSWER_DEADLINE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// Bursts begin in this part of the interval, so that they end before it does.
 const BEGIN: (f64, f64) = (0.05, 0.70);
@@ -41,6 +42,15 @@ impl Rhythm {
     fn next_burst(&self, now: Instant, node: NodeId) -> Instant {
         let spread = (node.0 as f64 * 0.618_033_988_749_895).fract();
         self.next(now, BEGIN.0 + (BEGIN.1 - BEGIN.0) * spread)
+    }
+
+    fn burst_time(&self) -> Duration {
+        self.interval.mul_f64(BURST_PART)
+    }
+
+    fn answer_deadline(&self) -> Duration {
+        self.burst_time()
+            .clamp(ANSWER_DEADLINE.0, ANSWER_DEADLINE.1)
     }
 
     fn next(&self, now: Instant, part: f64) -> Instant {
@@ -211,7 +221,7 @@ impl Peer {
                     rate_ppm: answer.rate_ppm,
                 });
             }
-            if began.elapsed() > rhythm.interval.mul_f64(BURST_PART) {
+            if began.elapsed() > rhythm.burst_time() {
                 break;
             }
         }
@@ -225,8 +235,9 @@ impl Peer {
         dialogue: &mut Dialogue,
     ) -> Result<Option<(Answer, DateTime<Utc>)>, End> {
         let asked = Instant::now();
-        while asked.elapsed() < ANSWER_DEADLINE {
-            let bytes = match connection.read(ANSWER_DEADLINE)? {
+        let deadline = self.shared.rhythm.answer_deadline();
+        while asked.elapsed() < deadline {
+            let bytes = match connection.read(deadline)? {
                 Incoming::Bytes(bytes) => bytes,
                 Incoming::Nothing => return Ok(None),
                 Incoming::End => return Err(End::Left),
