@@ -9,16 +9,26 @@ use chrono::TimeDelta;
 
 use crate::average::Rules;
 use crate::clock::Simulation;
-use crate::discipline::Steering;
+use crate::discipline::{STEP_ROUNDS, Steering};
 use crate::drift_file::DriftFile;
 use crate::human;
 use crate::record::Record;
+use crate::system_clock::{self, SystemClock};
 
 /// The shortest interval: below it, rounds would overlap on any network.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The longest interval: beyond it, an interval is more likely a slip of the pen.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
+
+/// Which clock is corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Steer {
+    /// Only the one inside the program.
+    None,
+    /// The operating system's.
+    System,
+}
 
 /// The flags that both programs have.
 #[derive(Debug, clap::Args)]
@@ -42,6 +52,18 @@ pub struct Common {
     /// Make a correction above this in one step, in the first three rounds; slew all others
     #[arg(long, value_name = "DURATION", default_value = "1s", allow_hyphen_values = true, value_parser = window)]
     step_threshold: TimeDelta,
+
+    /// Step in so many of the first rounds at most
+    #[arg(long, value_name = "N", default_value_t = STEP_ROUNDS)]
+    step_rounds: u32,
+
+    /// Which clock to correct: only the one inside this program, or the operating system's
+    #[arg(long, value_name = "CLOCK", default_value = "none")]
+    steer: Steer,
+
+    /// Refuse a correction of the system's clock above this, once it has been corrected
+    #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = window)]
+    panic_threshold: TimeDelta,
 
     /// Keep what was learned of this clock's rate in FILE, for the next start [default: none]
     #[arg(long, value_name = "FILE")]
@@ -68,21 +90,6 @@ impl Common {
         Record::create(path, header).map(Some).map_err(named)
     }
 
-    /// How corrections are followed, and where the rate is kept.
-    #[must_use]
-    pub fn steering(&self) -> (Steering, Option<DriftFile>) {
-        let mut steering = Steering {
-            step_threshold: self.step_threshold,
-            ..Steering::default()
-        };
-        let file = self.drift_file.as_deref().map(|path| {
-            let (file, rate) = DriftFile::open(path);
-            steering.rate = rate;
-            file
-        });
-        (steering, file)
-    }
-
     /// How wrong this machine's clock pretends to be.
     #[must_use]
     pub fn simulation(&self) -> Simulation {
@@ -91,6 +98,57 @@ impl Common {
             drift_ppm: self.simulate_drift,
         }
     }
+
+    /// Which flags don't go together, if any.
+    #[must_use]
+    pub fn conflict(&self) -> Option<&'static str> {
+        let pretends = self.simulation() != Simulation::NONE;
+        (pretends && self.steer == Steer::System).then_some(
+            "--steer system does not go with --simulate-offset or --simulate-drift: a clock that \
+             pretends must not set a real one",
+        )
+    }
+
+    /// How corrections are followed: the rules, where the rate is kept, and the system's clock if
+    /// that is to follow too. With `dry_run` it is not touched.
+    ///
+    /// # Errors
+    /// When the system's clock can't be steered.
+    pub fn steering(&self, dry_run: bool) -> Result<Steered, system_clock::Error> {
+        let mut steering = Steering {
+            step_threshold: self.step_threshold,
+            step_rounds: self.step_rounds,
+            ..Steering::default()
+        };
+        let mut system_clock = None;
+        if self.steer == Steer::System && !dry_run {
+            let system = SystemClock::open()?;
+            steering.panic_threshold = Some(self.panic_threshold);
+            steering.rate.ppm = system.frequency_ppm();
+            system_clock = Some(system);
+        }
+        let drift_file = self.drift_file.as_deref().map(|path| {
+            let (file, kept) = DriftFile::open(path);
+            steering.rate = kept.unwrap_or(steering.rate);
+            file
+        });
+        Ok(Steered {
+            steering,
+            drift_file,
+            system_clock,
+        })
+    }
+}
+
+/// How corrections are to be followed.
+#[derive(Debug)]
+pub struct Steered {
+    /// The rules.
+    pub steering: Steering,
+    /// Where the rate is kept.
+    pub drift_file: Option<DriftFile>,
+    /// The system's clock, if that is to follow.
+    pub system_clock: Option<SystemClock>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -13,6 +13,7 @@ use crate::master::Event;
 use crate::peer::Command;
 use crate::record::Record;
 use crate::shared::Shared;
+use crate::throttle::Refusals;
 
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
@@ -23,6 +24,7 @@ pub(crate) struct Coordinator {
     pub(crate) rounds: Option<u64>,
     pub(crate) record: Option<Record>,
     pub(crate) drift_file: Option<DriftFile>,
+    pub(crate) refusals: Refusals,
     pub(crate) wake: Receiver<()>,
     /// Disconnected when the acceptor and all connections' threads have ended.
     pub(crate) all_ended: Receiver<()>,
@@ -69,7 +71,7 @@ impl Coordinator {
     }
 
     /// The master follows its own correction at once; the others are told theirs.
-    fn correct(&self, round: &Round) {
+    fn correct(&mut self, round: &Round) {
         let Ok(agreed) = round.outcome else {
             return;
         };
@@ -77,6 +79,7 @@ impl Coordinator {
         match clock.correct(clock.mark(), agreed.average, agreed.error, round.common_ppm) {
             Ok(Correction::Stepped) => log::info!("stepped by {}", human::signed(agreed.average)),
             Ok(Correction::Slewing) => {}
+            Ok(Correction::Refused) => self.refusals.warn(agreed.average),
             Err(error) => log::warn!("the master does not correct itself: {error}"),
         }
         for row in &round.rows {

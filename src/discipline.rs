@@ -19,7 +19,7 @@ use crate::drift::{DriftFit, Line, Point, Rate};
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
 pub const SLEW_PPM: f64 = 100_000.0;
 
-/// In how many of its first rounds a node may step.
+/// In how many of its first rounds a node may step, if nothing else is said.
 pub const STEP_ROUNDS: u32 = 3;
 
 /// A line is only contradicted, and then abandoned, once it rests on this many points.
@@ -28,8 +28,13 @@ const TRUSTED_POINTS: usize = 4;
 /// How a node follows its corrections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steering {
-    /// A correction above this, in one of the first [`STEP_ROUNDS`], is made in one step.
+    /// A correction above this, in one of the first `step_rounds`, is made in one step.
     pub step_threshold: TimeDelta,
+    /// In how many of its first rounds the clock may step.
+    pub step_rounds: u32,
+    /// Once the clock has been corrected, a correction above this is refused: something is wrong
+    /// that no clock should follow. `None` refuses none.
+    pub panic_threshold: Option<TimeDelta>,
     /// Whether the rate is learned and compensated. Without it clocks drift apart between rounds.
     pub drift: bool,
     /// What is known of the rate beforehand.
@@ -37,10 +42,12 @@ pub struct Steering {
 }
 
 impl Default for Steering {
-    /// Steps above 1 s, learns the rate, knows nothing of it.
+    /// Steps above 1 s, refuses nothing, learns the rate, knows nothing of it.
     fn default() -> Self {
         Self {
             step_threshold: TimeDelta::seconds(1),
+            step_rounds: STEP_ROUNDS,
+            panic_threshold: None,
             drift: true,
             rate: Rate::UNKNOWN,
         }
@@ -65,6 +72,18 @@ pub struct Mark {
     pub target: DateTime<Utc>,
 }
 
+/// Where a clock has to be steered to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Aim {
+    /// The target now.
+    pub target: DateTime<Utc>,
+    /// By how much the target gains on the raw clock, in ppm.
+    pub rate_ppm: f64,
+    /// How wrong the target may be; unknown when the clock was set by hand, or has refused a
+    /// correction, and no correction was taken since.
+    pub error: Option<TimeDelta>,
+}
+
 /// What became of a correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Correction {
@@ -72,6 +91,8 @@ pub enum Correction {
     Stepped,
     /// The reading approaches the target.
     Slewing,
+    /// Nothing: it is above the panic threshold.
+    Refused,
 }
 
 /// A correction to a year before 1678 or after 2261.
@@ -108,6 +129,10 @@ pub struct Discipline {
     /// The latest reading given out.
     shown: i64,
     rounds: u32,
+    /// The clock was set, or has refused a correction, and no correction was taken since.
+    in_doubt: bool,
+    /// A step was made that [`Discipline::take_step`] has not told of.
+    stepped: bool,
 }
 
 impl Discipline {
@@ -126,6 +151,8 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
+            in_doubt: false,
+            stepped: false,
             steering,
         }
     }
@@ -197,8 +224,15 @@ impl Discipline {
             ahead: corrected - mark.raw,
             error,
         };
-        let steps = self.rounds < STEP_ROUNDS && offset.abs() > self.steering.step_threshold;
+        let refused = |limit| self.line.is_some() && offset.abs() > limit;
+        if self.steering.panic_threshold.is_some_and(refused) {
+            self.in_doubt = true;
+            return Ok(Correction::Refused);
+        }
+        let steps =
+            self.rounds < self.steering.step_rounds && offset.abs() > self.steering.step_threshold;
         self.rounds = self.rounds.saturating_add(1);
+        self.in_doubt = false;
         if !self.steering.drift {
             self.fit = DriftFit::new(Rate::UNKNOWN);
         } else if steps || self.contradicts(&point) {
@@ -220,6 +254,7 @@ impl Discipline {
         if steps {
             self.lead = 0;
             self.shown = i64::MIN;
+            self.stepped = true;
             Ok(Correction::Stepped)
         } else {
             self.lead = reading.saturating_sub(self.target_at(now));
@@ -235,6 +270,30 @@ impl Discipline {
                 let explained = line.error(point.raw) + point.error;
                 (point.ahead - line.ahead(point.raw)).abs() > explained * 2
             })
+    }
+
+    /// The raw clock was set, by `by`: the target goes along, for others are to see it, and the
+    /// line starts anew.
+    pub fn raw_was_set(&mut self, by: TimeDelta) {
+        self.fit.restart();
+        self.in_doubt = true;
+        self.since = self.since.saturating_add(nanoseconds_of(by));
+    }
+
+    /// Whether a step was made since this was asked last.
+    pub fn take_step(&mut self) -> bool {
+        std::mem::take(&mut self.stepped)
+    }
+
+    /// Where a clock has to be steered to; `None` before the first correction.
+    #[must_use]
+    pub fn aim(&self, raw: DateTime<Utc>) -> Option<Aim> {
+        let error = self.error + gained(nanoseconds(raw) - self.since, self.error_growth_ppm);
+        self.line.map(|_| Aim {
+            target: self.target(raw),
+            rate_ppm: self.rate_ppm,
+            error: (!self.in_doubt).then(|| TimeDelta::nanoseconds(error)),
+        })
     }
 
     /// What is known of the clock's rate: the network's against the raw clock.
@@ -287,7 +346,7 @@ impl NetworkClock {
     }
 
     /// The network's time: never earlier than one read before, by any thread, except after a
-    /// step in one of the first [`STEP_ROUNDS`] rounds.
+    /// step in one of the first rounds (see [`Steering`]).
     #[must_use]
     pub fn now(&self) -> NetworkTime {
         // The raw clock is read under the lock, so that readings are taken in order.
@@ -322,6 +381,19 @@ impl NetworkClock {
     ) -> Result<Correction, OutOfRange> {
         let mut discipline = self.lock();
         discipline.correct(mark, offset, error, common_ppm, self.raw.read())
+    }
+
+    /// What the raw clock shows, where the system's clock is to be steered to, and whether a step
+    /// may take it there.
+    pub(crate) fn aim(&self) -> (DateTime<Utc>, Option<Aim>, bool) {
+        let mut discipline = self.lock();
+        let raw = self.raw.read();
+        (raw, discipline.aim(raw), discipline.take_step())
+    }
+
+    /// See [`Discipline::raw_was_set`].
+    pub(crate) fn raw_was_set(&self, by: TimeDelta) {
+        self.lock().raw_was_set(by);
     }
 
     /// What is known of the raw clock's rate.

@@ -26,23 +26,26 @@ pub struct DriftFile {
 }
 
 impl DriftFile {
-    /// The file, and the rate in it: [`Rate::UNKNOWN`] if there is no file yet or, with a
-    /// warning, if it is damaged.
+    /// The file, and the rate in it: none if there is no file yet or, with a warning, if it is
+    /// damaged.
     #[must_use]
-    pub fn open(path: &Path) -> (Self, Rate) {
+    pub fn open(path: &Path) -> (Self, Option<Rate>) {
         let rate = match fs::read_to_string(path) {
-            Ok(text) => parse(&text).unwrap_or_else(|| {
-                log::warn!(
-                    "{} does not hold a rate and its error in ppm; starting without",
-                    path.display()
-                );
-                Rate::UNKNOWN
-            }),
+            Ok(text) => {
+                let rate = parse(&text);
+                if rate.is_none() {
+                    log::warn!(
+                        "{} does not hold a rate and its error in ppm; starting without",
+                        path.display()
+                    );
+                }
+                rate
+            }
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     log::warn!("cannot read {}: {error}; starting without", path.display());
                 }
-                Rate::UNKNOWN
+                None
             }
         };
         let file = Self {
@@ -114,10 +117,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drift");
         let (mut file, rate) = DriftFile::open(&path);
-        assert_eq!(rate, Rate::UNKNOWN);
+        assert_eq!(rate, None);
         file.save(KNOWN);
         assert_eq!(fs::read_to_string(&path).unwrap(), "-12.500000 0.250000\n");
-        let (_, rate) = DriftFile::open(&path);
+        let rate = DriftFile::open(&path).1.unwrap();
         assert!((rate.ppm + 12.5).abs() < 1e-9 && (rate.error_ppm - 1.25).abs() < 1e-9);
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
@@ -150,10 +153,10 @@ mod tests {
             "", "12.5", "x y\n", "1 2 3", "inf 1", "nan 1", "1 nan", "30000 1", "1 -1",
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(DriftFile::open(&path).1, Rate::UNKNOWN, "{text:?}");
+            assert_eq!(DriftFile::open(&path).1, None, "{text:?}");
         }
         fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert_eq!(DriftFile::open(&path).1, Rate::UNKNOWN);
+        assert_eq!(DriftFile::open(&path).1, None);
     }
 
     #[test]

@@ -14,11 +14,13 @@ use std::time::Duration;
 use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::address::Address;
-use crate::clock::{SimulatedClock, Simulation, SteadyClock, WallClock};
+use crate::clock::{Clock, SimulatedClock, Simulation, SteadyClock, WallClock};
 use crate::discipline::{Correction, NetworkClock, Steering};
 use crate::drift_file::DriftFile;
 use crate::record::Record;
 use crate::session::End;
+use crate::system_clock::{Following, SystemClock};
+use crate::throttle::Refusals;
 
 /// The pause after a first failed attempt to connect; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -59,6 +61,8 @@ pub struct Options {
     pub rounds: Option<u64>,
     /// How wrong this machine's clock pretends to be.
     pub simulation: Simulation,
+    /// The operating system's clock, if it is to follow the network.
+    pub system_clock: Option<SystemClock>,
     /// Where corrections are recorded.
     pub record: Option<Record>,
     /// Where the clock's rate is kept for the next run.
@@ -74,6 +78,7 @@ impl Default for Options {
             steering: Steering::default(),
             rounds: None,
             simulation: Simulation::NONE,
+            system_clock: None,
             record: None,
             drift_file: None,
         }
@@ -120,6 +125,7 @@ pub struct Follower {
     control: Arc<Control>,
     clock: NetworkClock,
     events: Receiver<Event>,
+    _following: Option<Following>,
 }
 
 /// Stops a follower, from any thread.
@@ -167,7 +173,7 @@ impl Follower {
     /// When `masters` is empty, or the operating system gives no thread.
     pub fn connect(
         masters: impl IntoIterator<Item = Address>,
-        options: Options,
+        mut options: Options,
     ) -> io::Result<Self> {
         let masters: Vec<_> = masters.into_iter().collect();
         if masters.is_empty() {
@@ -182,15 +188,23 @@ impl Follower {
             wake: Mutex::new(Some(wake)),
             ..Control::default()
         });
-        let raw = options.simulation.over(SteadyClock::start());
-        let clock = NetworkClock::new(Arc::new(raw), options.steering);
+        let system_clock = options.system_clock.take();
+        let raw: Arc<dyn Clock> = match &system_clock {
+            Some(system) => system.oscillator(),
+            None => Arc::new(options.simulation.over(SteadyClock::start())),
+        };
+        let clock = NetworkClock::new(raw, options.steering);
+        let following = system_clock.map(|system| system.follow(clock.clone()));
+        let following = following.transpose().map_err(io::Error::other)?;
         let worker = Worker {
             control: Arc::clone(&control),
+            steers_system: following.is_some(),
             masters,
             wall: options.simulation.over(WallClock),
             clock: clock.clone(),
             options,
             received: 0,
+            refusals: Refusals::default(),
             events,
             woken,
         };
@@ -201,6 +215,7 @@ impl Follower {
             control,
             clock,
             events: taken,
+            _following: following,
         })
     }
 
@@ -242,11 +257,13 @@ impl Drop for Follower {
 pub(crate) struct Worker {
     control: Arc<Control>,
     masters: Vec<Address>,
+    pub(crate) steers_system: bool,
     pub(crate) options: Options,
     /// The machine's own clock, which is told on the timestamp wire.
     pub(crate) wall: SimulatedClock<WallClock>,
     pub(crate) clock: NetworkClock,
     pub(crate) received: u64,
+    pub(crate) refusals: Refusals,
     events: SyncSender<Event>,
     woken: Receiver<()>,
 }

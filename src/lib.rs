@@ -14,6 +14,7 @@
 //! | [`drift`], [`drift_file`] | a clock's rate against the network, and how it is kept |
 //! | [`clock`] | clocks that are only read: the machine's, and simulated ones |
 //! | [`discipline`] | a clock that follows its corrections: network time |
+//! | [`steer`], [`system_clock`] | how the operating system's clock is kept at it, on request |
 //! | [`ensemble`] | the master's memory: a round in, corrections out |
 //! | [`master`], [`follower`] | threads and sockets |
 //! | [`report`], [`record`] | a round for people, and for programs |
@@ -45,6 +46,8 @@ pub mod sample;
 mod session;
 mod shared;
 pub mod signals;
+pub mod steer;
+pub mod system_clock;
 mod throttle;
 pub mod timestamp;
 

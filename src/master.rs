@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::acceptor::{self, Acceptor};
 use crate::average::Rules;
-use crate::clock::{Simulation, SteadyClock};
+use crate::clock::{Clock, Simulation, SteadyClock};
 use crate::coordinator::Coordinator;
 use crate::discipline::{NetworkClock, Steering};
 use crate::drift_file::DriftFile;
@@ -23,6 +23,8 @@ use crate::ensemble::{Ensemble, Round, Settings, Wire};
 use crate::polling::Rhythm;
 use crate::record::Record;
 use crate::shared::Shared;
+use crate::system_clock::{self, Following, SystemClock};
+use crate::throttle::Refusals;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
 /// Python programs report every 5 s.
@@ -54,6 +56,8 @@ pub struct Options {
     pub rounds: Option<u64>,
     /// How wrong this machine's clock pretends to be.
     pub simulation: Simulation,
+    /// The operating system's clock, if it is to follow the network.
+    pub system_clock: Option<SystemClock>,
     /// Where rounds are recorded.
     pub record: Option<Record>,
     /// Where the clock's rate is kept for the next run.
@@ -74,6 +78,7 @@ impl Default for Options {
             steering: Steering::default(),
             rounds: None,
             simulation: Simulation::NONE,
+            system_clock: None,
             record: None,
             drift_file: None,
         }
@@ -89,6 +94,8 @@ pub enum Error {
     Accept(io::Error),
     /// The operating system gives no more threads.
     Thread(io::Error),
+    /// The system's clock can't be steered.
+    Steer(system_clock::Error),
 }
 
 impl fmt::Display for Error {
@@ -100,6 +107,7 @@ impl fmt::Display for Error {
             ),
             Self::Accept(_) => out.write_str("cannot accept connections any more"),
             Self::Thread(_) => out.write_str("cannot start a thread"),
+            Self::Steer(_) => out.write_str("cannot steer the system's clock"),
         }
     }
 }
@@ -108,6 +116,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::Accept(error) | Self::Thread(error) => Some(error),
+            Self::Steer(error) => Some(error),
         }
     }
 }
@@ -140,6 +149,8 @@ pub enum Event {
 pub struct Master {
     shared: Arc<Shared>,
     events: Receiver<Event>,
+    /// Dropped last, when nobody corrects the clock any more.
+    following: Option<Following>,
     acceptor: JoinHandle<Result<(), Error>>,
     coordinator: JoinHandle<()>,
 }
@@ -164,9 +175,15 @@ impl Master {
         let cannot_listen = |error| Error::Listen(options.listen, error);
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
-        let raw = Arc::new(options.simulation.over(SteadyClock::start()));
+        let system_clock = options.system_clock;
+        let raw: Arc<dyn Clock> = match &system_clock {
+            Some(system) => system.oscillator(),
+            None => Arc::new(options.simulation.over(SteadyClock::start())),
+        };
+        let clock = NetworkClock::new(raw, options.steering);
+        let following = system_clock.map(|system| system.follow(clock.clone()));
         let (shared, receivers) = Shared::new(
-            NetworkClock::new(raw, options.steering),
+            clock,
             Rhythm {
                 began: Instant::now(),
                 interval: options.interval,
@@ -193,6 +210,7 @@ impl Master {
             rounds: options.rounds,
             record: options.record,
             drift_file: options.drift_file,
+            refusals: Refusals::default(),
             wake: receivers.wake,
             all_ended,
         };
@@ -201,6 +219,7 @@ impl Master {
             coordinator: spawn("coordinator", move || coordinator.run())?,
             shared,
             events: receivers.events,
+            following: following.transpose().map_err(Error::Steer)?,
         })
     }
 
@@ -237,7 +256,9 @@ impl Master {
     /// When one of its threads did.
     pub fn finish(self) -> Result<(), Error> {
         self.coordinator.join().expect("the coordinator ended");
-        self.acceptor.join().expect("the acceptor ended")
+        let ended = self.acceptor.join().expect("the acceptor ended");
+        drop(self.following);
+        ended
     }
 }
 

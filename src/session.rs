@@ -14,7 +14,7 @@ use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::clock::{Clock, WallClock};
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::discipline::{Mark, OutOfRange};
+use crate::discipline::{Correction, Mark, OutOfRange};
 use crate::follower::{Event, WireChoice, Worker};
 use crate::protocol::{LineDecoder, Malformed, Message, VERSION};
 use crate::record::FollowerRow;
@@ -281,6 +281,9 @@ impl Worker {
         rate_ppm: f64,
     ) -> Result<(), End> {
         let made = self.clock.correct(mark, offset, error, rate_ppm)?;
+        if made == Correction::Refused {
+            self.refusals.warn(offset);
+        }
         let rate = self.clock.rate();
         if let Some(file) = &mut self.options.drift_file {
             file.keep(rate, Instant::now());
@@ -292,7 +295,12 @@ impl Worker {
             round: self.received + 1,
             correction: offset,
             clock,
-            network: network.time,
+            // The system's clock as it will be when the slew under way is done.
+            network: if self.steers_system {
+                self.clock.mark().target
+            } else {
+                network.time
+            },
         };
         let event = Event::Synchronized {
             time: timestamp::local(self.clock.mark().target),

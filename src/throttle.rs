@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+
+use crate::human;
+
 const PERIOD: Duration = Duration::from_secs(10);
 const PER_PERIOD: u32 = 20;
 
@@ -26,6 +30,22 @@ impl Throttle {
         }
         self.admitted += 1;
         Some(std::mem::take(&mut self.withheld))
+    }
+}
+
+/// Says that corrections are refused, which may go on for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Throttle);
+
+impl Refusals {
+    pub(crate) fn warn(&mut self, correction: TimeDelta) {
+        if self.0.admit(Instant::now()).is_some() {
+            log::warn!(
+                "a correction of {} is above the panic threshold: this clock is left alone; set \
+                 it by hand, start again, or raise --panic-threshold",
+                human::signed(correction)
+            );
+        }
     }
 }
 

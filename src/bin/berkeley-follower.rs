@@ -9,7 +9,8 @@ use berkeley::arguments::Common;
 use berkeley::follower::{Follower, Options, WireChoice};
 use berkeley::record::FOLLOWER_HEADER;
 use berkeley::signals;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
 #[derive(Debug, Parser)]
@@ -29,6 +30,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(conflict) = arguments.common.conflict() {
+        let kind = ErrorKind::ArgumentConflict;
+        Arguments::command().error(kind, conflict).exit();
+    }
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,14 +48,15 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let signals = signals::catch().context("cannot catch signals")?;
     let common = arguments.common;
     let record = common.record(FOLLOWER_HEADER)?;
-    let (steering, drift_file) = common.steering();
+    let steered = common.steering(false)?;
     let options = Options {
         interval: common.interval,
         wire: arguments.wire,
         rounds: common.rounds,
         simulation: common.simulation(),
-        steering,
-        drift_file,
+        steering: steered.steering,
+        drift_file: steered.drift_file,
+        system_clock: steered.system_clock,
         record,
     };
     let follower =

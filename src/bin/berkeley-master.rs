@@ -9,7 +9,8 @@ use berkeley::arguments::{self, Common, Voting};
 use berkeley::master::{DEFAULT_BURST, Master, Options};
 use berkeley::record::MASTER_HEADER;
 use berkeley::signals;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
 /// averages, and sends each clock its correction.
@@ -45,6 +46,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(conflict) = arguments.common.conflict() {
+        let kind = ErrorKind::ArgumentConflict;
+        Arguments::command().error(kind, conflict).exit();
+    }
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,7 +64,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let signals = signals::catch().context("cannot catch signals")?;
     let common = arguments.common;
     let record = common.record(MASTER_HEADER)?;
-    let (steering, drift_file) = common.steering();
+    let steered = common.steering(arguments.dry_run)?;
     let master = Master::start(Options {
         listen: arguments.listen,
         interval: common.interval,
@@ -70,8 +75,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         simulation: common.simulation(),
         burst: arguments.burst,
         dry_run: arguments.dry_run,
-        steering,
-        drift_file,
+        steering: steered.steering,
+        drift_file: steered.drift_file,
+        system_clock: steered.system_clock,
         record,
     })?;
     let stopper = master.stopper();

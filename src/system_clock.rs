@@ -1,0 +1,348 @@
+//! The operating system's clock, kept at the network's time: the hands to [`crate::steer`]'s head.
+
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clock_steering::unix::{Error as KernelError, UnixClock};
+use clock_steering::{Clock as _, LeapIndicator, TimeOffset};
+
+use crate::clock::{Clock, WallClock};
+use crate::discipline::NetworkClock;
+use crate::human;
+use crate::steer::{Action, PERIOD, Seen, Steer};
+
+/// The clock that is steered.
+const KERNEL: UnixClock = UnixClock::CLOCK_REALTIME;
+
+/// Why the system's clock can't be steered.
+#[derive(Debug)]
+pub enum Error {
+    /// The program may not set clocks.
+    NoPermission,
+    /// The kernel refused something else.
+    Kernel(KernelError),
+    /// The operating system gives no more threads.
+    Thread(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPermission => out.write_str(
+                "--steer system needs the capability CAP_SYS_TIME: give it to the program with \
+                 `setcap cap_sys_time+ep PROGRAM`, or run it by its systemd unit",
+            ),
+            Self::Kernel(error) => write!(out, "the kernel lets its clock not be steered: {error}"),
+            Self::Thread(error) => write!(out, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<KernelError> for Error {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::NoPermission => Self::NoPermission,
+            error => Self::Kernel(error),
+        }
+    }
+}
+
+/// The machine's oscillator: its clock as it would run if nobody steered it. What others do to
+/// the clock it shares; what we do, it does not.
+#[derive(Debug)]
+pub struct Oscillator(Mutex<Since>);
+
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    at: Instant,
+    /// What it showed then, in nanoseconds since the Unix epoch.
+    shown: i64,
+    /// The kernel's frequency from then on, which makes `Instant` run faster too, in ppm.
+    frequency_ppm: f64,
+}
+
+impl Since {
+    fn read(&self, now: Instant) -> i64 {
+        let elapsed = now.saturating_duration_since(self.at).as_nanos() as i64;
+        let frequency = self.frequency_ppm * 1e-6;
+        let gained = elapsed as f64 * (frequency / (1.0 + frequency));
+        self.shown.saturating_add(elapsed - gained.round() as i64)
+    }
+}
+
+impl Oscillator {
+    fn new(frequency_ppm: f64) -> Self {
+        Self(Mutex::new(Since {
+            at: Instant::now(),
+            shown: WallClock.read().timestamp_nanos_opt().unwrap_or(0),
+            frequency_ppm,
+        }))
+    }
+
+    /// The kernel runs at another frequency from now on.
+    fn set_frequency(&self, frequency_ppm: f64) {
+        let mut since = self.lock();
+        let now = Instant::now();
+        *since = Since {
+            at: now,
+            shown: since.read(now),
+            frequency_ppm,
+        };
+    }
+
+    /// Somebody has set the clock.
+    fn set(&self, by: TimeDelta) {
+        let mut since = self.lock();
+        since.shown = since
+            .shown
+            .saturating_add(by.num_nanoseconds().unwrap_or(0));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Since> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for Oscillator {
+    fn read(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_nanos(self.lock().read(Instant::now()))
+    }
+}
+
+/// The right to steer the system's clock, which nobody has touched yet.
+#[derive(Debug)]
+pub struct SystemClock {
+    oscillator: Arc<Oscillator>,
+    frequency_ppm: f64,
+}
+
+impl SystemClock {
+    /// Asks for the right to steer the system's clock. Its frequency is set to what it is.
+    ///
+    /// # Errors
+    /// [`Error::NoPermission`] without `CAP_SYS_TIME`; [`Error::Kernel`].
+    pub fn open() -> Result<Self, Error> {
+        let frequency_ppm = KERNEL.get_frequency()?;
+        KERNEL.set_frequency(frequency_ppm)?;
+        KERNEL.disable_kernel_ntp_algorithm()?;
+        KERNEL.set_leap_seconds(LeapIndicator::Unknown)?;
+        Ok(Self {
+            oscillator: Arc::new(Oscillator::new(frequency_ppm)),
+            frequency_ppm,
+        })
+    }
+
+    /// The raw clock to keep network time over.
+    #[must_use]
+    pub fn oscillator(&self) -> Arc<Oscillator> {
+        Arc::clone(&self.oscillator)
+    }
+
+    /// The frequency that the kernel runs at, in ppm: what an earlier run has learned.
+    #[must_use]
+    pub fn frequency_ppm(&self) -> f64 {
+        self.frequency_ppm
+    }
+
+    /// Keeps the system's clock at the time of `network`, which is kept over
+    /// [`SystemClock::oscillator`], until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Thread`].
+    pub fn follow(self, network: NetworkClock) -> Result<Following, Error> {
+        let (stop, stopped) = mpsc::channel();
+        let hands = Hands {
+            network,
+            oscillator: self.oscillator,
+            steer: None,
+            frequency_ppm: self.frequency_ppm,
+            warned: false,
+        };
+        let thread = thread::Builder::new()
+            .name("steering".to_owned())
+            .spawn(move || hands.run(&stopped))
+            .map_err(Error::Thread)?;
+        Ok(Following {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+/// While this lives, the system's clock follows the network. Dropping it leaves the clock at the
+/// frequency that was learned, and nothing slewing.
+#[derive(Debug)]
+pub struct Following {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread that looks at the clock and does what is to be done.
+struct Hands {
+    network: NetworkClock,
+    oscillator: Arc<Oscillator>,
+    steer: Option<Steer>,
+    frequency_ppm: f64,
+    /// Another program's doings are told once.
+    warned: bool,
+}
+
+impl Hands {
+    fn run(mut self, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+            if let Err(error) = self.look() {
+                log::warn!("the system's clock could not be steered: {error}");
+            }
+        }
+        let (_, aim, _) = self.network.aim();
+        if let Some(Action::SetFrequency(ppm)) = self.steer.and_then(|mut steer| steer.end(aim)) {
+            let _ = KERNEL.set_frequency(ppm);
+        }
+    }
+
+    fn look(&mut self) -> Result<(), KernelError> {
+        let frequency_ppm = KERNEL.get_frequency()?;
+        let seen = self.read_together(frequency_ppm);
+        let steer = self
+            .steer
+            .get_or_insert(Steer::new(seen.raw, seen.wall, self.frequency_ppm));
+        let actions = steer.act(&seen);
+        for action in actions {
+            self.perform(action)?;
+        }
+        Ok(())
+    }
+
+    /// The oscillator and the system's clock as nearly at one moment as can be had.
+    fn read_together(&self, frequency_ppm: f64) -> Seen {
+        let read = |_| {
+            let before = Instant::now();
+            let (raw, aim, may_step) = self.network.aim();
+            let wall = WallClock.read();
+            let seen = Seen {
+                raw,
+                wall,
+                frequency_ppm,
+                aim,
+                may_step,
+            };
+            (before.elapsed(), seen)
+        };
+        let all: [_; 5] = std::array::from_fn(read);
+        let (_, quickest) = all.into_iter().fold(
+            all[0],
+            |best, next| {
+                if next.0 < best.0 { next } else { best }
+            },
+        );
+        Seen {
+            // It is told only once.
+            may_step: all.iter().any(|(_, seen)| seen.may_step),
+            ..quickest
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Result<(), KernelError> {
+        match action {
+            Action::WasSet(by) => {
+                self.warn(&format!(
+                    "somebody has set the system's clock by {}",
+                    human::signed(by)
+                ));
+                self.oscillator.set(by);
+                self.network.raw_was_set(by);
+            }
+            Action::ForeignFrequency(ppm) => {
+                self.warn(&format!(
+                    "somebody has set the frequency of the system's clock to {ppm:.3} ppm"
+                ));
+                self.oscillator.set_frequency(ppm);
+            }
+            Action::Step(by) => {
+                log::info!("the system's clock is stepped by {}", human::signed(by));
+                KERNEL.step_clock(offset(by))?;
+            }
+            Action::SetFrequency(ppm) => {
+                KERNEL.set_frequency(ppm)?;
+                self.oscillator.set_frequency(ppm);
+            }
+            Action::Unsynchronized => KERNEL.set_leap_seconds(LeapIndicator::Unknown)?,
+            Action::State { estimated, maximum } => {
+                let positive = |span: TimeDelta| span.to_std().unwrap_or_default();
+                KERNEL.error_estimate_update(positive(estimated), positive(maximum))?;
+                KERNEL.set_leap_seconds(LeapIndicator::NoWarning)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, what: &str) {
+        if self.warned {
+            log::debug!("{what}");
+        } else {
+            log::warn!(
+                "{what}: is another time daemon (chronyd, ntpd, systemd-timesyncd) running?"
+            );
+        }
+        self.warned = true;
+    }
+}
+
+/// A span as the kernel wants it: whole seconds, and nanoseconds that are not negative.
+fn offset(span: TimeDelta) -> TimeOffset {
+    let nanoseconds = span.num_nanoseconds().unwrap_or(0);
+    TimeOffset {
+        seconds: nanoseconds.div_euclid(1_000_000_000),
+        nanos: nanoseconds.rem_euclid(1_000_000_000) as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_kernel_is_told_spans_without_a_negative_part() {
+        let told = |span| (offset(span).seconds, offset(span).nanos);
+        assert_eq!(told(TimeDelta::milliseconds(1500)), (1, 500_000_000));
+        assert_eq!(told(TimeDelta::milliseconds(-1500)), (-2, 500_000_000));
+        assert_eq!(told(TimeDelta::nanoseconds(-1)), (-1, 999_999_999));
+    }
+
+    #[test]
+    fn the_oscillator_is_not_moved_by_what_steers_it() {
+        // An oscillator that is right, for 1000 s at 100 ppm and then for 1000 s at -300 ppm.
+        let began = Instant::now();
+        let first = Since {
+            at: began,
+            shown: 0,
+            frequency_ppm: 100.0,
+        };
+        let then = began + Duration::from_millis(1_000_100);
+        assert_eq!(first.read(then), 1_000_000_000_000);
+        let second = Since {
+            at: then,
+            shown: first.read(then),
+            frequency_ppm: -300.0,
+        };
+        let end = then + Duration::from_millis(999_700);
+        assert_eq!(second.read(end), 2_000_000_000_000);
+    }
+}
