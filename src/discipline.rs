@@ -584,6 +584,65 @@ mod tests {
     }
 
     #[test]
+    fn a_correction_above_the_panic_threshold_is_refused_once_one_was_taken() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::seconds(1000)),
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        let hour = TimeDelta::hours(1);
+        // The first one may be as large as it likes.
+        assert_eq!(correct(&mut clock, 5.0, hour), Correction::Stepped);
+        assert_eq!(correct(&mut clock, 10.0, hour), Correction::Refused);
+        assert_eq!(correct(&mut clock, 15.0, -hour), Correction::Refused);
+        assert_eq!(clock.target(raw(15.0)) - raw(15.0), hour);
+        assert_eq!(clock.aim(raw(15.0)).unwrap().error, None, "it is in doubt");
+        correct(&mut clock, 20.0, TimeDelta::zero());
+        assert!(clock.aim(raw(20.0)).unwrap().error.is_some());
+    }
+
+    #[test]
+    fn no_round_is_early_enough_for_a_step_if_none_is_allowed() {
+        let steering = Steering {
+            step_rounds: 0,
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        assert_eq!(
+            correct(&mut clock, 5.0, TimeDelta::hours(1)),
+            Correction::Slewing
+        );
+        assert!(!clock.take_step());
+    }
+
+    #[test]
+    fn a_step_is_told_once() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::hours(1));
+        assert!(clock.take_step());
+        assert!(!clock.take_step());
+    }
+
+    #[test]
+    fn a_raw_clock_that_is_set_takes_the_target_along_and_keeps_its_rate() {
+        let mut clock = clock();
+        for round in 1..=20 {
+            let now = 5.0 * f64::from(round);
+            let network = raw(now) + at_rate(raw(now) - raw(0.0), 100.0);
+            let offset = network - clock.target(raw(now));
+            correct(&mut clock, now, offset);
+        }
+        let before = clock.target(raw(101.0));
+        clock.raw_was_set(TimeDelta::hours(1));
+        let hour = TimeDelta::hours(1);
+        assert_eq!(clock.target(raw(101.0) + hour) - before, hour);
+        assert_eq!(clock.aim(raw(101.0) + hour).unwrap().error, None);
+        let later = clock.target(raw(1101.0) + hour) - clock.target(raw(101.0) + hour);
+        let gained = later - TimeDelta::seconds(1000);
+        assert!((gained - TimeDelta::milliseconds(100)).abs() < TimeDelta::microseconds(200));
+    }
+
+    #[test]
     fn a_correction_out_of_all_range_changes_nothing() {
         let mut clock = clock();
         let mark = clock.mark(raw(5.0));

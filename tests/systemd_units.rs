@@ -1,0 +1,55 @@
+//! The systemd units are sound, and as closed as a unit can be whose program sets the clock.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The units as they would be with the programs installed where these were built.
+fn units(folder: &Path) -> Vec<PathBuf> {
+    let programs = [
+        ("berkeley-master", env!("CARGO_BIN_EXE_berkeley-master")),
+        ("berkeley-follower", env!("CARGO_BIN_EXE_berkeley-follower")),
+    ];
+    let place = |(name, built): (&str, &str)| {
+        let file = format!("{name}.service");
+        let unit = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("systemd")
+            .join(&file);
+        let unit = fs::read_to_string(unit).expect("a unit");
+        let installed = format!("/usr/local/bin/{name}");
+        assert!(unit.contains(&installed), "{file} starts another program");
+        let placed = folder.join(file);
+        fs::write(&placed, unit.replace(&installed, built)).expect("a file");
+        placed
+    };
+    programs.map(place).to_vec()
+}
+
+fn analyze(arguments: &[&str], unit: &Path) -> String {
+    let mut command = Command::new("systemd-analyze");
+    let output = command.args(arguments).arg(unit).output();
+    let output = output.expect("systemd-analyze runs");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).expect("text");
+    assert!(output.status.success(), "{}: {said}", unit.display());
+    said
+}
+
+#[test]
+#[ignore = "needs systemd-analyze"]
+fn systemd_understands_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for unit in units(folder.path()) {
+        assert_eq!(analyze(&["verify"], &unit), "", "no word is the best word");
+    }
+}
+
+#[test]
+#[ignore = "needs systemd-analyze"]
+fn they_expose_no_more_than_they_must() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for unit in units(folder.path()) {
+        // In tenths, from 0 to 100. What is left is the network and the clock.
+        analyze(&["security", "--offline=true", "--threshold=20"], &unit);
+    }
+}
