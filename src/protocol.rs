@@ -179,7 +179,11 @@ impl Message {
     /// The line as it is sent, with its newline.
     #[must_use]
     pub fn line(&self) -> String {
-        format!("{self}\n")
+        use fmt::Write;
+        let mut line = String::with_capacity(LONGEST_LINE);
+        // Writing to a string fails only if a `Display` does.
+        let _ = writeln!(line, "{self}");
+        line
     }
 
     /// Reads a line, which comes without its newline.

@@ -245,13 +245,19 @@ impl Worker {
                         dialogue.marks.pop_front();
                     }
                     dialogue.marks.push_back((n, arrival));
-                    let answer = Message::Time {
-                        n,
-                        t2: arrival.target,
-                        t3: self.clock.mark().target,
-                        rate_ppm: Some(self.clock.rate().ppm),
-                    };
-                    say(connection, &answer)?;
+                    let rate_ppm = Some(self.clock.rate().ppm);
+                    // Last of all: what is done after this is taken for the network's delay.
+                    let t3 = self.clock.mark().target;
+                    let t2 = arrival.target;
+                    say(
+                        connection,
+                        &Message::Time {
+                            n,
+                            t2,
+                            t3,
+                            rate_ppm,
+                        },
+                    )?;
                 }
                 Message::Adjust {
                     n,
