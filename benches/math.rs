@@ -20,6 +20,7 @@ fn main() {
         let took = median(|| {
             black_box(consensus(black_box(&clocks), &Rules::default())).unwrap();
         });
+        assert!(took < Duration::from_millis(10), "too slow: {took:?}");
         println!(
             "{:<34} {:>9.1} µs",
             format!("of {count} clocks"),
@@ -42,6 +43,10 @@ fn main() {
             black_box(clock.now());
         }
     });
+    assert!(
+        took < Duration::from_nanos(100) * many,
+        "too slow: {took:?}"
+    );
     println!(
         "{:<34} {:>9.1} ns",
         "one reading of network time",
