@@ -75,11 +75,11 @@ pub struct Common {
 }
 
 impl Common {
-    /// The record, if one was asked for, with its header written.
+    /// The record, if one was asked for.
     ///
     /// # Errors
     /// When the file can't be written; the error names it and the flag.
-    pub fn record(&self, header: &str) -> io::Result<Option<Record>> {
+    pub fn record(&self) -> io::Result<Option<Record>> {
         let Some(path) = &self.record else {
             return Ok(None);
         };
@@ -87,7 +87,7 @@ impl Common {
             let what = format!("cannot write --record {}: {error}", path.display());
             io::Error::new(error.kind(), what)
         };
-        Record::create(path, header).map(Some).map_err(named)
+        Record::open(path).map(Some).map_err(named)
     }
 
     /// How wrong this machine's clock pretends to be.

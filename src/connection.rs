@@ -48,13 +48,18 @@ impl<'a> Connection<'a> {
             self.stream.set_read_timeout(Some(wait))?;
             self.wait.set(Some(wait));
         }
-        match self.stream.read(&mut self.buffer) {
-            Ok(0) => Ok(Incoming::End),
-            Ok(length) => Ok(Incoming::Bytes(&self.buffer[..length])),
-            Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {
-                Ok(Incoming::Nothing)
+        let began = Instant::now();
+        loop {
+            match self.stream.read(&mut self.buffer) {
+                Ok(0) => return Ok(Incoming::End),
+                Ok(length) => return Ok(Incoming::Bytes(&self.buffer[..length])),
+                // A process that was stopped (Ctrl-Z) and goes on is interrupted in its wait.
+                Err(error) if error.kind() == ErrorKind::Interrupted && began.elapsed() < wait => {}
+                Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {
+                    return Ok(Incoming::Nothing);
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
     }
 

@@ -8,7 +8,6 @@ use crate::clock::{Clock, WallClock};
 use crate::discipline::Correction;
 use crate::drift_file::DriftFile;
 use crate::ensemble::{Closed, Round};
-use crate::human;
 use crate::master::Event;
 use crate::peer::Command;
 use crate::record::Record;
@@ -77,10 +76,9 @@ impl Coordinator {
         };
         let clock = &self.shared.clock;
         match clock.correct(clock.mark(), agreed.average, agreed.error, round.common_ppm) {
-            Ok(Correction::Stepped) => log::info!("stepped by {}", human::signed(agreed.average)),
-            Ok(Correction::Slewing) => {}
+            Ok(Correction::Stepped | Correction::Slewing) => {}
             Ok(Correction::Refused) => self.refusals.warn(agreed.average),
-            Err(error) => log::warn!("the master does not correct itself: {error}"),
+            Err(error) => log::debug!("the master does not correct itself: {error}"),
         }
         for row in &round.rows {
             if let Some(node) = row.node {

@@ -22,9 +22,6 @@ pub const SLEW_PPM: f64 = 100_000.0;
 /// In how many of its first rounds a node may step, if nothing else is said.
 pub const STEP_ROUNDS: u32 = 3;
 
-/// A line is only contradicted, and then abandoned, once it rests on this many points.
-const TRUSTED_POINTS: usize = 4;
-
 /// How a node follows its corrections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steering {
@@ -129,6 +126,8 @@ pub struct Discipline {
     /// The latest reading given out.
     shown: i64,
     rounds: u32,
+    /// The last correction contradicted the line.
+    contradicted: bool,
     /// The clock was set, or has refused a correction, and no correction was taken since.
     in_doubt: bool,
     /// A step was made that [`Discipline::take_step`] has not told of.
@@ -151,6 +150,7 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
+            contradicted: false,
             in_doubt: false,
             stepped: false,
             steering,
@@ -178,8 +178,9 @@ impl Discipline {
         let target = self.target_at(raw);
         self.shown = self.shown.max(target.saturating_add(self.lead_at(raw)));
         let error = self.line.is_some().then(|| {
-            let target_error = self.error + gained(raw - self.since, self.error_growth_ppm);
-            TimeDelta::nanoseconds(target_error + (self.shown - target).abs())
+            let target_error = self.error_at(raw);
+            let lead = self.shown.saturating_sub(target).saturating_abs();
+            TimeDelta::nanoseconds(target_error.saturating_add(lead))
         });
         NetworkTime {
             time: DateTime::from_timestamp_nanos(self.shown),
@@ -188,13 +189,18 @@ impl Discipline {
     }
 
     fn target_at(&self, raw: i64) -> i64 {
-        raw.saturating_add(self.ahead)
-            .saturating_add(gained(raw - self.since, self.rate_ppm))
+        let gained = gained(raw.saturating_sub(self.since), self.rate_ppm);
+        raw.saturating_add(self.ahead).saturating_add(gained)
+    }
+
+    fn error_at(&self, raw: i64) -> i64 {
+        let gained = gained(raw.saturating_sub(self.since), self.error_growth_ppm);
+        self.error.saturating_add(gained)
     }
 
     /// How far the reading is ahead of the target.
     fn lead_at(&self, raw: i64) -> i64 {
-        let slewed = gained(raw - self.since, SLEW_PPM);
+        let slewed = gained(raw.saturating_sub(self.since), SLEW_PPM);
         if self.lead > 0 {
             self.lead.saturating_sub(slewed).max(0)
         } else {
@@ -235,8 +241,17 @@ impl Discipline {
         self.in_doubt = false;
         if !self.steering.drift {
             self.fit = DriftFit::new(Rate::UNKNOWN);
-        } else if steps || self.contradicts(&point) {
+        } else if steps {
             self.fit.restart();
+        } else if self.contradicts(&point) {
+            // Once is a clock that was set. Twice is an oscillator further off than was thought.
+            if self.contradicted {
+                self.fit.doubt_rate();
+            }
+            self.fit.restart();
+            self.contradicted = true;
+        } else {
+            self.contradicted = false;
         }
         let line = self.fit.add(point);
         let now = nanoseconds(raw);
@@ -265,7 +280,7 @@ impl Discipline {
     /// Whether a point lies further from the line than both their errors can explain: then it is
     /// no noise, somebody has set a clock.
     fn contradicts(&self, point: &Point) -> bool {
-        self.fit.len() >= TRUSTED_POINTS
+        !self.fit.is_empty()
             && self.line.is_some_and(|line| {
                 let explained = line.error(point.raw) + point.error;
                 (point.ahead - line.ahead(point.raw)).abs() > explained * 2
@@ -288,7 +303,7 @@ impl Discipline {
     /// Where a clock has to be steered to; `None` before the first correction.
     #[must_use]
     pub fn aim(&self, raw: DateTime<Utc>) -> Option<Aim> {
-        let error = self.error + gained(nanoseconds(raw) - self.since, self.error_growth_ppm);
+        let error = self.error_at(nanoseconds(raw));
         self.line.map(|_| Aim {
             target: self.target(raw),
             rate_ppm: self.rate_ppm,
@@ -640,6 +655,64 @@ mod tests {
         let later = clock.target(raw(1101.0) + hour) - clock.target(raw(101.0) + hour);
         let gained = later - TimeDelta::seconds(1000);
         assert!((gained - TimeDelta::milliseconds(100)).abs() < TimeDelta::microseconds(200));
+    }
+
+    #[test]
+    fn an_offset_in_any_round_is_an_offset_and_no_rate() {
+        for disturbed in 1..=8 {
+            for offset in [TimeDelta::milliseconds(30), TimeDelta::minutes(-10)] {
+                let mut clock = clock();
+                let mut network = TimeDelta::zero();
+                for round in 1..=disturbed + 3 {
+                    let now = 5.0 * f64::from(round);
+                    if round == disturbed {
+                        network = offset;
+                    }
+                    let off = raw(now) + network - clock.target(raw(now));
+                    correct(&mut clock, now, off);
+                    let ppm = clock.rate().ppm.abs();
+                    assert!(
+                        ppm < 30.0,
+                        "{offset} in round {disturbed}: {ppm} ppm in {round}"
+                    );
+                }
+                let now = raw(5.0 * f64::from(disturbed + 4));
+                let off = (clock.target(now) - now - network).abs();
+                assert!(
+                    off < TimeDelta::microseconds(200),
+                    "{offset} in {disturbed}: {off}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_oscillator_far_off_is_learned_all_the_same() {
+        for ppm in [1000.0, -10_000.0] {
+            let mut clock = clock();
+            for round in 1..=12 {
+                let now = 5.0 * f64::from(round);
+                let network = raw(now) + at_rate(raw(now) - raw(0.0), ppm);
+                let off = network - clock.target(raw(now));
+                correct(&mut clock, now, off);
+            }
+            assert!((clock.rate().ppm - ppm).abs() < 5.0, "{:?}", clock.rate());
+        }
+    }
+
+    #[test]
+    fn corrections_from_one_end_of_time_to_the_other_do_not_overflow() {
+        let mut clock = clock();
+        for round in 1..=4 {
+            correct(&mut clock, f64::from(round), TimeDelta::zero());
+        }
+        let _ = clock.read(raw(4.5));
+        let back = TimeDelta::nanoseconds(-9_200_000_000_000_000_000);
+        correct(&mut clock, 5.0, back);
+        let mark = clock.mark(raw(6.0));
+        let _ = clock.correct(mark, TimeDelta::days(-20_000), EXACT, 0.0, raw(6.0));
+        let _ = clock.read(raw(6.5));
+        let _ = clock.aim(raw(6.5));
     }
 
     #[test]

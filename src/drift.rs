@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::at_rate;
+use crate::protocol::LARGEST_RATE_PPM;
 
 /// How many points the line is drawn through: more would be more exact, and slower to follow an
 /// oscillator that is warming up.
@@ -119,6 +120,14 @@ impl DriftFit {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.points.is_empty()
+    }
+
+    /// The oscillator is further off than was thought: whatever was known of its rate may be wrong
+    /// by ten times as much.
+    pub fn doubt_rate(&mut self) {
+        let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
+        self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
+        self.points.clear();
     }
 
     /// Adds a point, forgets the oldest one beyond the window, and draws the line anew.

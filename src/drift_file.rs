@@ -4,7 +4,7 @@
 //! deviation, both in ppm. It is replaced whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ const PERIOD: Duration = Duration::from_mins(1);
 
 /// A rate that is known no better than this is not worth keeping, in ppm.
 const WORTH_PPM: f64 = 5.0;
+
+/// No drift file is longer, in bytes.
+const LONGEST: u64 = 100;
 
 /// Where a rate is kept.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl DriftFile {
     /// damaged.
     #[must_use]
     pub fn open(path: &Path) -> (Self, Option<Rate>) {
-        let rate = match fs::read_to_string(path) {
+        let rate = match read(path) {
             Ok(text) => {
                 let rate = parse(&text);
                 if rate.is_none() {
@@ -80,6 +83,13 @@ impl DriftFile {
         }
         self.failed = written.is_err();
     }
+}
+
+/// Reads a line's worth, whatever the file turns out to be.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn parse(text: &str) -> Option<Rate> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::average::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
+use crate::drift::CRYSTAL_PPM;
 use crate::sample::Sample;
 
 /// A node that gives no clock in so many rounds in a row is dropped.
@@ -252,14 +253,25 @@ impl Ensemble {
             }
         }
         self.rounds += 1;
+        let rows_that_vote = rows.iter().filter(|row| row.voted).count();
         Round {
             number: self.rounds,
             interval: self.intervals - 1,
             rows,
             outcome,
-            common_ppm: -RATE_GAIN * mean_rate(&rates).unwrap_or(0.0),
+            common_ppm: common_rate(&rates, rows_that_vote),
         }
     }
+}
+
+/// By how many ppm all clocks are to run faster, given the rates that voters tell: nothing, unless
+/// most of the voters tell theirs.
+fn common_rate(rates_ppm: &[f64], voters: usize) -> f64 {
+    if rates_ppm.len() * 2 <= voters {
+        return 0.0;
+    }
+    let common = -RATE_GAIN * mean_rate(rates_ppm).unwrap_or(0.0);
+    common.clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use chrono::{NaiveDateTime, TimeDelta};
 
@@ -17,7 +17,7 @@ use crate::address::Address;
 use crate::clock::{Clock, SimulatedClock, Simulation, SteadyClock, WallClock};
 use crate::discipline::{Correction, NetworkClock, Steering};
 use crate::drift_file::DriftFile;
-use crate::record::Record;
+use crate::record::{FOLLOWER_HEADER, Record};
 use crate::session::End;
 use crate::system_clock::{Following, SystemClock};
 use crate::throttle::Refusals;
@@ -125,6 +125,7 @@ pub struct Follower {
     control: Arc<Control>,
     clock: NetworkClock,
     events: Receiver<Event>,
+    thread: Option<JoinHandle<()>>,
     _following: Option<Following>,
 }
 
@@ -170,7 +171,8 @@ impl Follower {
     /// it is this machine's own.
     ///
     /// # Errors
-    /// When `masters` is empty, or the operating system gives no thread.
+    /// When `masters` is empty, the record can't be written, the system's clock can't be steered,
+    /// or the operating system gives no thread.
     pub fn connect(
         masters: impl IntoIterator<Item = Address>,
         mut options: Options,
@@ -188,6 +190,9 @@ impl Follower {
             wake: Mutex::new(Some(wake)),
             ..Control::default()
         });
+        if let Some(record) = &mut options.record {
+            record.begin(FOLLOWER_HEADER)?;
+        }
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {
             Some(system) => system.oscillator(),
@@ -204,17 +209,19 @@ impl Follower {
             clock: clock.clone(),
             options,
             received: 0,
+            this_second: (Instant::now(), 0),
             refusals: Refusals::default(),
             events,
             woken,
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("follower".to_owned())
             .spawn(move || worker.run())?;
         Ok(Self {
             control,
             clock,
             events: taken,
+            thread: Some(thread),
             _following: following,
         })
     }
@@ -240,6 +247,27 @@ impl Follower {
         }
     }
 
+    /// Stops the follower, if it has not ended, and says how it ended.
+    ///
+    /// # Errors
+    /// When its thread has panicked, which would be a mistake in this library.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.control.stop();
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let until = Instant::now() + LAST_WORDS;
+        while !thread.is_finished() {
+            if Instant::now() > until {
+                // It looks up a name, and nobody has to wait for that.
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let panicked = |_| io::Error::other("its thread has panicked");
+        thread.join().map_err(panicked)
+    }
+
     /// A handle that stops this follower.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -263,6 +291,8 @@ pub(crate) struct Worker {
     pub(crate) wall: SimulatedClock<WallClock>,
     pub(crate) clock: NetworkClock,
     pub(crate) received: u64,
+    /// A second's beginning, and how many corrections came in it.
+    pub(crate) this_second: (Instant, u32),
     pub(crate) refusals: Refusals,
     events: SyncSender<Event>,
     woken: Receiver<()>,
@@ -278,7 +308,10 @@ impl Worker {
     }
 
     fn connect_and_speak(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        let mut said = false;
         while let Some((master, stream)) = self.connect() {
+            let before = self.received;
             let stream = Arc::new(stream);
             *lock(&self.control.stream) = Some(Arc::clone(&stream));
             let end = self.session(&stream);
@@ -287,11 +320,21 @@ impl Worker {
             if matches!(end, End::Done) || self.is_stopping() {
                 return;
             }
-            log::warn!("lost {master}: {end}; connecting again");
-            // A master that ends every connection at once is not to be called in a tight loop.
-            if !self.pause(FIRST_PAUSE) {
+            // A master that ends connections without a correction may do so for ever.
+            if self.received > before {
+                pause = FIRST_PAUSE;
+                said = false;
+            }
+            if said {
+                log::debug!("lost {master}: {end}");
+            } else {
+                log::warn!("lost {master}: {end}; connecting again until it lasts");
+            }
+            said = true;
+            if !self.pause(pause) {
                 return;
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

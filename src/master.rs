@@ -21,7 +21,7 @@ use crate::discipline::{NetworkClock, Steering};
 use crate::drift_file::DriftFile;
 use crate::ensemble::{Ensemble, Round, Settings, Wire};
 use crate::polling::Rhythm;
-use crate::record::Record;
+use crate::record::{MASTER_HEADER, Record};
 use crate::shared::Shared;
 use crate::system_clock::{self, Following, SystemClock};
 use crate::throttle::Refusals;
@@ -94,6 +94,8 @@ pub enum Error {
     Accept(io::Error),
     /// The operating system gives no more threads.
     Thread(io::Error),
+    /// The record can't be written.
+    Record(io::Error),
     /// The system's clock can't be steered.
     Steer(system_clock::Error),
 }
@@ -107,6 +109,7 @@ impl fmt::Display for Error {
             ),
             Self::Accept(_) => out.write_str("cannot accept connections any more"),
             Self::Thread(_) => out.write_str("cannot start a thread"),
+            Self::Record(_) => out.write_str("no record, which --record asks for"),
             Self::Steer(_) => out.write_str("cannot steer the system's clock"),
         }
     }
@@ -115,7 +118,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) | Self::Accept(error) | Self::Thread(error) => Some(error),
+            Self::Listen(_, error)
+            | Self::Accept(error)
+            | Self::Thread(error)
+            | Self::Record(error) => Some(error),
             Self::Steer(error) => Some(error),
         }
     }
@@ -171,10 +177,13 @@ impl Master {
     ///
     /// # Errors
     /// [`Error::Listen`] when the address is taken or not this machine's, [`Error::Thread`].
-    pub fn start(options: Options) -> Result<Self, Error> {
+    pub fn start(mut options: Options) -> Result<Self, Error> {
         let cannot_listen = |error| Error::Listen(options.listen, error);
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
+        if let Some(record) = &mut options.record {
+            record.begin(MASTER_HEADER).map_err(Error::Record)?;
+        }
         let system_clock = options.system_clock;
         let raw: Arc<dyn Clock> = match &system_clock {
             Some(system) => system.oscillator(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::ensemble::{NodeId, Wire};
@@ -102,8 +102,8 @@ impl From<Impossible> for End {
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
     at: Instant,
-    /// What the network's clock showed, in local time.
-    target: NaiveDateTime,
+    /// What the network's clock showed.
+    target: DateTime<Utc>,
     interval: u64,
 }
 
@@ -173,7 +173,7 @@ impl Peer {
             // Before anything else is done: the clock is read when the message comes.
             let arrival = Arrival {
                 at: Instant::now(),
-                target: timestamp::local(self.shared.clock.mark().target),
+                target: self.shared.clock.mark().target,
                 interval: self.shared.ensemble().interval(),
             };
             let mut received = Vec::new();
@@ -196,7 +196,8 @@ impl Peer {
         if !self.joined {
             self.join(Wire::Timestamp);
         }
-        let sample = Sample::one_way(received.time - received.stamp.target);
+        let target = received.stamp.target;
+        let sample = Sample::one_way(timestamp::moment(received.time, target) - target);
         let interval = received.stamp.interval;
         self.shared
             .ensemble()

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::connection::{Connection, Incoming};
+use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::ensemble::{NodeId, Wire};
 use crate::peer::{Command, End, Peer};
 use crate::protocol::{LineDecoder, Message, VERSION};
 use crate::sample::Sample;
+use crate::timestamp;
 
 /// The part of an interval that a burst may take: on a slow link it ends early.
 const BURST_PART: f64 = 0.25;
@@ -81,6 +82,8 @@ struct Dialogue {
     decoder: LineDecoder,
     /// The number of the latest poll.
     n: u64,
+    /// When the line began that has not ended yet.
+    line_began: Option<Instant>,
 }
 
 /// An answer: the follower's two instants, and its rate.
@@ -98,6 +101,10 @@ impl Dialogue {
             let Some(line) = self.decoder.push(byte)? else {
                 continue;
             };
+            if timestamp::parse(line.as_bytes()).is_ok() {
+                // A second report, sent before our greeting came.
+                continue;
+            }
             match Message::parse(line)? {
                 Message::Time {
                     n,
@@ -118,6 +125,17 @@ impl Dialogue {
                 Message::Bye { reason } => return Err(End::Bye(reason)),
                 _ => return Err(End::Fault(format!("{line:?} where TIME was to come"))),
             }
+        }
+        self.line_began = match self.line_began {
+            _ if !self.decoder.is_in_line() => None,
+            None => Some(Instant::now()),
+            began => began,
+        };
+        if self
+            .line_began
+            .is_some_and(|began| began.elapsed() > MESSAGE_DEADLINE)
+        {
+            return Err(End::Silent);
         }
         Ok(answer)
     }
@@ -148,6 +166,7 @@ impl Peer {
         let mut dialogue = Dialogue {
             decoder: LineDecoder::default(),
             n: 0,
+            line_began: None,
         };
         let mut measured = None;
         // The first burst at once: the next round is to count this clock.
@@ -212,7 +231,12 @@ impl Peer {
             let Some((answer, t4)) = self.answer(connection, dialogue)? else {
                 break;
             };
-            let sample = Sample::round_trip(t1, answer.t2, answer.t3, t4)?;
+            let sample = match Sample::round_trip(t1, answer.t2, answer.t3, t4) {
+                Ok(sample) => sample,
+                // A round has ended meanwhile and has moved our own clock.
+                Err(_) if self.shared.ensemble().interval() != interval => break,
+                Err(impossible) => return Err(impossible.into()),
+            };
             if best.is_none_or(|best| sample.error < best.sample.error) {
                 best = Some(Measured {
                     interval,
@@ -267,6 +291,7 @@ mod tests {
         Dialogue {
             decoder: LineDecoder::default(),
             n,
+            line_began: None,
         }
     }
 

@@ -149,7 +149,7 @@ impl fmt::Display for Message {
                 ppb(*rate_ppm)
             ),
             Self::Bye { reason } => {
-                let mut line = format!("BYE {reason}");
+                let mut line = format!("BYE {reason}").replace('µ', "u");
                 line.retain(|character| character == ' ' || character.is_ascii_graphic());
                 line.truncate(LONGEST_LINE);
                 out.write_str(line.trim_end())

@@ -41,21 +41,34 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes, or empties, the file and writes the header.
+    /// Opens the file, or makes it. What is in it stays until [`Record::begin`]: it may be the
+    /// record of a program that is running, and that this one can't run beside.
     ///
     /// # Errors
     /// When the file can't be written.
-    pub fn create(path: &Path, header: &str) -> io::Result<Self> {
-        // Emptied first, then opened to append: a line that did not fit leaves no hole behind.
-        File::create(path)?;
-        let mut record = Self {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        // To append, so that a line that did not fit leaves no hole behind.
+        Ok(Self {
             path: path.to_owned(),
-            file: File::options().append(true).open(path)?,
+            file: File::options().create(true).append(true).open(path)?,
             length: 0,
             failed: false,
-        };
-        record.append(&format!("{header}\n"))?;
-        Ok(record)
+        })
+    }
+
+    /// Empties the file and writes the header.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn begin(&mut self, header: &str) -> io::Result<()> {
+        // (A device has no length to set.)
+        let _ = self.file.set_len(0);
+        self.append(&format!("{header}\n")).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot write {}: {error}", self.path.display()),
+            )
+        })
     }
 
     /// Writes a round of the master's, which ended at `time` by the machine's own clock.
@@ -170,7 +183,8 @@ mod tests {
     fn a_master_writes_a_line_for_each_clock() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.csv");
-        let mut record = Record::create(&path, MASTER_HEADER).unwrap();
+        let mut record = Record::open(&path).unwrap();
+        record.begin(MASTER_HEADER).unwrap();
         record.master(DateTime::UNIX_EPOCH, &round());
         let written = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<_> = written.lines().collect();
@@ -188,7 +202,9 @@ mod tests {
     fn a_follower_writes_a_line_for_each_correction() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("follower.csv");
-        let mut record = Record::create(&path, FOLLOWER_HEADER).unwrap();
+        std::fs::write(&path, "an older record").unwrap();
+        let mut record = Record::open(&path).unwrap();
+        record.begin(FOLLOWER_HEADER).unwrap();
         let row = FollowerRow {
             time: DateTime::UNIX_EPOCH,
             round: 3,
@@ -206,20 +222,14 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_written_is_an_error_at_the_start() {
-        assert!(Record::create(Path::new("/no/such/folder/x.csv"), MASTER_HEADER).is_err());
+        assert!(Record::open(Path::new("/no/such/folder/x.csv")).is_err());
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn a_full_disk_is_survived() {
-        // /dev/full takes no byte, so not the header either.
-        assert!(Record::create(Path::new("/dev/full"), MASTER_HEADER).is_err());
-        let mut record = Record {
-            path: PathBuf::from("/dev/full"),
-            file: File::options().write(true).open("/dev/full").unwrap(),
-            length: 0,
-            failed: false,
-        };
+        let mut record = Record::open(Path::new("/dev/full")).unwrap();
+        assert!(record.begin(MASTER_HEADER).is_err());
         for _ in 0..3 {
             record.master(DateTime::UNIX_EPOCH, &round());
             assert!(record.failed);

@@ -26,6 +26,12 @@ const SILENT_INTERVALS: u32 = 3;
 /// ... but not before this time, however short they are.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
 
+/// A master that knows lines greets at once, and `server.py` tells its time every 5 s.
+const GREETING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// More corrections in a second than the shortest interval makes are an attack on our disk.
+const CORRECTIONS_PER_SECOND: u32 = 200;
+
 /// How many answers are remembered, so that a correction can name the one it follows from: as
 /// many as the longest burst has.
 const REMEMBERED: usize = 64;
@@ -108,6 +114,7 @@ impl Worker {
     fn speak_timestamps(&mut self, connection: &mut Connection) -> Result<Infallible, End> {
         let mut decoder = Decoder::new();
         let mut heard_any = false;
+        let connected = Instant::now();
         let mut due = Instant::now();
         loop {
             let now = Instant::now();
@@ -125,12 +132,16 @@ impl Worker {
                 Incoming::Nothing => &[],
                 Incoming::End => return Err(closed()),
             };
-            let arrival = (Instant::now(), timestamp::local(self.wall.read()));
+            let arrival = (Instant::now(), self.wall.read());
             if !heard_any && bytes.first().is_some_and(u8::is_ascii_uppercase) {
                 let opening = bytes.to_vec();
                 return self.speak_lines(connection, &opening);
             }
             heard_any |= !bytes.is_empty();
+            let greets = self.options.wire == WireChoice::Auto;
+            if greets && !heard_any && connected.elapsed() > GREETING_PATIENCE {
+                return Err(End::Lost("it accepts, and says nothing".to_owned()));
+            }
             let mut received = Vec::new();
             if bytes.is_empty() {
                 received.extend(decoder.flush()?);
@@ -139,7 +150,8 @@ impl Worker {
                 received.extend(decoder.push(byte, arrival)?);
             }
             for told in received {
-                self.told(told.time, told.time - told.stamp.1)?;
+                let clock = told.stamp.1;
+                self.told(told.time, timestamp::moment(told.time, clock) - clock)?;
             }
             if decoder
                 .began()
@@ -319,6 +331,14 @@ impl Worker {
 
     /// Counts, records and tells a correction; ends the session if it was the last.
     fn count(&mut self, row: &FollowerRow, event: Event) -> Result<(), End> {
+        let (began, count) = &mut self.this_second;
+        if began.elapsed() > Duration::from_secs(1) {
+            (*began, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+        if *count > CORRECTIONS_PER_SECOND {
+            return Err(End::Fault("too many corrections".to_owned()));
+        }
         self.received = row.round;
         if let Some(record) = &mut self.options.record {
             record.follower(row);

@@ -17,7 +17,7 @@ use crate::throttle::Throttle;
 
 /// Events that nobody has taken yet. A terminal that is held (Ctrl-S) must not stop the rounds,
 /// so more than these are dropped.
-const EVENTS: usize = 1024;
+const EVENTS: usize = 64;
 
 /// How long the acceptor may take to notice that it is stopped.
 const WAKING: Duration = Duration::from_millis(200);
@@ -163,7 +163,8 @@ impl Shared {
 
     /// Warns of what a peer can do at will, but not as often as it can do it.
     pub(crate) fn warn(&self, name: &str, message: &str) {
-        match lock(&self.warnings).admit(Instant::now()) {
+        let admitted = lock(&self.warnings).admit(Instant::now());
+        match admitted {
             Some(0) => log::warn!("{name}: {message}"),
             Some(more) => log::warn!("{name}: {message} ({more} more were not logged)"),
             None => log::debug!("{name}: {message}"),
@@ -182,9 +183,11 @@ impl Shared {
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        if let Some(events) = &lock(&self.events).events
-            && let Err(TrySendError::Full(_)) = events.try_send(event)
-        {
+        let sent = match &lock(&self.events).events {
+            Some(events) => events.try_send(event),
+            None => return,
+        };
+        if let Err(TrySendError::Full(_)) = sent {
             log::debug!("nobody takes the events; one was dropped");
         }
     }

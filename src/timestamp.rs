@@ -8,7 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Local, LocalResult, NaiveDate, NaiveDateTime, TimeZone, Timelike, Utc,
+};
 
 /// Characters of a timestamp with its fraction. What [`format()`] writes always has this many.
 pub const LENGTH: usize = 26;
@@ -27,6 +29,27 @@ const PATTERN: &[u8; LENGTH] = b"dddd-dd-dd dd:dd:dd.dddddd";
 #[must_use]
 pub fn local(time: DateTime<Utc>) -> NaiveDateTime {
     time.with_timezone(&Local).naive_local()
+}
+
+/// The moment at which a machine in this time zone shows `time`: of two such moments, when clocks
+/// are set back, the nearer to `near`. A time that is never shown, because clocks are set forward
+/// over it, is taken by its distance from the local time of `near`.
+#[must_use]
+pub fn moment(time: NaiveDateTime, near: DateTime<Utc>) -> DateTime<Utc> {
+    match Local
+        .from_local_datetime(&time)
+        .map(|moment| moment.to_utc())
+    {
+        LocalResult::Single(moment) => moment,
+        LocalResult::Ambiguous(one, other) => {
+            if (one - near).abs() <= (other - near).abs() {
+                one
+            } else {
+                other
+            }
+        }
+        LocalResult::None => near + (time - local(near)),
+    }
 }
 
 /// Writes `time` as a timestamp of [`LENGTH`] characters, cut off at the microsecond.

@@ -238,3 +238,63 @@ fn a_signal_ends_a_follower_that_gets_no_answer() {
         follower.stops_at(signal);
     }
 }
+
+#[test]
+fn a_signal_ends_a_master_whose_output_nobody_reads() {
+    let mut command = std::process::Command::new(MASTER);
+    command.args(["--listen", "127.0.0.1:0", "--interval", "10ms"]);
+    let mut master = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a master");
+    // Held open and not read on, as by a terminal after Ctrl-S.
+    let mut output = std::io::BufReader::new(master.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut output, &mut line).expect("a line");
+    let address: std::net::SocketAddr = line
+        .trim_start_matches("Listening on ")
+        .trim_end()
+        .parse()
+        .expect("an address");
+    let _follower = programs::Program::follower(address, &[]);
+    // Some 300 bytes in 10 ms fill a pipe of 64 KiB in about three seconds.
+    let full = std::time::Instant::now() + std::time::Duration::from_secs(4);
+    while std::time::Instant::now() < full {
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+    let kill = format!("kill -s TERM {}", master.id());
+    std::process::Command::new("sh")
+        .args(["-c", &kill])
+        .status()
+        .expect("kill");
+    let asked = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = master.try_wait().expect("a child") {
+            break status;
+        }
+        if asked.elapsed() > programs::STOPPED_WITHIN {
+            master.kill().expect("a child");
+            panic!("it runs on");
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_master_that_cannot_start_leaves_the_record_of_another_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record.csv");
+    std::fs::write(&path, "the record of a running master").expect("a file");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("a socket").to_string();
+    let record = path.to_str().expect("a name");
+    fails(
+        MASTER,
+        &["--listen", &address, "--record", record],
+        1,
+        "--listen",
+    );
+    let left = std::fs::read_to_string(&path).expect("a file");
+    assert_eq!(left, "the record of a running master");
+}

@@ -320,3 +320,67 @@ impl Peer {
         self.stream.set_read_timeout(Some(SOON)).expect("a socket");
     }
 }
+
+#[test]
+fn a_second_report_before_the_greeting_is_no_fault() {
+    let master = Program::master(&["--interval", "300ms"]);
+    let mut peer = Peer::new(TcpStream::connect(master.address()).expect("the master accepts"));
+    peer.send("2024-01-02 03:04:05.678901");
+    peer.send("2024-01-02 03:04:05.778901");
+    let adjust = loop {
+        let line = peer.answer_polls(TimeDelta::zero());
+        if !line.starts_with("BERKELEY") {
+            break line;
+        }
+    };
+    assert!(adjust.starts_with("ADJUST "), "{adjust}");
+}
+
+#[test]
+fn a_master_that_ends_every_connection_is_called_less_and_less() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
+    let began = std::time::Instant::now();
+    for _ in 0..6 {
+        Peer::called_on(&listener).send("BYE no room");
+    }
+    // Pauses of 100, 200, 400, 800 and 1600 ms, or half of each.
+    assert!(
+        began.elapsed() >= Duration::from_millis(1550),
+        "{:?}",
+        began.elapsed()
+    );
+    follower.log_line("no room");
+    assert_eq!(
+        follower.transcript().matches("no room").count(),
+        1,
+        "said once"
+    );
+}
+
+#[test]
+fn a_follower_that_was_stopped_and_goes_on_keeps_its_master() {
+    let master = Program::master(&["--interval", "300ms"]);
+    let follower = Program::follower(master.address(), &[]);
+    follower.line("Synchronized time: ");
+    for _ in 0..3 {
+        follower.signal("STOP");
+        follower.signal("CONT");
+        follower.line("Synchronized time: ");
+    }
+    assert!(!follower.transcript().contains("lost"));
+}
+
+#[test]
+fn a_flood_of_corrections_is_a_fault() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
+    let mut master = Peer::called_on(&listener);
+    master.send("BERKELEY 1 interval=10000000");
+    let flood: String = (0..250)
+        .map(|n| format!("POLL {n}\nADJUST {n} 0 0\n"))
+        .collect();
+    // It may be cut off before it is through.
+    let _ = master.stream.write_all(flood.as_bytes());
+    follower.log_line("too many corrections");
+}

@@ -7,8 +7,7 @@ use anyhow::Context;
 use berkeley::address::Address;
 use berkeley::arguments::Common;
 use berkeley::follower::{Follower, Options, WireChoice};
-use berkeley::record::FOLLOWER_HEADER;
-use berkeley::signals;
+use berkeley::signals::StopSignals;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
@@ -45,9 +44,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let signals = signals::catch().context("cannot catch signals")?;
+    let end = || std::process::exit(0);
+    let signals = StopSignals::catch(end).context("cannot catch signals")?;
     let common = arguments.common;
-    let record = common.record(FOLLOWER_HEADER)?;
+    let record = common.record()?;
     let steered = common.steering(false)?;
     let options = Options {
         interval: common.interval,
@@ -59,15 +59,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         system_clock: steered.system_clock,
         record,
     };
-    let follower =
-        Follower::connect([arguments.master], options).context("cannot start a thread")?;
+    let follower = Follower::connect([arguments.master], options).context("cannot start")?;
     let stopper = follower.stopper();
-    signals
-        .on_stop(move || stopper.stop())
-        .context("cannot start a thread")?;
+    signals.on_stop(move || stopper.stop());
     let mut out = io::stdout();
     while let Some(event) = follower.next_event() {
         writeln!(out, "{event}").context("cannot write to stdout")?;
     }
-    Ok(())
+    follower.finish().context("the follower has failed")
 }

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use berkeley::arguments::{self, Common, Voting};
 use berkeley::master::{DEFAULT_BURST, Master, Options};
-use berkeley::record::MASTER_HEADER;
-use berkeley::signals;
+use berkeley::signals::StopSignals;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
@@ -28,7 +27,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_BURST, value_parser = clap::value_parser!(u32).range(1..=64))]
     burst: u32,
 
-    /// Measure, average and tell, but correct no clock
+    /// Measure, average, print and record, but correct no clock
     #[arg(long)]
     dry_run: bool,
 
@@ -46,7 +45,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(conflict) = arguments.common.conflict() {
+    let waits_for_ever = (arguments.min_followers > arguments.max_followers)
+        .then_some("--min-followers is more than --max-followers lets in");
+    if let Some(conflict) = arguments.common.conflict().or(waits_for_ever) {
         let kind = ErrorKind::ArgumentConflict;
         Arguments::command().error(kind, conflict).exit();
     }
@@ -61,9 +62,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let signals = signals::catch().context("cannot catch signals")?;
+    let end = || std::process::exit(0);
+    let signals = StopSignals::catch(end).context("cannot catch signals")?;
     let common = arguments.common;
-    let record = common.record(MASTER_HEADER)?;
+    let record = common.record()?;
     let steered = common.steering(arguments.dry_run)?;
     let master = Master::start(Options {
         listen: arguments.listen,
@@ -81,9 +83,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         record,
     })?;
     let stopper = master.stopper();
-    signals
-        .on_stop(move || stopper.stop())
-        .context("cannot start a thread")?;
+    signals.on_stop(move || stopper.stop());
     let mut out = io::stdout();
     let mut written = writeln!(out, "Listening on {}", master.local_addr());
     while written.is_ok() {
