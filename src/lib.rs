@@ -18,7 +18,7 @@
 //! | [`ensemble`] | the master's memory: a round in, corrections out |
 //! | [`master`], [`follower`] | threads and sockets |
 //! | [`report`], [`record`] | a round for people, and for programs |
-//! | [`arguments`], [`address`], [`human`], [`signals`] | the command line |
+//! | [`arguments`], [`address`], [`human`], [`signals`], [`logging`] | the command line |
 //!
 //! Signs: an offset is positive when the other clock is ahead of ours; a correction is what a
 //! clock must add; a rate is in ppm, positive when it gains.
@@ -36,6 +36,7 @@ pub mod drift_file;
 pub mod ensemble;
 pub mod follower;
 pub mod human;
+pub mod logging;
 pub mod master;
 mod peer;
 mod polling;

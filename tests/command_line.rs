@@ -298,3 +298,39 @@ fn a_master_that_cannot_start_leaves_the_record_of_another_alone() {
     let left = std::fs::read_to_string(&path).expect("a file");
     assert_eq!(left, "the record of a running master");
 }
+
+#[test]
+fn a_log_that_nobody_reads_does_not_stop_the_rounds() {
+    let mut command = std::process::Command::new(MASTER);
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--interval",
+        "100ms",
+        "--max-followers",
+        "1",
+    ]);
+    command.env("RUST_LOG", "trace");
+    command.stderr(std::process::Stdio::piped());
+    let mut master = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a master");
+    // Held open and never read.
+    let _log = master.stderr.take();
+    let output = std::io::BufReader::new(master.stdout.take().expect("a pipe"));
+    let mut lines = std::io::BufRead::lines(output).map_while(Result::ok);
+    let first = lines.next().expect("a line");
+    let address = first.trim_start_matches("Listening on ").to_owned();
+    let address: std::net::SocketAddr = address.parse().expect("an address");
+    let _follower = programs::Program::follower(address, &[]);
+    assert!(lines.any(|line| line.starts_with("Round 1: ")));
+    // Each of these is turned away with a warning; a pipe holds some 600 of those.
+    for _ in 0..1500 {
+        let _ = std::net::TcpStream::connect(address).expect("the master accepts");
+    }
+    assert!(lines.any(|line| line.starts_with("Round 5: ")));
+    assert!(std::net::TcpStream::connect(address).is_ok());
+    master.kill().expect("a child");
+    master.wait().expect("a child");
+}

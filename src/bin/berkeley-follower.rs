@@ -7,6 +7,7 @@ use anyhow::Context;
 use berkeley::address::Address;
 use berkeley::arguments::Common;
 use berkeley::follower::{Follower, Options, WireChoice};
+use berkeley::logging;
 use berkeley::signals::StopSignals;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -33,7 +34,6 @@ fn main() -> ExitCode {
         let kind = ErrorKind::ArgumentConflict;
         Arguments::command().error(kind, conflict).exit();
     }
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    logging::start().context("cannot start the log")?;
     let end = || std::process::exit(0);
     let signals = StopSignals::catch(end).context("cannot catch signals")?;
     let common = arguments.common;

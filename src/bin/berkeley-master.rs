@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use berkeley::arguments::{self, Common, Voting};
+use berkeley::logging;
 use berkeley::master::{DEFAULT_BURST, Master, Options};
 use berkeley::signals::StopSignals;
 use clap::error::ErrorKind;
@@ -51,7 +52,6 @@ fn main() -> ExitCode {
         let kind = ErrorKind::ArgumentConflict;
         Arguments::command().error(kind, conflict).exit();
     }
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -62,6 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    logging::start().context("cannot start the log")?;
     let end = || std::process::exit(0);
     let signals = StopSignals::catch(end).context("cannot catch signals")?;
     let common = arguments.common;
