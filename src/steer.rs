@@ -18,7 +18,7 @@ pub const LARGEST_FREQUENCY_PPM: f64 = 500.0;
 pub const PERIOD: Duration = Duration::from_millis(250);
 
 /// An error is slewed away in about this time, if it is small enough for that.
-const SLEW_SECONDS: f64 = 1.0;
+const SLEW_SECONDS: f64 = 2.0;
 
 /// A clock that is this far from where it was left was set by somebody else. What is less is
 /// steered away.
