@@ -124,15 +124,14 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Asks for the right to steer the system's clock. Its frequency is set to what it is.
+    /// Asks for the right to steer the system's clock, and changes nothing: its frequency is set
+    /// to what it is.
     ///
     /// # Errors
     /// [`Error::NoPermission`] without `CAP_SYS_TIME`; [`Error::Kernel`].
     pub fn open() -> Result<Self, Error> {
         let frequency_ppm = KERNEL.get_frequency()?;
         KERNEL.set_frequency(frequency_ppm)?;
-        KERNEL.disable_kernel_ntp_algorithm()?;
-        KERNEL.set_leap_seconds(LeapIndicator::Unknown)?;
         Ok(Self {
             oscillator: Arc::new(Oscillator::new(frequency_ppm)),
             frequency_ppm,
@@ -155,8 +154,12 @@ impl SystemClock {
     /// [`SystemClock::oscillator`], until what is returned is dropped.
     ///
     /// # Errors
-    /// [`Error::Thread`].
+    /// [`Error::Kernel`], [`Error::Thread`].
     pub fn follow(self, network: NetworkClock) -> Result<Following, Error> {
+        // The kernel's own steering would work against ours; and nobody knows yet how wrong the
+        // clock is.
+        KERNEL.disable_kernel_ntp_algorithm()?;
+        KERNEL.set_leap_seconds(LeapIndicator::Unknown)?;
         let (stop, stopped) = mpsc::channel();
         let hands = Hands {
             network,
