@@ -50,7 +50,7 @@ impl Coordinator {
         let Closed { round, dropped } = self.shared.ensemble().close_round(own_rate);
         for node in dropped {
             self.shared
-                .command(node, Command::Dismiss("it was silent for three rounds"));
+                .command(node, Command::Dismiss("it gave no time in three rounds"));
         }
         let Some(round) = round else {
             return false;

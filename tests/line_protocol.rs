@@ -262,7 +262,7 @@ fn a_follower_that_falls_silent_is_dropped_after_three_rounds() {
     let master = Program::master(&["--interval", "500ms"]);
     let mut peer = Peer::greeted_by(master.address());
     assert!(peer.answer_polls(TimeDelta::zero()).starts_with("ADJUST"));
-    assert!(peer.line_of("BYE ").contains("silent for three rounds"));
+    assert!(peer.line_of("BYE ").contains("no time in three rounds"));
     master.line("Follower left");
 }
 

@@ -6,10 +6,13 @@ mod timestamp_client;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use berkeley::clock::{Clock, WallClock};
+use berkeley::timestamp;
+use chrono::{Datelike, TimeDelta, Weekday};
 use programs::{Program, SOON, assert_exact, now};
 use tempfile::TempDir;
 use timestamp_client::{Client, GRACE};
@@ -205,4 +208,40 @@ fn no_round_is_held_before_min_followers_have_reported() {
     // A clock that was read on a busy machine may have no vote.
     let first = master.line(" of 3 clocks agree").text;
     assert!(first.starts_with("Round 1: "), "{first}");
+}
+
+#[test]
+fn setting_clocks_forward_for_the_summer_moves_nobody() {
+    // Central European Time: clocks go forward by an hour at 01:00 UTC on March's last Sunday.
+    let zone = "CET-1CEST,M3.5.0,M10.5.0/3";
+    let utc = WallClock.read();
+    let summer = (1..400)
+        .map(|days| utc.date_naive() + TimeDelta::days(days))
+        .find(|day| day.month() == 3 && day.day() > 24 && day.weekday() == Weekday::Sun)
+        .and_then(|day| day.and_hms_opt(1, 0, 0))
+        .expect("March has a last Sunday")
+        .and_utc();
+    // The master is beyond that moment and goes back over it by half of the 20 s between them.
+    let (master_ahead, client_ahead) = (TimeDelta::seconds(9), TimeDelta::seconds(-11));
+    let offset = format!("{}s", (summer + master_ahead - utc).num_seconds());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_berkeley-master"));
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--interval",
+        "300ms",
+        "--rounds",
+        "10",
+    ]);
+    command.args(["--simulate-offset", &offset]).env("TZ", zone);
+    let master = Program::start(&mut command);
+    let client = Client::connect(master.address(), TimeDelta::zero());
+    for round in 1..=10 {
+        let clock = summer + client_ahead + (WallClock.read() - utc);
+        let local = (clock + TimeDelta::hours(1)).naive_utc();
+        client.send(timestamp::format(local).as_bytes());
+        let table = master.line(&format!("Round {round}: "));
+        let moved = ["min", "h ±"].map(|unit| table.text.contains(unit));
+        assert_eq!(moved, [false, false], "{}", table.text);
+    }
 }
