@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use berkeley::average::{Rules, consensus};
 use berkeley::clock::SteadyClock;
-use berkeley::discipline::{NetworkClock, Steering};
+use berkeley::discipline::Steering;
+use berkeley::network_clock::NetworkClock;
 use berkeley::sample::Sample;
 use chrono::TimeDelta;
 

@@ -9,11 +9,9 @@
 //! Everything here is a function of the raw clock's reading, which the caller passes in.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::Clock;
 use crate::drift::{DriftFit, Line, Point, Rate};
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
@@ -336,101 +334,6 @@ fn nanoseconds_of(span: TimeDelta) -> i64 {
 fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
     // Cut off, not rounded: that would be the most expensive part of a reading.
     (elapsed as f64 * (rate_ppm * 1e-6)) as i64
-}
-
-/// A steered clock that any thread may read: network time.
-///
-/// A reading takes one look at the machine's clock and a lock that is only ever held for a few
-/// lines of arithmetic, never across input or output.
-#[derive(Clone)]
-pub struct NetworkClock {
-    raw: Arc<dyn Clock>,
-    discipline: Arc<Mutex<Discipline>>,
-}
-
-impl NetworkClock {
-    /// A network clock over `raw`, which must not jump (see
-    /// [`SteadyClock`](crate::clock::SteadyClock)).
-    #[must_use]
-    pub fn new(raw: Arc<dyn Clock>, steering: Steering) -> Self {
-        let discipline = Discipline::new(steering, raw.read());
-        Self {
-            raw,
-            discipline: Arc::new(Mutex::new(discipline)),
-        }
-    }
-
-    /// The network's time: never earlier than one read before, by any thread, except after a
-    /// step in one of the first rounds (see [`Steering`]).
-    #[must_use]
-    pub fn now(&self) -> NetworkTime {
-        // The raw clock is read under the lock, so that readings are taken in order.
-        let mut discipline = self.lock();
-        discipline.read(self.raw.read())
-    }
-
-    /// The target now: what polls are answered with and offsets are measured against.
-    #[must_use]
-    pub fn mark(&self) -> Mark {
-        self.lock().mark(self.raw.read())
-    }
-
-    /// What the raw clock shows, and the reading at the same moment.
-    #[must_use]
-    pub fn raw_and_now(&self) -> (DateTime<Utc>, NetworkTime) {
-        let mut discipline = self.lock();
-        let raw = self.raw.read();
-        (raw, discipline.read(raw))
-    }
-
-    /// Takes a correction, see [`Discipline::correct`].
-    ///
-    /// # Errors
-    /// [`OutOfRange`], as there.
-    pub fn correct(
-        &self,
-        mark: Mark,
-        offset: TimeDelta,
-        error: TimeDelta,
-        common_ppm: f64,
-    ) -> Result<Correction, OutOfRange> {
-        let mut discipline = self.lock();
-        discipline.correct(mark, offset, error, common_ppm, self.raw.read())
-    }
-
-    /// What the raw clock shows, where the system's clock is to be steered to, and whether a step
-    /// may take it there.
-    pub(crate) fn aim(&self) -> (DateTime<Utc>, Option<Aim>, bool) {
-        let mut discipline = self.lock();
-        let raw = self.raw.read();
-        (raw, discipline.aim(raw), discipline.take_step())
-    }
-
-    /// See [`Discipline::raw_was_set`].
-    pub(crate) fn raw_was_set(&self, by: TimeDelta) {
-        self.lock().raw_was_set(by);
-    }
-
-    /// What is known of the raw clock's rate.
-    #[must_use]
-    pub fn rate(&self) -> Rate {
-        self.lock().rate()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Discipline> {
-        // A panic between two assignments of numbers is not possible.
-        self.discipline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl std::fmt::Debug for NetworkClock {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("NetworkClock")
-            .field("discipline", &self.discipline)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::address::Address;
 use crate::clock::{Clock, SimulatedClock, Simulation, SteadyClock, WallClock};
-use crate::discipline::{Correction, NetworkClock, Steering};
+use crate::discipline::{Correction, Steering};
 use crate::drift_file::DriftFile;
+use crate::network_clock::NetworkClock;
 use crate::record::{FOLLOWER_HEADER, Record};
 use crate::session::End;
 use crate::system_clock::{Following, SystemClock};

@@ -13,7 +13,7 @@
 //! | [`average`] | the averaging math: who agrees, and on what |
 //! | [`drift`], [`drift_file`] | a clock's rate against the network, and how it is kept |
 //! | [`clock`] | clocks that are only read: the machine's, and simulated ones |
-//! | [`discipline`] | a clock that follows its corrections: network time |
+//! | [`discipline`], [`network_clock`] | a clock that follows its corrections: network time, and how it is read |
 //! | [`steer`], [`system_clock`] | how the operating system's clock is kept at it, on request |
 //! | [`ensemble`] | the master's memory: a round in, corrections out |
 //! | [`master`], [`follower`] | threads and sockets |
@@ -38,6 +38,7 @@ pub mod follower;
 pub mod human;
 pub mod logging;
 pub mod master;
+pub mod network_clock;
 mod peer;
 mod polling;
 pub mod protocol;

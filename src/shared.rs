@@ -8,9 +8,9 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::discipline::NetworkClock;
 use crate::ensemble::{Ensemble, NodeId, Wire};
 use crate::master::Event;
+use crate::network_clock::NetworkClock;
 use crate::peer::{Command, End};
 use crate::polling::Rhythm;
 use crate::throttle::Throttle;

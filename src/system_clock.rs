@@ -12,8 +12,8 @@ use clock_steering::unix::{Error as KernelError, UnixClock};
 use clock_steering::{Clock as _, LeapIndicator, TimeOffset};
 
 use crate::clock::{Clock, WallClock};
-use crate::discipline::NetworkClock;
 use crate::human;
+use crate::network_clock::NetworkClock;
 use crate::steer::{Action, PERIOD, Seen, Steer};
 
 /// The clock that is steered.

@@ -56,7 +56,7 @@ fn an_embedded_follower_shows_network_time_to_any_thread_and_never_backwards() {
         "no correction has come yet"
     );
     let until = Instant::now() + Duration::from_secs(2);
-    let read = |clock: berkeley::discipline::NetworkClock| {
+    let read = |clock: berkeley::network_clock::NetworkClock| {
         let mut last = clock.now().time;
         let mut readings = 0_u64;
         while Instant::now() < until {
