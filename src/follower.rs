@@ -315,6 +315,10 @@ impl Worker {
             let before = self.received;
             let stream = Arc::new(stream);
             *lock(&self.control.stream) = Some(Arc::clone(&stream));
+            if self.is_stopping() {
+                // Stopped before there was a connection to close.
+                return;
+            }
             let end = self.session(&stream);
             *lock(&self.control.stream) = None;
             let _ = stream.shutdown(Shutdown::Both);
