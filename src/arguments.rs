@@ -99,14 +99,22 @@ impl Common {
         }
     }
 
-    /// Which flags don't go together, if any.
+    /// Which flags don't go together, if any. `only_told` says that this clock will be told the
+    /// time and never corrected.
     #[must_use]
-    pub fn conflict(&self) -> Option<&'static str> {
+    pub fn conflict(&self, only_told: bool) -> Option<&'static str> {
+        if self.steer == Steer::None {
+            return None;
+        }
         let pretends = self.simulation() != Simulation::NONE;
-        (pretends && self.steer == Steer::System).then_some(
+        let pretends = pretends.then_some(
             "--steer system does not go with --simulate-offset or --simulate-drift: a clock that \
              pretends must not set a real one",
-        )
+        );
+        let only_told = only_told.then_some(
+            "--steer system does not go with --wire timestamp: timestamps correct nothing",
+        );
+        pretends.or(only_told)
     }
 
     /// How corrections are followed: the rules, where the rate is kept, and the system's clock if

@@ -24,6 +24,8 @@ pub(crate) struct Coordinator {
     pub(crate) record: Option<Record>,
     pub(crate) drift_file: Option<DriftFile>,
     pub(crate) refusals: Refusals,
+    /// How often our clock had been set when the last interval ended.
+    pub(crate) sets: u32,
     pub(crate) wake: Receiver<()>,
     /// Disconnected when the acceptor and all connections' threads have ended.
     pub(crate) all_ended: Receiver<()>,
@@ -46,6 +48,11 @@ impl Coordinator {
 
     /// Holds a round. Whether it was the last one.
     fn close_round(&mut self) -> bool {
+        let sets = self.shared.clock.mark().sets;
+        if std::mem::replace(&mut self.sets, sets) != sets {
+            self.shared.ensemble().abandon_interval();
+            return false;
+        }
         let own_rate = self.shared.clock.rate().ppm;
         let Closed { round, dropped } = self.shared.ensemble().close_round(own_rate);
         for node in dropped {
@@ -76,7 +83,7 @@ impl Coordinator {
         };
         let clock = &self.shared.clock;
         match clock.correct(clock.mark(), agreed.average, agreed.error, round.common_ppm) {
-            Ok(Correction::Stepped | Correction::Slewing) => {}
+            Ok(Correction::Stepped | Correction::Slewing | Correction::Outdated) => {}
             Ok(Correction::Refused) => self.refusals.warn(agreed.average),
             Err(error) => log::debug!("the master does not correct itself: {error}"),
         }

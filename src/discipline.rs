@@ -20,6 +20,10 @@ pub const SLEW_PPM: f64 = 100_000.0;
 /// In how many of its first rounds a node may step, if nothing else is said.
 pub const STEP_ROUNDS: u32 = 3;
 
+/// No oscillator is further off, simulated ones included; what looks like more is a clock that
+/// was set.
+const LARGEST_WRONG_PPM: f64 = 12_000.0;
+
 /// How a node follows its corrections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steering {
@@ -65,6 +69,9 @@ pub struct Mark {
     pub raw: DateTime<Utc>,
     /// The target at that moment.
     pub target: DateTime<Utc>,
+    /// How often the raw clock had been set by then: what was measured before it was set says
+    /// nothing of it after.
+    pub sets: u32,
 }
 
 /// Where a clock has to be steered to.
@@ -74,6 +81,8 @@ pub struct Aim {
     pub target: DateTime<Utc>,
     /// By how much the target gains on the raw clock, in ppm.
     pub rate_ppm: f64,
+    /// Whether the clock is to get there by a step.
+    pub step_due: bool,
     /// How wrong the target may be; unknown when the clock was set by hand, or has refused a
     /// correction, and no correction was taken since.
     pub error: Option<TimeDelta>,
@@ -88,6 +97,8 @@ pub enum Correction {
     Slewing,
     /// Nothing: it is above the panic threshold.
     Refused,
+    /// Nothing: the raw clock was set after it was measured.
+    Outdated,
 }
 
 /// A correction to a year before 1678 or after 2261.
@@ -124,12 +135,14 @@ pub struct Discipline {
     /// The latest reading given out.
     shown: i64,
     rounds: u32,
-    /// The last correction contradicted the line.
-    contradicted: bool,
+    /// The last correction contradicted the line, as if the rate were wrong by this.
+    last_miss_ppm: Option<f64>,
     /// The clock was set, or has refused a correction, and no correction was taken since.
     in_doubt: bool,
-    /// A step was made that [`Discipline::take_step`] has not told of.
-    stepped: bool,
+    /// How often the raw clock was set.
+    sets: u32,
+    /// A step was made that the system's clock has not followed yet.
+    step_due: bool,
 }
 
 impl Discipline {
@@ -148,9 +161,10 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
-            contradicted: false,
+            last_miss_ppm: None,
             in_doubt: false,
-            stepped: false,
+            sets: 0,
+            step_due: false,
             steering,
         }
     }
@@ -167,6 +181,7 @@ impl Discipline {
         Mark {
             raw,
             target: self.target(raw),
+            sets: self.sets,
         }
     }
 
@@ -221,6 +236,9 @@ impl Discipline {
         common_ppm: f64,
         raw: DateTime<Utc>,
     ) -> Result<Correction, OutOfRange> {
+        if mark.sets != self.sets {
+            return Ok(Correction::Outdated);
+        }
         let corrected = mark.target.checked_add_signed(offset).ok_or(OutOfRange)?;
         corrected.timestamp_nanos_opt().ok_or(OutOfRange)?;
         let point = Point {
@@ -241,15 +259,17 @@ impl Discipline {
             self.fit = DriftFit::new(Rate::UNKNOWN);
         } else if steps {
             self.fit.restart();
-        } else if self.contradicts(&point) {
-            // Once is a clock that was set. Twice is an oscillator further off than was thought.
-            if self.contradicted {
-                self.fit.doubt_rate();
-            }
-            self.fit.restart();
-            self.contradicted = true;
         } else {
-            self.contradicted = false;
+            let miss_ppm = self.contradiction(&point);
+            if let Some(ppm) = miss_ppm {
+                // Once is a clock that was set. Twice alike is an oscillator that is further off
+                // than was thought.
+                if self.last_miss_ppm.is_some_and(|last| alike(last, ppm)) {
+                    self.fit.doubt_rate();
+                }
+                self.fit.restart();
+            }
+            self.last_miss_ppm = miss_ppm;
         }
         let line = self.fit.add(point);
         let now = nanoseconds(raw);
@@ -267,7 +287,7 @@ impl Discipline {
         if steps {
             self.lead = 0;
             self.shown = i64::MIN;
-            self.stepped = true;
+            self.step_due = true;
             Ok(Correction::Stepped)
         } else {
             self.lead = reading.saturating_sub(self.target_at(now));
@@ -275,14 +295,15 @@ impl Discipline {
         }
     }
 
-    /// Whether a point lies further from the line than both their errors can explain: then it is
-    /// no noise, somebody has set a clock.
-    fn contradicts(&self, point: &Point) -> bool {
-        !self.fit.is_empty()
-            && self.line.is_some_and(|line| {
-                let explained = line.error(point.raw) + point.error;
-                (point.ahead - line.ahead(point.raw)).abs() > explained * 2
-            })
+    /// Whether a point lies further from the line than both their errors can explain, and by which
+    /// rate it would. It is no noise then: somebody has set a clock, or the rate is wrong.
+    fn contradiction(&self, point: &Point) -> Option<f64> {
+        let line = self.line.filter(|_| !self.fit.is_empty())?;
+        let explained = line.error(point.raw) + point.error;
+        let miss = point.ahead - line.ahead(point.raw);
+        let elapsed = nanoseconds_of(point.raw - line.raw()).max(1);
+        let ppm = nanoseconds_of(miss) as f64 / elapsed as f64 * 1e6;
+        (miss.abs() > explained * 2).then_some(ppm)
     }
 
     /// The raw clock was set, by `by`: the target goes along, for others are to see it, and the
@@ -290,12 +311,13 @@ impl Discipline {
     pub fn raw_was_set(&mut self, by: TimeDelta) {
         self.fit.restart();
         self.in_doubt = true;
+        self.sets = self.sets.wrapping_add(1);
         self.since = self.since.saturating_add(nanoseconds_of(by));
     }
 
-    /// Whether a step was made since this was asked last.
-    pub fn take_step(&mut self) -> bool {
-        std::mem::take(&mut self.stepped)
+    /// The system's clock has followed a step.
+    pub fn step_is_done(&mut self) {
+        self.step_due = false;
     }
 
     /// Where a clock has to be steered to; `None` before the first correction.
@@ -305,6 +327,7 @@ impl Discipline {
         self.line.map(|_| Aim {
             target: self.target(raw),
             rate_ppm: self.rate_ppm,
+            step_due: self.step_due,
             error: (!self.in_doubt).then(|| TimeDelta::nanoseconds(error)),
         })
     }
@@ -314,6 +337,12 @@ impl Discipline {
     pub fn rate(&self) -> Rate {
         self.line.map_or(self.steering.rate, |line| line.rate)
     }
+}
+
+/// Whether two misses may come of one wrong rate.
+fn alike(one_ppm: f64, other_ppm: f64) -> bool {
+    let part = one_ppm / other_ppm;
+    (0.5..2.0).contains(&part) && one_ppm.abs().max(other_ppm.abs()) < LARGEST_WRONG_PPM
 }
 
 fn nanoseconds(time: DateTime<Utc>) -> i64 {
@@ -530,15 +559,53 @@ mod tests {
             correct(&mut clock, 5.0, TimeDelta::hours(1)),
             Correction::Slewing
         );
-        assert!(!clock.take_step());
+        assert!(!clock.aim(raw(5.0)).unwrap().step_due);
     }
 
     #[test]
-    fn a_step_is_told_once() {
+    fn a_step_is_due_until_it_is_done() {
         let mut clock = clock();
         correct(&mut clock, 5.0, TimeDelta::hours(1));
-        assert!(clock.take_step());
-        assert!(!clock.take_step());
+        assert!(clock.aim(raw(5.0)).unwrap().step_due);
+        correct(&mut clock, 10.0, TimeDelta::zero());
+        assert!(clock.aim(raw(10.0)).unwrap().step_due);
+        clock.step_is_done();
+        assert!(!clock.aim(raw(10.0)).unwrap().step_due);
+    }
+
+    #[test]
+    fn what_was_measured_before_the_raw_clock_was_set_is_outdated() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::zero());
+        let mark = clock.mark(raw(10.0));
+        clock.raw_was_set(TimeDelta::minutes(10));
+        let made = clock.correct(mark, TimeDelta::zero(), EXACT, 0.0, raw(611.0));
+        assert_eq!(made, Ok(Correction::Outdated));
+        assert_eq!(
+            clock.aim(raw(611.0)).unwrap().error,
+            None,
+            "it is in doubt still"
+        );
+    }
+
+    #[test]
+    fn offsets_in_rounds_one_after_the_other_are_no_rate() {
+        for offsets in [[300, 200, 12], [100, 100, 20]] {
+            let mut clock = clock();
+            correct(&mut clock, 5.0, TimeDelta::zero());
+            for (round, offset) in (2..).zip(offsets) {
+                correct(
+                    &mut clock,
+                    5.0 * f64::from(round),
+                    TimeDelta::milliseconds(offset),
+                );
+                assert!(
+                    clock.rate().ppm.abs() < 30.0,
+                    "{offsets:?}: {:?}",
+                    clock.rate()
+                );
+            }
+        }
     }
 
     #[test]

@@ -72,6 +72,12 @@ pub struct Line {
 }
 
 impl Line {
+    /// The raw time of the last point.
+    #[must_use]
+    pub fn raw(&self) -> DateTime<Utc> {
+        self.raw
+    }
+
     /// How far the network is ahead of the raw clock when that shows `raw`.
     #[must_use]
     pub fn ahead(&self, raw: DateTime<Utc>) -> TimeDelta {

@@ -204,6 +204,15 @@ impl Ensemble {
         Closed { round, dropped }
     }
 
+    /// Ends an interval without a round: the clock that everything was measured against has been
+    /// set meanwhile.
+    pub fn abandon_interval(&mut self) {
+        self.intervals += 1;
+        for member in self.members.values_mut() {
+            member.sample = None;
+        }
+    }
+
     fn drop_silent(&mut self) -> Vec<NodeId> {
         for member in self.members.values_mut() {
             member.missed = if member.fresh { 0 } else { member.missed + 1 };

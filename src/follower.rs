@@ -20,7 +20,7 @@ use crate::drift_file::DriftFile;
 use crate::network_clock::NetworkClock;
 use crate::record::{FOLLOWER_HEADER, Record};
 use crate::session::End;
-use crate::system_clock::{Following, SystemClock};
+use crate::system_clock::{Following, StopFollowing, SystemClock};
 use crate::throttle::Refusals;
 
 /// The pause after a first failed attempt to connect; it doubles with each further one.
@@ -127,16 +127,20 @@ pub struct Follower {
     clock: NetworkClock,
     events: Receiver<Event>,
     thread: Option<JoinHandle<()>>,
-    _following: Option<Following>,
+    following: Option<Following>,
 }
 
 /// Stops a follower, from any thread.
 #[derive(Debug, Clone)]
-pub struct Stopper(Arc<Control>);
+pub struct Stopper(Arc<Control>, Option<StopFollowing>);
 
 impl Stopper {
     /// Asks the follower to end; returns at once.
     pub fn stop(&self) {
+        if let Some(following) = &self.1 {
+            // Not left to the orderly end, which something may hold up.
+            following.stop();
+        }
         self.0.stop();
     }
 }
@@ -223,7 +227,7 @@ impl Follower {
             clock,
             events: taken,
             thread: Some(thread),
-            _following: following,
+            following,
         })
     }
 
@@ -272,7 +276,8 @@ impl Follower {
     /// A handle that stops this follower.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.control))
+        let following = self.following.as_ref().map(Following::stopper);
+        Stopper(Arc::clone(&self.control), following)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::network_clock::NetworkClock;
 use crate::polling::Rhythm;
 use crate::record::{MASTER_HEADER, Record};
 use crate::shared::Shared;
-use crate::system_clock::{self, Following, SystemClock};
+use crate::system_clock::{self, Following, StopFollowing, SystemClock};
 use crate::throttle::Refusals;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
@@ -164,11 +164,15 @@ pub struct Master {
 
 /// Stops a master, from any thread.
 #[derive(Debug, Clone)]
-pub struct Stopper(Arc<Shared>);
+pub struct Stopper(Arc<Shared>, Option<StopFollowing>);
 
 impl Stopper {
     /// Asks the master to end in order; returns at once.
     pub fn stop(&self) {
+        if let Some(following) = &self.1 {
+            // Not left to the orderly end, which something may hold up.
+            following.stop();
+        }
         self.0.stop();
     }
 }
@@ -221,6 +225,7 @@ impl Master {
             record: options.record,
             drift_file: options.drift_file,
             refusals: Refusals::default(),
+            sets: 0,
             wake: receivers.wake,
             all_ended,
         };
@@ -254,7 +259,8 @@ impl Master {
     /// A handle that stops this master.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.shared))
+        let following = self.following.as_ref().map(Following::stopper);
+        Stopper(Arc::clone(&self.shared), following)
     }
 
     /// Waits until the master has ended, by itself or by its [`Stopper`].

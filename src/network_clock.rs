@@ -69,12 +69,16 @@ impl NetworkClock {
         discipline.correct(mark, offset, error, common_ppm, self.raw.read())
     }
 
-    /// What the raw clock shows, where the system's clock is to be steered to, and whether a step
-    /// may take it there.
-    pub(crate) fn aim(&self) -> (DateTime<Utc>, Option<Aim>, bool) {
-        let mut discipline = self.lock();
+    /// What the raw clock shows, and where the system's clock is to be steered to.
+    pub(crate) fn aim(&self) -> (DateTime<Utc>, Option<Aim>) {
+        let discipline = self.lock();
         let raw = self.raw.read();
-        (raw, discipline.aim(raw), discipline.take_step())
+        (raw, discipline.aim(raw))
+    }
+
+    /// See [`Discipline::step_is_done`].
+    pub(crate) fn step_is_done(&self) {
+        self.lock().step_is_done();
     }
 
     /// See [`Discipline::raw_was_set`].

@@ -226,15 +226,16 @@ impl Peer {
             dialogue.n += 1;
             let n = dialogue.n;
             let poll = Message::Poll { n }.line();
-            let t1 = self.shared.clock.mark().target;
+            let t1 = self.shared.clock.mark();
             connection.write(poll.as_bytes())?;
             let Some((answer, t4)) = self.answer(connection, dialogue)? else {
                 break;
             };
-            let sample = match Sample::round_trip(t1, answer.t2, answer.t3, t4) {
+            let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4) {
                 Ok(sample) => sample,
-                // A round has ended meanwhile and has moved our own clock.
+                // Our own clock was moved meanwhile, by the end of a round or by hand.
                 Err(_) if self.shared.ensemble().interval() != interval => break,
+                Err(_) if self.shared.clock.mark().sets != t1.sets => break,
                 Err(impossible) => return Err(impossible.into()),
             };
             if best.is_none_or(|best| sample.error < best.sample.error) {

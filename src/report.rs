@@ -38,6 +38,7 @@ impl Display for follower::Event {
                 }
                 match made {
                     Some(Correction::Stepped) => out.write_str(", stepped"),
+                    Some(Correction::Outdated) => out.write_str(", too late"),
                     Some(Correction::Refused) => out.write_str(", refused"),
                     _ => Ok(()),
                 }

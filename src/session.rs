@@ -176,6 +176,12 @@ impl Worker {
     /// The network's time, as a timestamp told it. It corrects nothing: that is the custom on
     /// the timestamp wire, where the master keeps our correction for us.
     fn told(&mut self, time: NaiveDateTime, correction: TimeDelta) -> Result<(), End> {
+        if self.steers_system && self.received == 0 {
+            log::warn!(
+                "the master speaks only timestamps, which correct nothing: --steer system has no \
+                 effect"
+            );
+        }
         let clock = self.wall.read();
         let row = FollowerRow {
             time: WallClock.read(),
@@ -259,8 +265,12 @@ impl Worker {
                     dialogue.marks.push_back((n, arrival));
                     let rate_ppm = Some(self.clock.rate().ppm);
                     // Last of all: what is done after this is taken for the network's delay.
-                    let t3 = self.clock.mark().target;
-                    let t2 = arrival.target;
+                    let departure = self.clock.mark();
+                    if departure.sets != arrival.sets {
+                        // The clock was set in between; the next poll will get an answer.
+                        continue;
+                    }
+                    let (t2, t3) = (arrival.target, departure.target);
                     say(
                         connection,
                         &Message::Time {

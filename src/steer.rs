@@ -24,6 +24,10 @@ const SLEW_SECONDS: f64 = 2.0;
 /// steered away.
 const SET_BY_HAND: TimeDelta = TimeDelta::milliseconds(10);
 
+/// A clock that may be this wrong is not synchronized: the kernel knows no larger error
+/// (`NTP_PHASE_LIMIT`).
+const HOPELESS: TimeDelta = TimeDelta::seconds(16);
+
 /// A frequency that differs by this from what it was set to, in ppm, was set by somebody else.
 const FOREIGN_PPM: f64 = 0.01;
 
@@ -38,8 +42,6 @@ pub struct Seen {
     pub frequency_ppm: f64,
     /// Where the clock is to be; `None` before the first correction.
     pub aim: Option<Aim>,
-    /// Whether a step may take it there.
-    pub may_step: bool,
 }
 
 /// Something to be done to the system's clock, or to be known of it.
@@ -53,6 +55,8 @@ pub enum Action {
     Step(TimeDelta),
     /// Set the frequency, in ppm.
     SetFrequency(f64),
+    /// The oscillator is off by so many ppm, which is more than the frequency can make up for.
+    TooFarOff(f64),
     /// Tell the kernel that nobody knows how wrong its clock is.
     Unsynchronized,
     /// Tell the kernel how wrong its clock may be.
@@ -104,21 +108,25 @@ impl Steer {
             return actions;
         };
         let mut error = aim.target - seen.wall;
-        if seen.may_step {
+        if aim.step_due {
             actions.push(Action::Step(error));
             self.wall += error;
             error = TimeDelta::zero();
+        }
+        if aim.rate_ppm.abs() > LARGEST_FREQUENCY_PPM {
+            actions.push(Action::TooFarOff(aim.rate_ppm));
         }
         // A microsecond in a second is one ppm.
         let slew_ppm = error.num_nanoseconds().unwrap_or(i64::MAX) as f64 * 1e-3 / SLEW_SECONDS;
         self.frequency_ppm = limited(aim.rate_ppm + slew_ppm);
         actions.push(Action::SetFrequency(self.frequency_ppm));
-        actions.push(match aim.error {
-            Some(target_error) => Action::State {
+        let maximum = aim.error.map(|target_error| error.abs() + target_error);
+        actions.push(match maximum {
+            Some(maximum) if maximum < HOPELESS => Action::State {
                 estimated: error.abs(),
-                maximum: error.abs() + target_error,
+                maximum,
             },
-            None => Action::Unsynchronized,
+            _ => Action::Unsynchronized,
         });
         actions
     }
@@ -144,6 +152,8 @@ mod tests {
     /// A kernel's clock over an oscillator that is right.
     struct Kernel {
         now: i64,
+        /// How far the raw clock has gone along with what others did.
+        set: i64,
         wall: f64,
         frequency_ppm: f64,
         steer: Steer,
@@ -153,6 +163,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 now: 0,
+                set: 0,
                 wall: 0.0,
                 frequency_ppm: 0.0,
                 steer: Steer::new(at(0), at(0), 0.0),
@@ -165,15 +176,15 @@ mod tests {
             self.wall += 250_000.0 * (1.0 + self.frequency_ppm * 1e-6);
             let target = at(self.now + ahead_micros);
             let actions = self.steer.act(&Seen {
-                raw: at(self.now),
+                raw: at(self.now + self.set),
                 wall: at(self.wall.round() as i64),
                 frequency_ppm: self.frequency_ppm,
                 aim: Some(Aim {
                     target,
                     rate_ppm,
+                    step_due: may_step,
                     error: Some(TimeDelta::microseconds(7)),
                 }),
-                may_step,
             });
             for action in &actions {
                 match action {
@@ -181,6 +192,7 @@ mod tests {
                         assert!(ppm.abs() <= LARGEST_FREQUENCY_PPM);
                         self.frequency_ppm = *ppm;
                     }
+                    Action::WasSet(by) => self.set += by.num_microseconds().unwrap(),
                     Action::Step(by) => self.wall += by.num_microseconds().unwrap() as f64,
                     _ => {}
                 }
@@ -264,7 +276,6 @@ mod tests {
             wall: at(1000),
             frequency_ppm: 12.0,
             aim: None,
-            may_step: false,
         });
         assert_eq!(actions, []);
         assert_eq!(steer.end(None), None);
@@ -284,6 +295,30 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_a_minute_off_is_not_called_synchronized() {
+        let mut kernel = Kernel::new();
+        let actions = kernel.pass(60_000_000, 0.0, false);
+        assert_eq!(actions[1], Action::Unsynchronized);
+    }
+
+    #[test]
+    fn an_oscillator_that_cannot_be_held_is_told_of() {
+        let mut kernel = Kernel::new();
+        let actions = kernel.pass(0, 700.0, false);
+        assert_eq!(actions[0], Action::TooFarOff(700.0));
+    }
+
+    #[test]
+    fn a_step_that_is_due_outlives_a_clock_that_was_set_by_hand() {
+        let mut kernel = Kernel::new();
+        kernel.wall += 1e6;
+        let actions = kernel.pass(60_000_000, 0.0, true);
+        assert!(matches!(actions[..], [Action::WasSet(_)]), "{actions:?}");
+        let actions = kernel.pass(60_000_000, 0.0, true);
+        assert!(matches!(actions[0], Action::Step(_)), "{actions:?}");
+    }
+
+    #[test]
     fn the_frequency_that_was_learned_stays_at_the_end() {
         let mut kernel = Kernel::new();
         kernel.pass(5000, 30.0, false);
@@ -291,6 +326,7 @@ mod tests {
         let aim = Aim {
             target: at(0),
             rate_ppm: 30.0,
+            step_due: false,
             error: None,
         };
         assert_eq!(

@@ -14,7 +14,8 @@ use clock_steering::{Clock as _, LeapIndicator, TimeOffset};
 use crate::clock::{Clock, WallClock};
 use crate::human;
 use crate::network_clock::NetworkClock;
-use crate::steer::{Action, PERIOD, Seen, Steer};
+use crate::steer::{Action, LARGEST_FREQUENCY_PPM, PERIOD, Seen, Steer};
+use crate::throttle::Throttle;
 
 /// The clock that is steered.
 const KERNEL: UnixClock = UnixClock::CLOCK_REALTIME;
@@ -166,14 +167,17 @@ impl SystemClock {
             oscillator: self.oscillator,
             steer: None,
             frequency_ppm: self.frequency_ppm,
-            warned: false,
+            sets: Throttle::default(),
+            refusals: Throttle::default(),
+            warned_of_frequency: false,
+            warned_of_limit: false,
         };
         let thread = thread::Builder::new()
             .name("steering".to_owned())
             .spawn(move || hands.run(&stopped))
             .map_err(Error::Thread)?;
         Ok(Following {
-            stop: Some(stop),
+            stop: StopFollowing(Arc::new(Mutex::new(Some(stop)))),
             thread: Some(thread),
         })
     }
@@ -183,13 +187,32 @@ impl SystemClock {
 /// frequency that was learned, and nothing slewing.
 #[derive(Debug)]
 pub struct Following {
-    stop: Option<Sender<()>>,
+    stop: StopFollowing,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Following {
+    /// What ends the following from any thread, at once.
+    #[must_use]
+    pub fn stopper(&self) -> StopFollowing {
+        self.stop.clone()
+    }
+}
+
+/// Ends the following of the network by the system's clock.
+#[derive(Debug, Clone)]
+pub struct StopFollowing(Arc<Mutex<Option<Sender<()>>>>);
+
+impl StopFollowing {
+    /// Leaves the clock as dropping the [`Following`] does, and does not wait for it.
+    pub fn stop(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.stop = None;
+        self.stop.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -202,18 +225,26 @@ struct Hands {
     oscillator: Arc<Oscillator>,
     steer: Option<Steer>,
     frequency_ppm: f64,
-    /// Another program's doings are told once.
-    warned: bool,
+    sets: Throttle,
+    refusals: Throttle,
+    /// These are told once.
+    warned_of_frequency: bool,
+    warned_of_limit: bool,
 }
 
 impl Hands {
     fn run(mut self, stopped: &Receiver<()>) {
         while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
             if let Err(error) = self.look() {
-                log::warn!("the system's clock could not be steered: {error}");
+                if self.refusals.admit(Instant::now()).is_some() {
+                    log::warn!("the system's clock could not be steered: {error}");
+                }
+                // What was done and what was not is seen anew.
+                self.steer = None;
+                self.frequency_ppm = KERNEL.get_frequency().unwrap_or(self.frequency_ppm);
             }
         }
-        let (_, aim, _) = self.network.aim();
+        let (_, aim) = self.network.aim();
         if let Some(Action::SetFrequency(ppm)) = self.steer.and_then(|mut steer| steer.end(aim)) {
             let _ = KERNEL.set_frequency(ppm);
         }
@@ -236,14 +267,13 @@ impl Hands {
     fn read_together(&self, frequency_ppm: f64) -> Seen {
         let read = |_| {
             let before = Instant::now();
-            let (raw, aim, may_step) = self.network.aim();
+            let (raw, aim) = self.network.aim();
             let wall = WallClock.read();
             let seen = Seen {
                 raw,
                 wall,
                 frequency_ppm,
                 aim,
-                may_step,
             };
             (before.elapsed(), seen)
         };
@@ -254,36 +284,46 @@ impl Hands {
                 if next.0 < best.0 { next } else { best }
             },
         );
-        Seen {
-            // It is told only once.
-            may_step: all.iter().any(|(_, seen)| seen.may_step),
-            ..quickest
-        }
+        quickest
     }
 
     fn perform(&mut self, action: Action) -> Result<(), KernelError> {
         match action {
             Action::WasSet(by) => {
-                self.warn(&format!(
-                    "somebody has set the system's clock by {}",
-                    human::signed(by)
-                ));
+                if self.sets.admit(Instant::now()).is_some() {
+                    log::warn!(
+                        "somebody has set the system's clock by {}",
+                        human::signed(by)
+                    );
+                }
                 self.oscillator.set(by);
                 self.network.raw_was_set(by);
             }
             Action::ForeignFrequency(ppm) => {
-                self.warn(&format!(
-                    "somebody has set the frequency of the system's clock to {ppm:.3} ppm"
-                ));
+                if !std::mem::replace(&mut self.warned_of_frequency, true) {
+                    log::warn!(
+                        "somebody has set the frequency of the system's clock to {ppm:.3} ppm: is \
+                         another time daemon (chronyd, ntpd, systemd-timesyncd) running?"
+                    );
+                }
                 self.oscillator.set_frequency(ppm);
             }
             Action::Step(by) => {
                 log::info!("the system's clock is stepped by {}", human::signed(by));
                 KERNEL.step_clock(offset(by))?;
+                self.network.step_is_done();
             }
             Action::SetFrequency(ppm) => {
                 KERNEL.set_frequency(ppm)?;
                 self.oscillator.set_frequency(ppm);
+            }
+            Action::TooFarOff(ppm) => {
+                if !std::mem::replace(&mut self.warned_of_limit, true) {
+                    log::warn!(
+                        "this machine's clock is off by {ppm:.0} ppm, and its frequency can be set \
+                         by {LARGEST_FREQUENCY_PPM} ppm at most: it will not hold the group's time"
+                    );
+                }
             }
             Action::Unsynchronized => KERNEL.set_leap_seconds(LeapIndicator::Unknown)?,
             Action::State { estimated, maximum } => {
@@ -293,17 +333,6 @@ impl Hands {
             }
         }
         Ok(())
-    }
-
-    fn warn(&mut self, what: &str) {
-        if self.warned {
-            log::debug!("{what}");
-        } else {
-            log::warn!(
-                "{what}: is another time daemon (chronyd, ntpd, systemd-timesyncd) running?"
-            );
-        }
-        self.warned = true;
     }
 }
 

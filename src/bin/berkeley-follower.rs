@@ -30,7 +30,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(conflict) = arguments.common.conflict() {
+    let conflict = arguments
+        .common
+        .conflict(arguments.wire == WireChoice::Timestamp);
+    if let Some(conflict) = conflict {
         let kind = ErrorKind::ArgumentConflict;
         Arguments::command().error(kind, conflict).exit();
     }

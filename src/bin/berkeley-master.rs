@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let waits_for_ever = (arguments.min_followers > arguments.max_followers)
         .then_some("--min-followers is more than --max-followers lets in");
-    if let Some(conflict) = arguments.common.conflict().or(waits_for_ever) {
+    if let Some(conflict) = arguments.common.conflict(false).or(waits_for_ever) {
         let kind = ErrorKind::ArgumentConflict;
         Arguments::command().error(kind, conflict).exit();
     }
