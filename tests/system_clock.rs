@@ -43,7 +43,12 @@ impl Group {
     /// Begins to steer the clocks, with a round a second.
     #[track_caller]
     fn steer(&self) {
-        let steer = "--steer system --interval 1s";
+        self.steer_every("1s");
+    }
+
+    #[track_caller]
+    fn steer_every(&self, interval: &str) {
+        let steer = format!("--steer system --interval {interval}");
         let [master, followers @ ..] = &self.hosts;
         let program = env!("CARGO_BIN_EXE_berkeley-master");
         master.run(&format!("{program} {steer} --min-followers 2 &"));
@@ -227,4 +232,44 @@ fn a_follower_that_is_set_an_hour_ahead_moves_nobody() {
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn a_master_that_is_set_an_hour_ahead_moves_nobody() {
     an_hour_ahead(MASTER);
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_master_that_is_set_between_two_bursts_moves_nobody() {
+    let group = Group::boot();
+    group.set_clocks();
+    group.steer_every("4s");
+    group.rounds(1..=4);
+    let since = Instant::now();
+    let before = clocks(&group.hosts, since);
+    group.rounds(5..=5);
+    // The bursts are in the first two thirds of the interval: one before this, the other after,
+    // would see two different clocks.
+    thread::sleep(Duration::from_millis(1050));
+    group.hosts[MASTER].run("date --set '10 min'");
+    group.rounds(6..=9);
+    let after = clocks(&group.hosts, since);
+    for index in [1, FOLLOWER] {
+        let moved = after[index] - before[index];
+        assert!(moved.abs() <= TimeDelta::milliseconds(1), "{moved}");
+        assert!(is_synchronized(&group.hosts[index]));
+    }
+    assert!(!is_synchronized(&group.hosts[MASTER]));
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_signal_leaves_nothing_slewing() {
+    let group = Group::boot();
+    group.run(["0", "-0.3", "0.3"].map(|by| format!("date --set '{by} sec'")));
+    group.steer();
+    group.rounds(1..=6);
+    let follower = &group.hosts[FOLLOWER];
+    let slewing = frequency_ppm(follower);
+    assert!(slewing < -400.0, "it slews at {slewing} ppm");
+    follower.run("kill -TERM $!; wait $!; echo ended with $?");
+    follower.line("ended with 0");
+    let left = frequency_ppm(follower);
+    assert!(left.abs() < 100.0, "{left} ppm are left");
 }
