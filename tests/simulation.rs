@@ -316,7 +316,7 @@ fn a_node_joins_late() {
 }
 
 #[test]
-fn a_node_joins_in_the_first_rounds() {
+fn nodes_join_in_the_first_rounds() {
     with_seeds(|seed| {
         for rounds in 0..6 {
             for offset in [30 * MILLISECOND, 900 * MILLISECOND, HOUR] {
@@ -326,7 +326,11 @@ fn a_node_joins_in_the_first_rounds() {
                     ..Scenario::default()
                 });
                 network.rounds(rounds);
-                network.join(Node::new(network.now, offset, 30.0, Steering::default()));
+                // Two of four: all have a vote, and all have to move.
+                for drift_ppm in [30.0, -30.0] {
+                    let now = network.now;
+                    network.join(Node::new(now, offset, drift_ppm, Steering::default()));
+                }
                 network.rounds(3);
                 let time = |node: &Node| node.discipline.target(node.raw(network.now));
                 let times: Vec<_> = network.nodes.iter().map(time).collect();
