@@ -12,6 +12,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clock::{nanoseconds, since_epoch};
 use crate::drift::{DriftFit, Line, Point, Rate};
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
@@ -153,7 +154,7 @@ impl Discipline {
         Self {
             fit: DriftFit::new(steering.rate),
             line: None,
-            since: nanoseconds(raw),
+            since: since_epoch(raw),
             ahead: 0,
             rate_ppm: known.unwrap_or(0.0),
             lead: 0,
@@ -172,7 +173,7 @@ impl Discipline {
     /// Where the network's time is known to be.
     #[must_use]
     pub fn target(&self, raw: DateTime<Utc>) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(self.target_at(nanoseconds(raw)))
+        DateTime::from_timestamp_nanos(self.target_at(since_epoch(raw)))
     }
 
     /// The target, with the raw reading it belongs to.
@@ -187,7 +188,7 @@ impl Discipline {
 
     /// What an application sees.
     pub fn read(&mut self, raw: DateTime<Utc>) -> NetworkTime {
-        let raw = nanoseconds(raw);
+        let raw = since_epoch(raw);
         let target = self.target_at(raw);
         self.shown = self.shown.max(target.saturating_add(self.lead_at(raw)));
         let error = self.line.is_some().then(|| {
@@ -272,16 +273,16 @@ impl Discipline {
             self.last_miss_ppm = miss_ppm;
         }
         let line = self.fit.add(point);
-        let now = nanoseconds(raw);
+        let now = since_epoch(raw);
         let reading = self.target_at(now).saturating_add(self.lead_at(now));
         self.since = now;
         if self.steering.drift {
-            self.ahead = nanoseconds_of(line.ahead(raw));
+            self.ahead = nanoseconds(line.ahead(raw));
             self.rate_ppm = line.rate.ppm + common_ppm;
         } else {
-            self.ahead = nanoseconds_of(point.ahead);
+            self.ahead = nanoseconds(point.ahead);
         }
-        self.error = nanoseconds_of(line.error(raw));
+        self.error = nanoseconds(line.error(raw));
         self.error_growth_ppm = line.error_growth_ppm();
         self.line = Some(line);
         if steps {
@@ -301,8 +302,8 @@ impl Discipline {
         let line = self.line.filter(|_| !self.fit.is_empty())?;
         let explained = line.error(point.raw) + point.error;
         let miss = point.ahead - line.ahead(point.raw);
-        let elapsed = nanoseconds_of(point.raw - line.raw()).max(1);
-        let ppm = nanoseconds_of(miss) as f64 / elapsed as f64 * 1e6;
+        let elapsed = nanoseconds(point.raw - line.raw()).max(1);
+        let ppm = nanoseconds(miss) as f64 / elapsed as f64 * 1e6;
         (miss.abs() > explained * 2).then_some(ppm)
     }
 
@@ -312,7 +313,7 @@ impl Discipline {
         self.fit.restart();
         self.in_doubt = true;
         self.sets = self.sets.wrapping_add(1);
-        self.since = self.since.saturating_add(nanoseconds_of(by));
+        self.since = self.since.saturating_add(nanoseconds(by));
     }
 
     /// The system's clock has followed a step.
@@ -323,7 +324,7 @@ impl Discipline {
     /// Where a clock has to be steered to; `None` before the first correction.
     #[must_use]
     pub fn aim(&self, raw: DateTime<Utc>) -> Option<Aim> {
-        let error = self.error_at(nanoseconds(raw));
+        let error = self.error_at(since_epoch(raw));
         self.line.map(|_| Aim {
             target: self.target(raw),
             rate_ppm: self.rate_ppm,
@@ -343,21 +344,6 @@ impl Discipline {
 fn alike(one_ppm: f64, other_ppm: f64) -> bool {
     let part = one_ppm / other_ppm;
     (0.5..2.0).contains(&part) && one_ppm.abs().max(other_ppm.abs()) < LARGEST_WRONG_PPM
-}
-
-fn nanoseconds(time: DateTime<Utc>) -> i64 {
-    time.timestamp_nanos_opt()
-        .unwrap_or_else(|| nanoseconds_of(time - DateTime::UNIX_EPOCH))
-}
-
-/// A span, or the longest that there is if it is longer.
-fn nanoseconds_of(span: TimeDelta) -> i64 {
-    let longest = if span < TimeDelta::zero() {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
-    span.num_nanoseconds().unwrap_or(longest)
 }
 
 fn gained(elapsed: i64, rate_ppm: f64) -> i64 {

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::address::Address;
 use crate::clock::{Clock, SimulatedClock, Simulation, SteadyClock, WallClock};
 use crate::discipline::{Correction, Steering};
 use crate::drift_file::DriftFile;
+use crate::lock::lock;
 use crate::network_clock::NetworkClock;
 use crate::record::{FOLLOWER_HEADER, Record};
 use crate::session::End;
@@ -163,11 +164,6 @@ impl Control {
         }
         *lock(&self.wake) = None;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No thread panics while it holds one; if it did, what it guards is whole all the same.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Follower {

@@ -36,6 +36,7 @@ pub mod drift_file;
 pub mod ensemble;
 pub mod follower;
 pub mod human;
+mod lock;
 pub mod logging;
 pub mod master;
 pub mod network_clock;

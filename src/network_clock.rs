@@ -1,13 +1,14 @@
 //! Network time for any thread to read: a [`Discipline`] over the raw clock that it steers.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
 use crate::discipline::{Aim, Correction, Discipline, Mark, NetworkTime, OutOfRange, Steering};
 use crate::drift::Rate;
+use crate::lock::lock;
 
 /// A steered clock that any thread may read: network time.
 ///
@@ -93,10 +94,7 @@ impl NetworkClock {
     }
 
     fn lock(&self) -> MutexGuard<'_, Discipline> {
-        // A panic between two assignments of numbers is not possible.
-        self.discipline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.discipline)
     }
 }
 

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clock::{nanoseconds, since_epoch};
+
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
 
@@ -156,19 +158,6 @@ impl fmt::Display for Message {
             }
         }
     }
-}
-
-fn nanoseconds(span: TimeDelta) -> i64 {
-    let limit = if span < TimeDelta::zero() {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
-    span.num_nanoseconds().unwrap_or(limit)
-}
-
-fn since_epoch(time: DateTime<Utc>) -> i64 {
-    nanoseconds(time - DateTime::UNIX_EPOCH)
 }
 
 fn ppb(ppm: f64) -> i64 {

@@ -5,10 +5,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::ensemble::{Ensemble, NodeId, Wire};
+use crate::lock::lock;
 use crate::master::Event;
 use crate::network_clock::NetworkClock;
 use crate::peer::{Command, End};
@@ -52,11 +53,6 @@ pub(crate) struct Receivers {
     /// Ends the coordinator's wait.
     pub(crate) wake: Receiver<()>,
     pub(crate) events: Receiver<Event>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No thread panics while it holds one; if it did, what it guards is whole all the same.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {

@@ -1,12 +1,14 @@
 //! SIGINT (Ctrl-C) and SIGTERM ask for an orderly end.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::lock::lock;
 
 /// How long an orderly end may take. A terminal that is held, or a name server that is silent,
 /// can keep a program from it.
@@ -64,8 +66,4 @@ impl StopSignals {
             *task = Task::Stop(Box::new(stop));
         }
     }
-}
-
-fn lock(task: &Mutex<Task>) -> std::sync::MutexGuard<'_, Task> {
-    task.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use clock_steering::{Clock as _, LeapIndicator, TimeOffset};
 
 use crate::clock::{Clock, WallClock};
 use crate::human;
+use crate::lock::lock;
 use crate::network_clock::NetworkClock;
 use crate::steer::{Action, LARGEST_FREQUENCY_PPM, PERIOD, Seen, Steer};
 use crate::throttle::Throttle;
@@ -89,7 +90,7 @@ impl Oscillator {
 
     /// The kernel runs at another frequency from now on.
     fn set_frequency(&self, frequency_ppm: f64) {
-        let mut since = self.lock();
+        let mut since = lock(&self.0);
         let now = Instant::now();
         *since = Since {
             at: now,
@@ -100,20 +101,16 @@ impl Oscillator {
 
     /// Somebody has set the clock.
     fn set(&self, by: TimeDelta) {
-        let mut since = self.lock();
+        let mut since = lock(&self.0);
         since.shown = since
             .shown
             .saturating_add(by.num_nanoseconds().unwrap_or(0));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Since> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for Oscillator {
     fn read(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(self.lock().read(Instant::now()))
+        DateTime::from_timestamp_nanos(lock(&self.0).read(Instant::now()))
     }
 }
 
@@ -206,7 +203,7 @@ pub struct StopFollowing(Arc<Mutex<Option<Sender<()>>>>);
 impl StopFollowing {
     /// Leaves the clock as dropping the [`Following`] does, and does not wait for it.
     pub fn stop(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.0) = None;
     }
 }
 

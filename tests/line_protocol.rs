@@ -79,6 +79,14 @@ impl Peer {
     }
 }
 
+/// A listener, a follower of it, and the connection that it has opened.
+fn called() -> (TcpListener, Program, Peer) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
+    let master = Peer::called_on(&listener);
+    (listener, follower, master)
+}
+
 fn nanoseconds(time: DateTime<chrono::Utc>) -> i64 {
     time.timestamp_nanos_opt().expect("this century")
 }
@@ -210,9 +218,7 @@ fn a_follower_answers_polls_and_follows_corrections() {
 
 #[test]
 fn a_version_that_is_not_known_is_refused_by_name() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
-    let mut master = Peer::called_on(&listener);
+    let (listener, follower, mut master) = called();
     master.send("BERKELEY 2 interval=1000000000");
     let bye = master.line();
     assert!(
@@ -234,9 +240,7 @@ fn a_follower_refuses_what_a_master_may_not_say() {
         "ADJUST 1 0 -1",
         "nonsense",
     ] {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
-        let mut master = Peer::called_on(&listener);
+        let (listener, follower, mut master) = called();
         master.send("BERKELEY 1 interval=1000000000");
         master.send("POLL 1");
         master.line_of("TIME 1 ");
@@ -249,9 +253,7 @@ fn a_follower_refuses_what_a_master_may_not_say() {
 
 #[test]
 fn a_follower_leaves_a_master_that_falls_silent() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
-    let mut master = Peer::called_on(&listener);
+    let (listener, follower, mut master) = called();
     master.send("BERKELEY 1 interval=10000000");
     follower.log_line("it was silent for 3 s");
     Peer::called_on(&listener);
@@ -277,9 +279,7 @@ fn a_stopping_master_says_goodbye() {
 
 #[test]
 fn a_stopping_follower_says_goodbye() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
-    let mut master = Peer::called_on(&listener);
+    let (_listener, follower, mut master) = called();
     master.send("BERKELEY 1 interval=1000000000");
     master.send("POLL 1");
     master.line_of("TIME 1 ");
@@ -368,9 +368,7 @@ fn a_follower_that_was_stopped_and_goes_on_keeps_its_master() {
 
 #[test]
 fn a_flood_of_corrections_is_a_fault() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
-    let mut master = Peer::called_on(&listener);
+    let (_listener, follower, mut master) = called();
     master.send("BERKELEY 1 interval=10000000");
     let flood = "POLL 1\nADJUST 1 0 0\n".repeat(250);
     // It may be cut off before it is through.
