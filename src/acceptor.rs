@@ -60,7 +60,6 @@ fn sort(error: &io::Error) -> AcceptError {
 pub(crate) struct Acceptor {
     pub(crate) shared: Arc<Shared>,
     pub(crate) listener: TcpListener,
-    pub(crate) max_followers: usize,
     /// A copy goes to each connection's thread: when all copies are gone, so are the threads.
     pub(crate) alive: Sender<()>,
 }
@@ -107,13 +106,9 @@ impl Acceptor {
     fn admit(&self, node: NodeId, stream: TcpStream, address: SocketAddr) {
         let name: Arc<str> = Arc::from(address.to_string());
         let stream = Arc::new(stream);
-        let Some(commands) = self.shared.register(node, &stream, self.max_followers) else {
-            let reason = format!(
-                "the master has no room (--max-followers {})",
-                self.max_followers
-            );
-            self.turn_away(&stream, &name, &reason);
-            return;
+        let commands = match self.shared.register(node, &stream, address.ip()) {
+            Ok(commands) => commands,
+            Err(refused) => return self.turn_away(&stream, &name, &refused.to_string()),
         };
         let mut peer = Peer::new(node, Arc::clone(&name), commands, Arc::clone(&self.shared));
         let alive = self.alive.clone();

@@ -108,6 +108,8 @@ impl Coordinator {
         self.shared.dismiss_all("the master is stopping");
         if self.all_ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
             self.shared.close_all();
+            // There may have been no descriptor left to wake it with.
+            self.shared.wake_acceptor();
         }
         self.shared.end_events();
     }

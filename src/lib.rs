@@ -25,6 +25,7 @@
 
 mod acceptor;
 pub mod address;
+mod admission;
 pub mod arguments;
 pub mod average;
 pub mod clock;

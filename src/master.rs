@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::acceptor::{self, Acceptor};
+use crate::admission::Limits;
 use crate::average::Rules;
 use crate::clock::{Clock, Simulation, SteadyClock};
 use crate::coordinator::Coordinator;
@@ -49,6 +50,8 @@ pub struct Options {
     pub min_followers: usize,
     /// One more than so many connections is turned away.
     pub max_followers: usize,
+    /// So is one more than so many from one address, at a time or in a second.
+    pub max_per_address: usize,
     /// Which clocks vote.
     pub rules: Rules,
     /// How the master follows its own corrections.
@@ -75,6 +78,7 @@ impl Default for Options {
             dry_run: false,
             min_followers: 1,
             max_followers: 16_384,
+            max_per_address: 256,
             rules: Rules::default(),
             steering: Steering::default(),
             rounds: None,
@@ -210,12 +214,15 @@ impl Master {
                 dry_run: options.dry_run,
             }),
             address,
+            Limits {
+                in_all: options.max_followers,
+                per_address: options.max_per_address,
+            },
         );
         let (alive, all_ended) = mpsc::channel();
         let acceptor = Acceptor {
             shared: Arc::clone(&shared),
             listener,
-            max_followers: options.max_followers,
             alive,
         };
         let coordinator = Coordinator {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::admission::{Admission, Limits, Refused};
 use crate::ensemble::{Ensemble, NodeId, Wire};
 use crate::lock::lock;
 use crate::master::Event;
@@ -29,17 +30,24 @@ pub(crate) struct Shared {
     pub(crate) rhythm: Rhythm,
     address: SocketAddr,
     ensemble: Mutex<Ensemble>,
-    connections: Mutex<HashMap<NodeId, Contact>>,
+    connections: Mutex<Connections>,
     events: Mutex<Outlet>,
     warnings: Mutex<Throttle>,
     stopping: AtomicBool,
     wake_coordinator: SyncSender<()>,
 }
 
+/// The connections that there are.
+struct Connections {
+    admission: Admission,
+    contacts: HashMap<NodeId, Contact>,
+}
+
 /// How to reach a connection's thread.
 struct Contact {
     commands: Sender<Command>,
     stream: Arc<TcpStream>,
+    from: IpAddr,
 }
 
 /// Where events go until the master ends.
@@ -61,6 +69,7 @@ impl Shared {
         rhythm: Rhythm,
         ensemble: Ensemble,
         address: SocketAddr,
+        limits: Limits,
     ) -> (Arc<Self>, Receivers) {
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
         let (sender, events) = mpsc::sync_channel(EVENTS);
@@ -69,7 +78,10 @@ impl Shared {
             rhythm,
             address,
             ensemble: Mutex::new(ensemble),
-            connections: Mutex::default(),
+            connections: Mutex::new(Connections {
+                admission: Admission::new(limits, Instant::now()),
+                contacts: HashMap::new(),
+            }),
             events: Mutex::new(Outlet {
                 events: Some(sender),
                 comings_and_goings: Throttle::default(),
@@ -89,44 +101,49 @@ impl Shared {
         lock(&self.ensemble)
     }
 
-    /// Notes a new connection, and how it is commanded, unless there are `most` already.
+    /// Notes a new connection, and how it is commanded, unless it is one too many.
     pub(crate) fn register(
         &self,
         node: NodeId,
         stream: &Arc<TcpStream>,
-        most: usize,
-    ) -> Option<Receiver<Command>> {
+        from: IpAddr,
+    ) -> Result<Receiver<Command>, Refused> {
         let mut connections = lock(&self.connections);
-        if connections.len() >= most {
-            return None;
-        }
+        connections.admission.admit(from, Instant::now())?;
         let (commands, received) = mpsc::channel();
-        let stream = Arc::clone(stream);
-        connections.insert(node, Contact { commands, stream });
-        Some(received)
+        let contact = Contact {
+            commands,
+            stream: Arc::clone(stream),
+            from,
+        };
+        connections.contacts.insert(node, contact);
+        Ok(received)
     }
 
     /// Forgets a connection.
     pub(crate) fn unregister(&self, node: NodeId) {
-        lock(&self.connections).remove(&node);
+        let mut connections = lock(&self.connections);
+        if let Some(contact) = connections.contacts.remove(&node) {
+            connections.admission.release(contact.from);
+        }
     }
 
     pub(crate) fn command(&self, node: NodeId, command: Command) {
-        if let Some(contact) = lock(&self.connections).get(&node) {
+        if let Some(contact) = lock(&self.connections).contacts.get(&node) {
             // A thread that is gone needs no command.
             let _ = contact.commands.send(command);
         }
     }
 
     pub(crate) fn dismiss_all(&self, reason: &'static str) {
-        for contact in lock(&self.connections).values() {
+        for contact in lock(&self.connections).contacts.values() {
             let _ = contact.commands.send(Command::Dismiss(reason));
         }
     }
 
     /// Ends every connection, whatever its thread is waiting for.
     pub(crate) fn close_all(&self) {
-        for contact in lock(&self.connections).values() {
+        for contact in lock(&self.connections).contacts.values() {
             let _ = contact.stream.shutdown(Shutdown::Both);
         }
     }
@@ -199,13 +216,17 @@ impl Shared {
             return;
         }
         let _ = self.wake_coordinator.try_send(());
-        // The acceptor sees the flag when a connection comes, so one is made.
-        let here = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let here = SocketAddr::new(here, self.address.port());
+        self.wake_acceptor();
+    }
+
+    /// The acceptor sees that it is to stop when a connection comes, so one is made.
+    pub(crate) fn wake_acceptor(&self) {
+        let mut here = self.address;
+        match here.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => here.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => here.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
         if let Err(error) = TcpStream::connect_timeout(&here, WAKING) {
             log::debug!("cannot wake the acceptor on {here}: {error}");
         }

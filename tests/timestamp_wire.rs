@@ -196,6 +196,23 @@ fn one_follower_more_than_max_followers_is_turned_away_with_the_reason() {
 }
 
 #[test]
+fn one_address_holds_no_more_than_max_per_address() {
+    let master = Program::master(&["--interval", "300ms", "--max-per-address", "2"]);
+    let address = master.address();
+    let joined = || Client::join(address, TimeDelta::zero());
+    let first = [joined(), joined()];
+    for _ in 0..2 {
+        // At once it opens too many in a second, later it holds too many.
+        let farewell = Client::connect(address, TimeDelta::zero()).until_end();
+        assert!(farewell.starts_with("BYE too many "), "{farewell:?}");
+        assert!(farewell.contains("--max-per-address 2"), "{farewell:?}");
+        for client in &first {
+            client.hear(SOON).expect("the first ones stay");
+        }
+    }
+}
+
+#[test]
 fn no_round_is_held_before_min_followers_have_reported() {
     let master = Program::master(&["--interval", "200ms", "--min-followers", "2"]);
     let address = master.address();

@@ -42,6 +42,10 @@ struct Arguments {
     /// Turn away one more connection than so many
     #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..))]
     max_followers: u32,
+
+    /// Turn away who holds one more connection from one address, or opens one more in a second
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    max_per_address: u32,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +77,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         interval: common.interval,
         min_followers: arguments.min_followers as usize,
         max_followers: arguments.max_followers as usize,
+        max_per_address: arguments.max_per_address as usize,
         rules: arguments.voting.rules(),
         rounds: common.rounds,
         simulation: common.simulation(),
