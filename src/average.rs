@@ -24,7 +24,7 @@ pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
 
 /// The part of [`mean_rate`] that the network gives up in a round. The rates follow what the
 /// network does only as fast as the window of the drift fit moves, so this must be slow.
-pub const RATE_GAIN: f64 = 0.5;
+pub const RATE_GAIN: f64 = 0.1;
 
 /// Three standard deviations for each MAD, in units of 1/10,000.
 const WINDOW_PER_MAD: i32 = 44_478;
@@ -63,6 +63,8 @@ pub struct Consensus {
     pub error: TimeDelta,
     /// The median of all offsets.
     pub median: TimeDelta,
+    /// The median of all distances from it.
+    pub deviation: TimeDelta,
     /// How far from the median a clock votes.
     pub window: TimeDelta,
     /// How many clocks vote.
@@ -74,6 +76,32 @@ impl Consensus {
     #[must_use]
     pub fn votes(&self, offset: TimeDelta) -> bool {
         (offset - self.median).abs() <= self.window
+    }
+
+    /// The same, where only those may vote that are trusted besides (in the order of `samples`);
+    /// `None` unless these are a strict majority of all the clocks.
+    #[must_use]
+    pub fn among(&self, samples: &[Sample], trusted: &[bool]) -> Option<Self> {
+        let trusted = samples.iter().zip(trusted).filter(|(_, trusted)| **trusted);
+        let agreed = self.mean(trusted.map(|(sample, _)| sample));
+        (agreed.voters * 2 > samples.len()).then_some(agreed)
+    }
+
+    /// The mean over those of `samples` that lie within the window.
+    fn mean<'a>(self, samples: impl Iterator<Item = &'a Sample>) -> Self {
+        let (mut voters, mut distances, mut errors) = (0, 0_i128, 0_i128);
+        for sample in samples.filter(|sample| self.votes(sample.offset)) {
+            voters += 1;
+            distances += nanoseconds(sample.offset - self.median);
+            errors += nanoseconds(sample.error);
+        }
+        let mean = |sum: i128| TimeDelta::nanoseconds((sum / voters.max(1) as i128) as i64);
+        Self {
+            average: self.median + mean(distances),
+            error: mean(errors),
+            voters,
+            ..self
+        }
     }
 
     /// What a clock with this offset must add to agree with the group.
@@ -147,40 +175,31 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
     let max_offset = rules.max_offset.min(Rules::LARGEST_OFFSET);
     let mut spans: Vec<TimeDelta> = samples.iter().map(|sample| sample.offset).collect();
     let median = median(&mut spans);
-    let tolerance = rules.tolerance.unwrap_or_else(|| {
-        for span in &mut spans {
-            *span = (*span - median).abs();
-        }
-        let deviation = self::median(&mut spans).min(max_offset);
-        (deviation * WINDOW_PER_MAD / 10_000).max(LEAST_WINDOW)
-    });
-    let mut consensus = Consensus {
+    for span in &mut spans {
+        *span = (*span - median).abs();
+    }
+    let deviation = self::median(&mut spans).min(max_offset);
+    let tolerance = rules
+        .tolerance
+        .unwrap_or_else(|| (deviation * WINDOW_PER_MAD / 10_000).max(LEAST_WINDOW));
+    let agreed = Consensus {
         average: median,
         error: TimeDelta::zero(),
         median,
+        deviation,
         window: tolerance.min(max_offset),
         voters: 0,
     };
-    let (mut deviations, mut errors) = (0_i128, 0_i128);
-    for sample in samples {
-        if consensus.votes(sample.offset) {
-            consensus.voters += 1;
-            deviations += nanoseconds(sample.offset - median);
-            errors += nanoseconds(sample.error);
-        }
-    }
-    if consensus.voters * 2 <= samples.len() {
+    let agreed = agreed.mean(samples.iter());
+    if agreed.voters * 2 <= samples.len() {
         return Err(NoMajority {
             clocks: samples.len(),
-            voters: consensus.voters,
-            window: consensus.window,
+            voters: agreed.voters,
+            window: agreed.window,
             limited_by_max_offset: tolerance >= max_offset,
         });
     }
-    let mean = |sum: i128| TimeDelta::nanoseconds((sum / consensus.voters as i128) as i64);
-    consensus.average = median + mean(deviations);
-    consensus.error = mean(errors);
-    Ok(consensus)
+    Ok(agreed)
 }
 
 /// Deviations from a median are below 100 years, so each is an `i64` of nanoseconds, and the sum

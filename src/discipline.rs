@@ -273,12 +273,13 @@ impl Discipline {
             self.last_miss_ppm = miss_ppm;
         }
         let line = self.fit.add(point);
+        let line = self.fit.turn(line, raw, common_ppm);
         let now = since_epoch(raw);
         let reading = self.target_at(now).saturating_add(self.lead_at(now));
         self.since = now;
         if self.steering.drift {
             self.ahead = nanoseconds(line.ahead(raw));
-            self.rate_ppm = line.rate.ppm + common_ppm;
+            self.rate_ppm = line.rate.ppm;
         } else {
             self.ahead = nanoseconds(point.ahead);
         }

@@ -91,6 +91,19 @@ impl Line {
         self.error + at_rate((raw - self.raw).abs(), self.error_growth_ppm())
     }
 
+    /// The network is `by_ppm` faster from the raw time `from` on.
+    #[must_use]
+    fn turned(self, from: DateTime<Utc>, by_ppm: f64) -> Self {
+        Self {
+            ahead: self.ahead + at_rate(self.raw - from, by_ppm),
+            rate: Rate {
+                ppm: self.rate.ppm + by_ppm,
+                ..self.rate
+            },
+            ..self
+        }
+    }
+
     /// How fast the error grows, in ppm.
     #[must_use]
     pub fn error_growth_ppm(&self) -> f64 {
@@ -143,6 +156,18 @@ impl DriftFit {
         }
         self.points.push_back(point);
         self.through(point)
+    }
+
+    /// The network as a whole was asked to run `by_ppm` faster from the raw time `from` on. That
+    /// is no news of the oscillator, so the points are moved to where the faster network would
+    /// have been, and the line, which is returned, turns about `from` at once.
+    #[must_use]
+    pub fn turn(&mut self, line: Line, from: DateTime<Utc>, by_ppm: f64) -> Line {
+        for point in &mut self.points {
+            point.ahead += at_rate(point.raw - from, by_ppm);
+        }
+        self.prior.ppm += by_ppm;
+        line.turned(from, by_ppm)
     }
 
     /// Forgets the points, because a clock was set and they lie on another line, and keeps the
@@ -251,6 +276,25 @@ mod tests {
         let lines = points.into_iter().map(|point| fit.add(point));
         let line = lines.last().unwrap();
         (fit, line)
+    }
+
+    #[test]
+    fn a_network_that_is_asked_to_run_faster_is_followed_at_once() {
+        let mut fit = DriftFit::new(Rate::UNKNOWN);
+        let (mut ahead, mut rate) = (0, 7);
+        for second in 0..60 {
+            let now = point(second, ahead, 1);
+            let mut line = fit.add(now);
+            if second == 10 {
+                line = fit.turn(line, now.raw, 40.0);
+                rate += 40;
+            }
+            if second > 5 {
+                let wrong = line.rate.ppm - rate as f64;
+                assert!(wrong.abs() < 0.1, "{wrong} ppm in second {second}");
+            }
+            ahead += rate;
+        }
     }
 
     #[test]

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use crate::average::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
 use crate::drift::CRYSTAL_PPM;
 use crate::sample::Sample;
+use crate::standing::{Standing, allowance};
 
 /// A node that gives no clock in so many rounds in a row is dropped.
 pub const MISSED_ROUNDS: u32 = 3;
@@ -49,6 +51,7 @@ struct Member {
     /// Whether `sample` came since the last round.
     fresh: bool,
     missed: u32,
+    standing: Standing,
     /// What a peer that never corrects itself was told to add so far.
     kept: TimeDelta,
 }
@@ -95,6 +98,8 @@ pub struct Closed {
 /// How an ensemble holds its rounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
+    /// From one round to the next.
+    pub interval: Duration,
     /// Which clocks vote.
     pub rules: Rules,
     /// The first round waits for so many followers; no round is held without any.
@@ -109,6 +114,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            interval: crate::DEFAULT_INTERVAL,
             rules: Rules::default(),
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
@@ -149,6 +155,7 @@ impl Ensemble {
                 rate_ppm: None,
                 fresh: false,
                 missed: 0,
+                standing: Standing::default(),
                 kept: TimeDelta::zero(),
             },
         );
@@ -231,28 +238,55 @@ impl Ensemble {
             .collect()
     }
 
+    /// Who follows their corrections: the master, then every follower that gave its time.
+    fn judge(&mut self, agreed: &Consensus) -> Vec<bool> {
+        let allowance = allowance(self.settings.interval, agreed.deviation);
+        let mut trusted = vec![true];
+        for member in self.members.values_mut() {
+            let Some(sample) = member.sample else {
+                continue;
+            };
+            let distance = sample.offset - agreed.median;
+            let follows = member.standing.judge(distance, agreed.window, allowance);
+            // Nobody is told a correction in a dry run. On the timestamp wire the master keeps it
+            // for its peer, and can't tell one that drifts from one that lies.
+            let cannot_follow = self.settings.dry_run || member.wire == Wire::Timestamp;
+            trusted.push(follows || cannot_follow);
+        }
+        trusted
+    }
+
     fn average(&mut self, own_rate_ppm: f64) -> Round {
         let clocks = self.members.values().filter_map(|member| member.sample);
         let samples: Vec<Sample> = std::iter::once(Sample::OWN).chain(clocks).collect();
-        let outcome = consensus(&samples, &self.settings.rules);
-        let votes = |sample: Sample| outcome.is_ok_and(|agreed| agreed.votes(sample.offset));
-        let row = |node, name: &Arc<str>, sample: Sample| Row {
+        let mut outcome = consensus(&samples, &self.settings.rules);
+        // Fewer than half are liars, so if most clocks are to be mistrusted, none is.
+        let mut trusted = outcome.map_or_else(|_| Vec::new(), |agreed| self.judge(&agreed));
+        match outcome.map(|agreed| agreed.among(&samples, &trusted)) {
+            Ok(Some(agreed)) => outcome = Ok(agreed),
+            _ => trusted = vec![true; samples.len()],
+        }
+        let mut trusted = trusted.into_iter();
+        let mut row = |node, name: &Arc<str>, sample: Sample| Row {
             node,
             name: Arc::clone(name),
             sample,
-            voted: votes(sample),
+            voted: trusted.next() == Some(true)
+                && outcome.is_ok_and(|agreed| agreed.votes(sample.offset)),
             correction: outcome.ok().map(|agreed| agreed.correction(sample.offset)),
         };
         let mut rows = Vec::with_capacity(samples.len());
-        rows.push(row(None, &Arc::from("master"), Sample::OWN));
+        let own = row(None, &Arc::from("master"), Sample::OWN);
         let mut rates = Vec::with_capacity(samples.len());
-        rates.extend(votes(Sample::OWN).then_some(own_rate_ppm));
+        rates.extend(own.voted.then_some(own_rate_ppm));
+        rows.push(own);
         for (&node, member) in &mut self.members {
             let Some(sample) = &mut member.sample else {
                 continue;
             };
-            rows.push(row(Some(node), &member.name, *sample));
-            rates.extend(member.rate_ppm.filter(|_| votes(*sample)));
+            let row = row(Some(node), &member.name, *sample);
+            rates.extend(member.rate_ppm.filter(|_| row.voted));
+            rows.push(row);
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
@@ -354,6 +388,57 @@ mod tests {
             assert_eq!(closed.round.unwrap().rows.len(), 2);
             assert_eq!(closed.dropped.is_empty(), missed < 3);
         }
+    }
+
+    /// Who votes in the last of some rounds in which followers 1, 2... are ahead by so many µs.
+    fn voters(ensemble: &mut Ensemble, rounds: usize, ahead: &[i64]) -> Vec<bool> {
+        let mut voted = Vec::new();
+        for _ in 0..rounds {
+            for (node, &micros) in (1..).zip(ahead) {
+                heard(ensemble, node, TimeDelta::microseconds(micros));
+            }
+            let round = ensemble.close_round(0.0).round.unwrap();
+            voted = round.rows.iter().map(|row| row.voted).collect();
+        }
+        voted
+    }
+
+    #[test]
+    fn a_clock_that_does_not_follow_its_corrections_has_no_vote() {
+        let ahead = [0, 5, 300];
+        let mut polled = ensemble(3, Wire::Line);
+        assert_eq!(voters(&mut polled, 1, &ahead), [true; 4], "all are new");
+        let judged = voters(&mut polled, 10, &ahead);
+        assert_eq!(judged, [true, true, true, false]);
+        // It would do so within the window of the timestamp wire, where none can follow.
+        let mut heard = ensemble(3, Wire::Timestamp);
+        assert_eq!(voters(&mut heard, 10, &ahead), [true; 4]);
+        let mut dry = Ensemble::new(Settings {
+            dry_run: true,
+            ..Settings::default()
+        });
+        for node in 1..=3 {
+            dry.join(NodeId(node), Arc::from("node"), Wire::Line);
+        }
+        assert_eq!(voters(&mut dry, 10, &ahead), [true; 4]);
+    }
+
+    #[test]
+    fn without_a_majority_of_trusted_clocks_all_have_their_vote() {
+        // Two of four are not followed by a majority.
+        let mut ensemble = ensemble(3, Wire::Line);
+        let judged = voters(&mut ensemble, 20, &[5, 300, -300]);
+        assert_eq!(judged, [true; 4]);
+    }
+
+    #[test]
+    fn a_newcomer_has_no_vote_until_it_has_followed() {
+        let mut ensemble = ensemble(3, Wire::Line);
+        voters(&mut ensemble, 10, &[1, 2, 3]);
+        ensemble.join(NodeId(4), Arc::from("late"), Wire::Line);
+        let new = voters(&mut ensemble, 1, &[1, 2, 3, 4]);
+        assert_eq!(new, [true, true, true, true, false]);
+        assert_eq!(voters(&mut ensemble, 8, &[1, 2, 3, 4]), [true; 5]);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | [`protocol`] | the line protocol: what our own programs speak |
 //! | [`sample`] | one measurement of another clock |
 //! | [`average`] | the averaging math: who agrees, and on what |
+//! | [`standing`] | who deserves a vote: a clock that follows its corrections |
 //! | [`drift`], [`drift_file`] | a clock's rate against the network, and how it is kept |
 //! | [`clock`] | clocks that are only read: the machine's, and simulated ones |
 //! | [`discipline`], [`network_clock`] | a clock that follows its corrections: network time, and how it is read |
@@ -50,6 +51,7 @@ pub mod sample;
 mod session;
 mod shared;
 pub mod signals;
+pub mod standing;
 pub mod steer;
 pub mod system_clock;
 mod throttle;

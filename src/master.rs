@@ -208,6 +208,7 @@ impl Master {
                 burst: options.burst,
             },
             Ensemble::new(Settings {
+                interval: options.interval,
                 rules: options.rules,
                 min_followers: options.min_followers,
                 timestamp_patience: timestamp_patience(options.interval),

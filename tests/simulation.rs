@@ -6,7 +6,7 @@ mod network;
 
 use berkeley::discipline::Steering;
 use chrono::TimeDelta;
-use network::{HOUR, MILLISECOND, Network, Node, Scenario};
+use network::{HOUR, Lie, MILLISECOND, Network, Node, Scenario};
 
 /// Runs a scenario with a few seeds, and names the one that fails.
 fn with_seeds(run: impl Fn(u64)) {
@@ -222,6 +222,51 @@ fn a_third_of_the_clocks_lie_at_random() {
             27,
             60,
         );
+    });
+}
+
+#[test]
+fn a_third_of_the_clocks_drag_the_others() {
+    const MICROSECOND: i64 = 1000;
+    with_seeds(|seed| {
+        let run = |lie| {
+            let mut network = Network::new(Scenario {
+                seed,
+                nodes: 21,
+                liars: 1.0 / 3.0,
+                lie,
+                ..Scenario::default()
+            });
+            // The mean of the oscillators of those that vote is what the network follows by
+            // right, so it is not to depend on who votes.
+            let honest = network.nodes.iter().filter(|node| !node.apart);
+            let rates: Vec<_> = honest.map(|node| node.drift_ppm).collect();
+            let liars = network.nodes.iter_mut().filter(|node| node.apart);
+            for liar in liars {
+                liar.drift_ppm = rates.iter().sum::<f64>() / rates.len() as f64;
+            }
+            network.rounds(200);
+            network.skew();
+            (network.rate_against_raw(720), micros(network.skew()))
+        };
+        for lie in [
+            Lie::Ahead(90 * MICROSECOND),
+            Lie::Ahead(900 * MICROSECOND),
+            Lie::Ahead(1100 * MICROSECOND),
+            Lie::Running(50 * MICROSECOND),
+            Lie::Running(200 * MICROSECOND),
+            Lie::OnceIn(2, 200 * MICROSECOND),
+            Lie::OnceIn(9, 800 * MICROSECOND),
+            Lie::OnceIn(12, 999 * MICROSECOND),
+            Lie::ThenRejoining(10, 999 * MICROSECOND),
+            Lie::ThenRejoining(3, 999 * MICROSECOND),
+        ] {
+            let (dragged, (median, worst)) = run(lie);
+            println!("{lie:?}: dragged at {dragged:.2} ppm, median {median} µs, worst {worst} µs");
+            // Half of 20 ppm of an interval and of the median deviation in it, see `standing`.
+            assert!(dragged.abs() <= 12.0, "{lie:?}: {dragged} ppm");
+            assert!(median <= 70 && worst <= 200, "{lie:?}: {median} {worst}");
+        }
     });
 }
 

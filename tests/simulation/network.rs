@@ -37,8 +37,9 @@ pub struct Scenario {
     pub jitter: i64,
     /// The part of the polls that get no answer.
     pub loss: f64,
-    /// The part of the followers that answer with whatever comes to their mind.
+    /// The part of the nodes that lie, and what.
     pub liars: f64,
+    pub lie: Lie,
     pub steering: Steering,
 }
 
@@ -56,9 +57,25 @@ impl Default for Scenario {
             jitter: 200_000,
             loss: 0.0,
             liars: 0.0,
+            lie: Lie::AtRandom,
             steering: Steering::default(),
         }
     }
+}
+
+/// What liars answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Lie {
+    /// Whatever comes to their mind, within an hour.
+    AtRandom,
+    /// What the master shows, and so much more, whatever they are told.
+    Ahead(i64),
+    /// So much more in each round, whatever they are told.
+    Running(i64),
+    /// So much in one of so many rounds, and the truth in the others.
+    OnceIn(usize, i64),
+    /// So much in one of so many rounds, and then they leave and join anew.
+    ThenRejoining(usize, i64),
 }
 
 #[allow(
@@ -181,6 +198,7 @@ pub struct Network {
     pub now: i64,
     pub ensemble: Ensemble,
     rng: Rng,
+    rounds: usize,
     /// Skew between the healthy nodes' readings, at every moment looked at since the last reset.
     skews: Vec<TimeDelta>,
 }
@@ -205,6 +223,7 @@ impl Network {
             now: 0,
             ensemble: Ensemble::new(Settings::default()),
             rng,
+            rounds: 0,
             skews: Vec::new(),
             scenario,
         };
@@ -231,6 +250,8 @@ impl Network {
 
     /// One interval: bursts, spread over it; then the round, and its corrections.
     pub fn round(&mut self) -> Option<Round> {
+        self.rounds += 1;
+        self.rejoin_liars();
         let interval = self.ensemble.interval();
         let mut marks = vec![None; self.nodes.len()];
         for (id, slot) in marks.iter_mut().enumerate().skip(1) {
@@ -283,6 +304,40 @@ impl Network {
         Some(round)
     }
 
+    /// Liars that were heard once too often come back under a new name.
+    fn rejoin_liars(&mut self) {
+        let Lie::ThenRejoining(every, _) = self.scenario.lie else {
+            return;
+        };
+        if self.rounds.is_multiple_of(every) {
+            for (id, _) in self.nodes.iter().enumerate().filter(|(_, node)| node.liar) {
+                let id = NodeId(id as u64);
+                self.ensemble.leave(id);
+                self.ensemble.join(id, Arc::from("node"), Wire::Line);
+            }
+        }
+    }
+
+    /// What a liar shows at a moment at which the master's target is known.
+    fn lie(&mut self, now: i64, master: DateTime<Utc>) -> DateTime<Utc> {
+        let off = match self.scenario.lie {
+            Lie::AtRandom => (symmetric(&mut self.rng) * HOUR as f64) as i64,
+            Lie::Ahead(by) => by,
+            Lie::Running(by) => {
+                let start = DateTime::from_timestamp_nanos(EPOCH + now);
+                return start + TimeDelta::nanoseconds(by * self.rounds as i64);
+            }
+            Lie::OnceIn(every, by) | Lie::ThenRejoining(every, by) => {
+                if self.rounds % every == every - 1 {
+                    by
+                } else {
+                    0
+                }
+            }
+        };
+        master + TimeDelta::nanoseconds(off)
+    }
+
     fn way(&mut self, direction: usize) -> i64 {
         let waiting = -(1.0 - self.rng.f64()).ln() * self.scenario.jitter as f64;
         self.scenario.ways[direction] + waiting as i64
@@ -296,8 +351,7 @@ impl Network {
             now += self.way(0);
             let mut mark = self.nodes[id].mark(now);
             if self.nodes[id].liar {
-                mark.target +=
-                    TimeDelta::nanoseconds((symmetric(&mut self.rng) * HOUR as f64) as i64);
+                mark.target = self.lie(now, self.nodes[0].mark(now).target);
             }
             now += self.way(1);
             if self.rng.f64() >= self.scenario.loss {
@@ -320,7 +374,9 @@ impl Network {
             .map(|node| node.discipline.target(node.raw(now)))
             .collect();
         targets.sort_unstable();
-        let network = targets.get(targets.len() / 2).copied();
+        let middle = |from: usize| targets.get(from / 2).copied();
+        let network = middle(targets.len()).zip(middle(targets.len().saturating_sub(1)));
+        let network = network.map(|(upper, lower)| lower + (upper - lower) / 2);
         let healthy = self.nodes.iter_mut().filter(|node| !node.liar);
         let readings: Vec<_> = healthy
             .map(|node| (node.apart, node.reading(now, network)))

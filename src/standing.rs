@@ -1,0 +1,133 @@
+//! Whether a clock follows its corrections, and so deserves its vote.
+//!
+//! A clock that follows them is as often a little ahead of the others as behind: what it was
+//! ahead by, it was told to give up. One that stays on the same side drags the group there, a
+//! little each round, though it may never leave the window within which clocks vote.
+//!
+//! So the mean distance of each clock from the median is kept, a running one over some
+//! [`MEMORY`] rounds, and where it exceeds what drift and noise explain, the clock has no vote. A
+//! clock that has just come has none before it has followed for [`PROBATION`] rounds: or else a
+//! liar would only have to come back to be believed.
+//!
+//! A minority of the clocks, each with a mean distance of no more than the allowance *a*, moves
+//! the mean of all by no more than *a*/2 in a round. With an allowance of [`ALLOWED_PPM`] for the
+//! interval, that is half of so many ppm, and half of the clocks' median deviation in a round.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::clock::{at_rate, nanoseconds};
+
+/// Over so many rounds the mean reaches back.
+pub const MEMORY: u32 = 8;
+
+/// So many rounds a clock has to follow before it may vote.
+pub const PROBATION: u32 = 8;
+
+/// By so much a clock may gain on the others for rounds on end: oscillators change their rate by
+/// less within a few rounds, even those that are warming up.
+pub const ALLOWED_PPM: f64 = 20.0;
+
+/// What a clock's mean distance from the median may be: what drift explains in an interval, and
+/// what noise does, which the median of all distances tells.
+#[must_use]
+pub fn allowance(interval: Duration, deviation: TimeDelta) -> TimeDelta {
+    let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::MAX);
+    at_rate(interval, ALLOWED_PPM) + deviation
+}
+
+/// What is remembered of one clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Standing {
+    /// In how many rounds the clock was within the window.
+    rounds: u32,
+    /// The running mean of its distance from the median, in nanoseconds.
+    mean: f64,
+}
+
+impl Standing {
+    /// Notes how far the clock was from the median in a round in which all within `window` may
+    /// vote, and says whether it has deserved its own.
+    pub fn judge(&mut self, distance: TimeDelta, window: TimeDelta, allowance: TimeDelta) -> bool {
+        if distance.abs() > window {
+            // It moves nobody, so it is no sign of anything.
+            return false;
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        self.mean += (nanoseconds(distance) as f64 - self.mean) / f64::from(MEMORY);
+        self.rounds > PROBATION && self.mean.abs() <= nanoseconds(allowance) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: TimeDelta = TimeDelta::milliseconds(1);
+    const ALLOWANCE: TimeDelta = TimeDelta::microseconds(100);
+
+    /// In how many of `rounds` a clock has its vote, and the sum of its distances then.
+    fn judged(rounds: u32, distance: impl Fn(u32) -> TimeDelta) -> (u32, TimeDelta) {
+        let mut standing = Standing::default();
+        let mut sum = (0, TimeDelta::zero());
+        for round in 0..rounds {
+            let distance = distance(round);
+            if standing.judge(distance, WINDOW, ALLOWANCE) {
+                sum = (sum.0 + 1, sum.1 + distance);
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn the_allowance_grows_with_the_interval_and_the_noise() {
+        let allowed = allowance(Duration::from_secs(5), TimeDelta::microseconds(7));
+        assert_eq!(allowed, TimeDelta::microseconds(107));
+    }
+
+    #[test]
+    fn a_clock_that_follows_votes_after_its_probation() {
+        let noise =
+            |round: u32| TimeDelta::microseconds(if round.is_multiple_of(2) { 90 } else { -90 });
+        assert_eq!(judged(100, noise).0, 100 - PROBATION);
+    }
+
+    #[test]
+    fn a_clock_that_learns_its_rate_first_votes_soon() {
+        // 100 ppm of 5 s, until three rounds have told the rate.
+        let learns = |round| TimeDelta::microseconds(if round < 3 { 500 } else { 3 });
+        assert_eq!(judged(100, learns).0, 100 - PROBATION);
+    }
+
+    #[test]
+    fn a_clock_that_stays_ahead_never_votes() {
+        for micros in [150, 400, 999] {
+            let (votes, _) = judged(1000, |_| TimeDelta::microseconds(micros));
+            assert_eq!(votes, 0, "{micros} µs ahead");
+        }
+    }
+
+    #[test]
+    fn no_pattern_moves_the_group_by_more_than_the_allowance_a_round() {
+        let far = TimeDelta::hours(1);
+        let micros = TimeDelta::microseconds;
+        let patterns: [&dyn Fn(u32) -> TimeDelta; 5] = [
+            &|_| micros(100),
+            &|round| micros(if round % 9 == 8 { 800 } else { 0 }),
+            &|round| micros(if round % 2 == 0 { 999 } else { -900 }),
+            &|round| if round % 2 == 0 { micros(999) } else { -far },
+            &|round| if round % 10 == 9 { far } else { micros(199) },
+        ];
+        for (number, pattern) in patterns.into_iter().enumerate() {
+            let (_, moved) = judged(1000, pattern);
+            assert!(moved <= ALLOWANCE * 1000 + WINDOW, "{number}: {moved}");
+        }
+        // Coming back under a new name does not help.
+        let mut moved = TimeDelta::zero();
+        for _ in 0..100 {
+            moved += judged(10, |round| micros(if round == 9 { 800 } else { 0 })).1;
+        }
+        assert!(moved <= ALLOWANCE * 1000, "{moved}");
+    }
+}
