@@ -16,6 +16,7 @@
 //! | [`clock`] | clocks that are only read: the machine's, and simulated ones |
 //! | [`discipline`], [`network_clock`] | a clock that follows its corrections: network time, and how it is read |
 //! | [`steer`], [`system_clock`] | how the operating system's clock is kept at it, on request |
+//! | [`election`], [`allegiance`] | which of several masters leads, and which one a follower follows |
 //! | [`ensemble`] | the master's memory: a round in, corrections out |
 //! | [`master`], [`follower`] | threads and sockets |
 //! | [`report`], [`record`] | a round for people, and for programs |
@@ -27,6 +28,7 @@
 mod acceptor;
 pub mod address;
 mod admission;
+pub mod allegiance;
 pub mod arguments;
 pub mod average;
 pub mod clock;
@@ -35,6 +37,7 @@ mod coordinator;
 pub mod discipline;
 pub mod drift;
 pub mod drift_file;
+pub mod election;
 pub mod ensemble;
 pub mod follower;
 pub mod human;

@@ -111,6 +111,7 @@ impl Dialogue {
                     t2,
                     t3,
                     rate_ppm,
+                    ..
                 } if n == self.n && answer.is_none() => {
                     answer = Some(Answer { t2, t3, rate_ppm });
                 }
@@ -148,6 +149,7 @@ impl Peer {
         let greeting = Message::Berkeley {
             version: VERSION,
             interval: Some(rhythm.interval),
+            leadership: None,
         };
         connection.write(greeting.line().as_bytes())?;
         self.join(Wire::Line);

@@ -7,18 +7,23 @@
 //!
 //! | line | from | says |
 //! | --- | --- | --- |
-//! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds |
+//! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
 //! | `POLL n` | master | what is your time? |
-//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `term=T`, the highest that I have followed |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
+//! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r` or `yields=r`; `hears=r,r`, `synchronized=yes` |
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::address::Address;
+use crate::allegiance::{Leader, Leadership};
 use crate::clock::{nanoseconds, since_epoch};
+use crate::election::{Beat, MOST_CANDIDATES, Rank, Ranks, Role, Term};
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
@@ -41,6 +46,8 @@ pub enum Message {
         version: u32,
         /// The time between rounds, if it says.
         interval: Option<Duration>,
+        /// Who leads, where there are candidates.
+        leadership: Option<Leadership>,
     },
     /// A question for the time.
     Poll {
@@ -57,6 +64,8 @@ pub enum Message {
         t3: DateTime<Utc>,
         /// The network's rate against the follower's oscillator, in ppm, if it says.
         rate_ppm: Option<f64>,
+        /// The highest term that the follower has followed, if any.
+        term: Option<Term>,
     },
     /// A correction.
     Adjust {
@@ -68,6 +77,15 @@ pub enum Message {
         error: TimeDelta,
         /// By how much every clock is to run faster than it did, in ppm.
         rate_ppm: f64,
+    },
+    /// What a candidate tells the others.
+    Candidate {
+        /// Its place in the list.
+        rank: Rank,
+        /// What stands there: so that a list that is not the same everywhere is noticed.
+        address: Address,
+        /// What it does.
+        beat: Beat,
     },
     /// An orderly end, and why.
     Bye {
@@ -118,10 +136,17 @@ impl fmt::Display for Message {
     /// The line, without its newline.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Berkeley { version, interval } => {
+            Self::Berkeley {
+                version,
+                interval,
+                leadership,
+            } => {
                 write!(out, "BERKELEY {version}")?;
-                match interval {
-                    Some(interval) => write!(out, " interval={}", interval.as_nanos()),
+                if let Some(interval) = interval {
+                    write!(out, " interval={}", interval.as_nanos())?;
+                }
+                match leadership {
+                    Some(leadership) => write!(out, "{leadership}"),
                     None => Ok(()),
                 }
             }
@@ -131,10 +156,14 @@ impl fmt::Display for Message {
                 t2,
                 t3,
                 rate_ppm,
+                term,
             } => {
                 write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
-                match rate_ppm {
-                    Some(ppm) => write!(out, " rate={}", ppb(*ppm)),
+                if let Some(ppm) = rate_ppm {
+                    write!(out, " rate={}", ppb(*ppm))?;
+                }
+                match term {
+                    Some(term) => write!(out, " term={term}"),
                     None => Ok(()),
                 }
             }
@@ -150,6 +179,26 @@ impl fmt::Display for Message {
                 nanoseconds(*error),
                 ppb(*rate_ppm)
             ),
+            Self::Candidate {
+                rank: Rank(rank),
+                address,
+                beat,
+            } => {
+                write!(out, "CANDIDATE {rank} {address} {} ", beat.term)?;
+                match beat.role {
+                    Role::Leads => out.write_str("leads")?,
+                    Role::Seeks => out.write_str("seeks")?,
+                    Role::Follows(Rank(leader)) => write!(out, "follows={leader}")?,
+                    Role::Yields(Rank(successor)) => write!(out, "yields={successor}")?,
+                }
+                let heard: Vec<_> = beat.hears.iter().map(|rank| rank.0.to_string()).collect();
+                write!(out, " hears={}", heard.join(","))?;
+                out.write_str(if beat.synchronized {
+                    " synchronized=yes"
+                } else {
+                    ""
+                })
+            }
             Self::Bye { reason } => {
                 let mut line = format!("BYE {reason}").replace('µ', "u");
                 line.retain(|character| character == ' ' || character.is_ascii_graphic());
@@ -157,6 +206,20 @@ impl fmt::Display for Message {
                 out.write_str(line.trim_end())
             }
         }
+    }
+}
+
+impl fmt::Display for Leadership {
+    /// The words of a greeting, with a space before them.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, " term={}", self.term)?;
+        match &self.leader {
+            Leader::Speaker => out.write_str(" leader=self")?,
+            Leader::Other(leader) => write!(out, " leader={leader}")?,
+            Leader::Nobody => out.write_str(" leader=none")?,
+        }
+        let candidates: Vec<_> = self.candidates.iter().map(Address::to_string).collect();
+        write!(out, " candidates={}", candidates.join(","))
     }
 }
 
@@ -192,6 +255,7 @@ impl Message {
                 Ok(Self::Berkeley {
                     version,
                     interval: interval.map(Duration::from_nanos),
+                    leadership: words.leadership()?,
                 })
             }
             "POLL" => {
@@ -207,6 +271,7 @@ impl Message {
                     t2: DateTime::from_timestamp_nanos(words.number("time of arrival")?),
                     t3: DateTime::from_timestamp_nanos(words.number("time of departure")?),
                     rate_ppm: words.rate()?,
+                    term: words.key("term")?,
                 })
             }
             "ADJUST" => {
@@ -222,6 +287,24 @@ impl Message {
                     offset,
                     error,
                     rate_ppm: words.rate()?.unwrap_or(0.0),
+                })
+            }
+            "CANDIDATE" => {
+                words.message = "CANDIDATE";
+                let rank = words.rank("rank")?;
+                let address = words.number("address")?;
+                let term = words.number("term")?;
+                let role = words.role()?;
+                let hears = words.list::<usize>("hears")?;
+                Ok(Self::Candidate {
+                    rank,
+                    address,
+                    beat: Beat {
+                        term,
+                        role,
+                        synchronized: words.word("synchronized") == Some("yes"),
+                        hears: hears.into_iter().map(Rank).collect::<Ranks>(),
+                    },
                 })
             }
             "BYE" => Ok(Self::Bye {
@@ -246,21 +329,67 @@ impl Words<'_> {
         }
     }
 
-    /// The next word, a number.
-    fn number<T: std::str::FromStr>(&mut self, word: &'static str) -> Result<T, Malformed> {
+    /// The next word, a number (or an address).
+    fn number<T: FromStr>(&mut self, word: &'static str) -> Result<T, Malformed> {
         let number = self.words.next().and_then(|number| number.parse().ok());
         number.ok_or_else(|| self.wrong(word))
     }
 
-    /// The number after `key=` anywhere among the words to come.
-    fn key<T: std::str::FromStr>(&self, key: &'static str) -> Result<Option<T>, Malformed> {
-        let value = self
-            .words
+    /// What stands after `key=` anywhere among the words to come.
+    fn word(&self, key: &'static str) -> Option<&str> {
+        self.words
             .clone()
-            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-        value
-            .map(|number| number.parse().map_err(|_| self.wrong(key)))
-            .transpose()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// The number there, if the key is.
+    fn key<T: FromStr>(&self, key: &'static str) -> Result<Option<T>, Malformed> {
+        let number = self.word(key).map(str::parse).transpose();
+        number.map_err(|_| self.wrong(key))
+    }
+
+    /// The list there, with commas between; empty if the key is not.
+    fn list<T: FromStr>(&self, key: &'static str) -> Result<Vec<T>, Malformed> {
+        let items = self.word(key).unwrap_or_default().split(',');
+        let items = items.filter(|item| !item.is_empty()).map(str::parse);
+        items.collect::<Result<_, _>>().map_err(|_| self.wrong(key))
+    }
+
+    fn rank(&mut self, word: &'static str) -> Result<Rank, Malformed> {
+        match self.number(word)? {
+            rank if rank < MOST_CANDIDATES => Ok(Rank(rank)),
+            _ => Err(self.wrong(word)),
+        }
+    }
+
+    fn role(&mut self) -> Result<Role, Malformed> {
+        let word = self.words.next().unwrap_or_default();
+        let (role, other) = word.split_once('=').unwrap_or((word, ""));
+        let other = other.parse().ok().filter(|rank| *rank < MOST_CANDIDATES);
+        match (role, other.map(Rank)) {
+            ("leads", None) => Ok(Role::Leads),
+            ("seeks", None) => Ok(Role::Seeks),
+            ("follows", Some(leader)) => Ok(Role::Follows(leader)),
+            ("yields", Some(successor)) => Ok(Role::Yields(successor)),
+            _ => Err(self.wrong("role")),
+        }
+    }
+
+    /// Who leads, if the greeting has a term.
+    fn leadership(&self) -> Result<Option<Leadership>, Malformed> {
+        let Some(term) = self.key("term")? else {
+            return Ok(None);
+        };
+        let leader = match self.word("leader") {
+            Some("self") | None => Leader::Speaker,
+            Some("none") => Leader::Nobody,
+            Some(_) => Leader::Other(self.key("leader")?.ok_or_else(|| self.wrong("leader"))?),
+        };
+        Ok(Some(Leadership {
+            term,
+            leader,
+            candidates: self.list("candidates")?,
+        }))
     }
 
     fn rate(&self) -> Result<Option<f64>, Malformed> {
@@ -328,26 +457,84 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn any_address() -> impl Strategy<Value = Address> {
+        let host = prop_oneof!["[a-z]{1,12}", "10[.]0[.]0[.][1-9]", "fd00::[1-9]"];
+        (host, 1..=u16::MAX).prop_map(|(host, port)| Address::new(host, port))
+    }
+
+    fn any_rank() -> impl Strategy<Value = Rank> {
+        (0..MOST_CANDIDATES).prop_map(Rank)
+    }
+
+    fn any_leadership() -> impl Strategy<Value = Leadership> {
+        let leader = prop_oneof![
+            Just(Leader::Speaker),
+            Just(Leader::Nobody),
+            any_address().prop_map(Leader::Other)
+        ];
+        let candidates = prop::collection::vec(any_address(), 1..5);
+        (any::<u64>(), leader, candidates).prop_map(|(term, leader, candidates)| Leadership {
+            term,
+            leader,
+            candidates,
+        })
+    }
+
+    fn any_beat() -> impl Strategy<Value = Beat> {
+        let role = prop_oneof![
+            Just(Role::Leads),
+            Just(Role::Seeks),
+            any_rank().prop_map(Role::Follows),
+            any_rank().prop_map(Role::Yields)
+        ];
+        let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
+        (any::<u64>(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
+            Beat {
+                term,
+                role,
+                synchronized,
+                hears: hears.into_iter().collect(),
+            }
+        })
+    }
+
     fn any_message() -> impl Strategy<Value = Message> {
         let time = || any::<i64>().prop_map(DateTime::from_timestamp_nanos);
         let rate = || (-20_000_000..=20_000_000_i64).prop_map(|ppb| ppb as f64 * 1e-3);
         let error = 0..=3_600_000_000_000_i64;
         prop_oneof![
-            (any::<u32>(), prop::option::of(any::<u64>())).prop_map(|(version, interval)| {
-                Message::Berkeley {
+            (
+                any::<u32>(),
+                prop::option::of(any::<u64>()),
+                prop::option::of(any_leadership())
+            )
+                .prop_map(|(version, interval, leadership)| Message::Berkeley {
                     version,
                     interval: interval.map(Duration::from_nanos),
-                }
-            }),
+                    leadership,
+                }),
             any::<u64>().prop_map(|n| Message::Poll { n }),
-            (any::<u64>(), time(), time(), prop::option::of(rate())).prop_map(
-                |(n, t2, t3, rate_ppm)| Message::Time {
+            (
+                any::<u64>(),
+                time(),
+                time(),
+                prop::option::of(rate()),
+                prop::option::of(any::<u64>())
+            )
+                .prop_map(|(n, t2, t3, rate_ppm, term)| Message::Time {
                     n,
                     t2,
                     t3,
-                    rate_ppm
+                    rate_ppm,
+                    term,
+                }),
+            (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, beat)| {
+                Message::Candidate {
+                    rank,
+                    address,
+                    beat,
                 }
-            ),
+            }),
             (any::<u64>(), any::<i64>(), error, rate()).prop_map(|(n, offset, error, rate_ppm)| {
                 Message::Adjust {
                     n,
@@ -388,8 +575,23 @@ mod tests {
                 t2: DateTime::from_timestamp_nanos(-1),
                 t3: DateTime::from_timestamp_nanos(1_700_000_000_000_000_000),
                 rate_ppm: Some(-12.5),
+                term: None,
             }
         );
+        let beat = Message::Candidate {
+            rank: Rank(1),
+            address: Address::new("10.0.0.2", 8080),
+            beat: Beat {
+                term: 3,
+                role: Role::Follows(Rank(0)),
+                synchronized: true,
+                hears: [Rank(0), Rank(2)].into_iter().collect(),
+            },
+        };
+        let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 synchronized=yes\n";
+        assert_eq!(beat.line(), line);
+        let greeting = "BERKELEY 1 interval=5 term=3 leader=b:1 candidates=a:1,b:1";
+        assert_eq!(Message::parse(greeting).unwrap().to_string(), greeting);
     }
 
     #[test]
@@ -398,12 +600,12 @@ mod tests {
             "POLL 7 hint=3",
             "POLL 7 x= y=z =",
             "TIME 7 1 2 stratum=9",
-            "BERKELEY 1 term=4 interval=5000000000 candidates=a,b",
+            "BERKELEY 1 quorum=4 interval=5000000000 weather=a,b",
         ] {
             assert!(Message::parse(line).is_ok(), "{line}");
         }
         assert_eq!(
-            Message::parse("BERKELEY 1 term=4 interval=5"),
+            Message::parse("BERKELEY 1 quorum=4 interval=5"),
             Message::parse("BERKELEY 1 interval=5")
         );
     }
@@ -429,6 +631,14 @@ mod tests {
             "ADJUST 7 1",
             "BERKELEY",
             "BERKELEY one",
+            "BERKELEY 1 term=x",
+            "BERKELEY 1 term=1 leader=",
+            "BERKELEY 1 term=1 candidates=a:0",
+            "TIME 7 1 2 term=-1",
+            "CANDIDATE 9 a:1 1 leads",
+            "CANDIDATE 0 a:1 1 follows",
+            "CANDIDATE 0 a:1 1 follows=9",
+            "CANDIDATE 0 a:1 1 leads hears=x",
             "2024-01-02 03:04:05.678901",
         ] {
             assert!(Message::parse(line).is_err(), "{line:?} was accepted");
@@ -476,7 +686,7 @@ mod tests {
 
         #[test]
         fn no_near_miss_panics(
-            line in "(BERKELEY|POLL|TIME|ADJUST|BYE)( (-?[0-9]{0,22}|rate=-?[0-9]{0,22}|interval=[0-9]*)){0,6}"
+            line in "(BERKELEY|POLL|TIME|ADJUST|CANDIDATE|BYE)( (-?[0-9]{0,22}|rate=-?[0-9]{0,22}|interval=[0-9]*|(term|hears|leader|candidates|follows)=[0-9a-z,:]*)){0,6}"
         ) {
             let _ = Message::parse(&line);
         }

@@ -247,7 +247,9 @@ impl Worker {
             };
             match Message::parse(line)? {
                 Message::Bye { reason } => return Err(End::Lost(format!("it says: {reason}"))),
-                Message::Berkeley { version, interval } if version == VERSION => {
+                Message::Berkeley {
+                    version, interval, ..
+                } if version == VERSION => {
                     dialogue.greeted = true;
                     let interval = interval.unwrap_or(self.options.interval);
                     dialogue.patience = (interval * SILENT_INTERVALS).max(SHORTEST_SILENCE);
@@ -278,6 +280,7 @@ impl Worker {
                             t2,
                             t3,
                             rate_ppm,
+                            term: None,
                         },
                     )?;
                 }

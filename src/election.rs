@@ -1,0 +1,495 @@
+//! Which of the candidates leads.
+//!
+//! Candidates know each other from a list that all have in the same order; a candidate's place
+//! in it is its *rank*. Each tells the others every [`BEAT`] what it does and whom it hears. Two
+//! candidates are in touch when each hears the other.
+//!
+//! A leader carries a *term* that only grows. A candidate that is in touch with no leader, and
+//! with nobody who is, claims the next term, the first of those in touch at once and each further
+//! one [`TURN`] later, so that the first alive in the list normally wins without a contest. When
+//! two leaders meet, the higher term wins, then the better rank.
+//!
+//! There is no quorum: on both sides of a partition somebody has to keep that side's clocks
+//! together, and agreement is not endangered by two leaders whose clocks cannot meet anyway.
+//!
+//! Pure: time is passed in, as what has passed since any one moment by a clock that does not jump.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How often a candidate tells what it does, if nothing changes.
+pub const BEAT: Duration = Duration::from_millis(200);
+
+/// A candidate that was not heard for this long is gone.
+pub const SILENCE: Duration = Duration::from_secs(1);
+
+/// By how much longer a candidate waits than the one before it, until it claims the lead.
+pub const TURN: Duration = Duration::from_millis(150);
+
+/// The longest list of candidates.
+pub const MOST_CANDIDATES: usize = 9;
+
+/// How often the lead was claimed, as far as anybody knows.
+pub type Term = u64;
+
+/// A place in the list of candidates, counted from 0. The lower, the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank(pub usize);
+
+/// Some of the candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ranks(u16);
+
+impl Ranks {
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn contains(self, rank: Rank) -> bool {
+        rank.0 < MOST_CANDIDATES && self.0 & (1 << rank.0) != 0
+    }
+
+    /// Each of them, the best first.
+    pub fn iter(self) -> impl Iterator<Item = Rank> {
+        (0..MOST_CANDIDATES)
+            .map(Rank)
+            .filter(move |rank| self.contains(*rank))
+    }
+}
+
+impl FromIterator<Rank> for Ranks {
+    fn from_iter<I: IntoIterator<Item = Rank>>(ranks: I) -> Self {
+        let known = ranks.into_iter().filter(|rank| rank.0 < MOST_CANDIDATES);
+        Self(known.fold(0, |all, rank| all | 1 << rank.0))
+    }
+}
+
+/// What a candidate does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It leads.
+    Leads,
+    /// It is in touch with this leader.
+    Follows(Rank),
+    /// It is in touch with no leader.
+    Seeks,
+    /// It led, is about to stop, and wants this one to lead.
+    Yields(Rank),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leads => out.write_str("leads"),
+            Self::Follows(Rank(leader)) => write!(out, "follows {leader}"),
+            Self::Seeks => out.write_str("seeks"),
+            Self::Yields(Rank(successor)) => write!(out, "yields {successor}"),
+        }
+    }
+}
+
+/// What a candidate tells the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// The term of its lead, or the highest it knows of.
+    pub term: Term,
+    /// What it does.
+    pub role: Role,
+    /// Whether its clock has followed a correction since it started.
+    pub synchronized: bool,
+    /// Whom it hears.
+    pub hears: Ranks,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    beat: Beat,
+    at: Duration,
+}
+
+/// A candidate's view of the election.
+#[derive(Debug, Clone)]
+pub struct Election {
+    rank: Rank,
+    /// By rank; there is nothing at our own.
+    heard: Vec<Option<Heard>>,
+    term: Term,
+    role: Role,
+    synchronized: bool,
+    /// Since when we seek.
+    since: Duration,
+    /// Before this moment we don't know enough to claim anything.
+    listens_until: Duration,
+    acted: Duration,
+    /// For how long we sought before we claimed the lead that we have.
+    waited: Duration,
+}
+
+impl Election {
+    /// A candidate that has just started, as one of `candidates`.
+    #[must_use]
+    pub fn new(rank: Rank, candidates: usize, now: Duration) -> Self {
+        Self {
+            rank,
+            heard: vec![None; candidates],
+            term: 0,
+            role: Role::Seeks,
+            synchronized: false,
+            since: now,
+            listens_until: now + SILENCE,
+            acted: now,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// The highest term that is known: that of the lead, for a leader.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// What we do.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// For how long we sought a leader before we claimed the lead.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Notes what another candidate tells.
+    pub fn heard(&mut self, from: Rank, beat: Beat, now: Duration) {
+        if from != self.rank
+            && let Some(heard) = self.heard.get_mut(from.0)
+        {
+            *heard = Some(Heard { beat, at: now });
+        }
+    }
+
+    /// The connection with another candidate broke.
+    pub fn lost(&mut self, other: Rank) {
+        if let Some(heard) = self.heard.get_mut(other.0) {
+            *heard = None;
+        }
+    }
+
+    /// A follower knows of a leader of this term.
+    pub fn knows(&mut self, term: Term) {
+        if term > self.term {
+            // A peer may claim any number, so this must not overflow.
+            self.term = term.saturating_add(u64::from(self.role == Role::Leads));
+        }
+    }
+
+    /// Our clock has followed a correction.
+    pub fn synchronized(&mut self) {
+        self.synchronized = true;
+    }
+
+    /// What to tell the others.
+    #[must_use]
+    pub fn beat(&self, now: Duration) -> Beat {
+        let hears = (0..self.heard.len()).map(Rank);
+        Beat {
+            term: self.term,
+            role: self.role,
+            synchronized: self.synchronized,
+            hears: hears
+                .filter(|rank| self.hears(*rank, now).is_some())
+                .collect(),
+        }
+    }
+
+    /// Gives the lead to the first candidate that can take it, for good; to be followed by no
+    /// further [`Election::act`]. Who that is, if anybody.
+    pub fn resign(&mut self, now: Duration) -> Option<Rank> {
+        let able = |(rank, beat): (Rank, Beat)| {
+            (beat.role == Role::Follows(self.rank) && beat.synchronized).then_some(rank)
+        };
+        let successor = match self.role {
+            Role::Leads => self.in_touch(now).find_map(able),
+            _ => None,
+        };
+        self.role = successor.map_or(Role::Seeks, Role::Yields);
+        successor
+    }
+
+    /// Takes the step that is due, if any; to be called whenever something was heard, and every
+    /// [`BEAT`].
+    pub fn act(&mut self, now: Duration) {
+        if now.saturating_sub(self.acted) > SILENCE {
+            // We were asleep, and nobody knows what has happened meanwhile.
+            self.heard.fill(None);
+            self.listens_until = now + SILENCE;
+            self.seek(now);
+        }
+        self.acted = now;
+        let ours = (self.role == Role::Leads).then_some((self.term, self.rank));
+        match self.best_leader(now) {
+            Some(theirs) if ours.is_none_or(|ours| beats(theirs, ours)) => {
+                let (term, leader) = theirs;
+                self.term = self.term.max(term);
+                if self.leads_in_touch(leader, now) {
+                    self.role = Role::Follows(leader);
+                } else {
+                    // Out of our reach, but another candidate's leader.
+                    self.seek(now);
+                }
+            }
+            _ if ours.is_some() => self.outbid(now),
+            _ => self.claim(now),
+        }
+    }
+
+    fn seek(&mut self, now: Duration) {
+        if self.role != Role::Seeks {
+            self.role = Role::Seeks;
+            self.since = now;
+        }
+    }
+
+    /// A leader's term is higher than any that others know, or else they would not follow.
+    fn outbid(&mut self, now: Duration) {
+        let highest = self.in_touch(now).map(|(_, beat)| beat.term).max();
+        if let Some(term) = highest {
+            self.knows(term);
+        }
+    }
+
+    fn claim(&mut self, now: Duration) {
+        self.seek(now);
+        let (mut ahead, mut asked, mut highest) = (0, false, self.term);
+        for (rank, beat) in self.in_touch(now) {
+            ahead += u32::from(rank < self.rank && (beat.synchronized || !self.synchronized));
+            ahead += u32::from(rank > self.rank && beat.synchronized && !self.synchronized);
+            asked |= beat.role == Role::Yields(self.rank);
+            highest = highest.max(beat.term);
+        }
+        let due = self.listens_until.max(self.since) + TURN * ahead;
+        if asked || now >= due {
+            self.waited = now.saturating_sub(self.since);
+            self.term = highest.saturating_add(1);
+            self.role = Role::Leads;
+        }
+    }
+
+    /// The best leader besides us that somebody in touch is in touch with.
+    fn best_leader(&self, now: Duration) -> Option<(Term, Rank)> {
+        let leaders = self.in_touch(now).filter_map(|(rank, beat)| {
+            let leader = match beat.role {
+                Role::Leads => rank,
+                Role::Follows(leader) => leader,
+                Role::Seeks | Role::Yields(_) => return None,
+            };
+            (leader != self.rank).then_some((beat.term, leader))
+        });
+        leaders.reduce(|best, other| if beats(other, best) { other } else { best })
+    }
+
+    fn leads_in_touch(&self, rank: Rank, now: Duration) -> bool {
+        self.in_touch(now)
+            .any(|(other, beat)| other == rank && beat.role == Role::Leads)
+    }
+
+    /// What those tell that hear us, and that we hear.
+    fn in_touch(&self, now: Duration) -> impl Iterator<Item = (Rank, Beat)> {
+        let heard = (0..self.heard.len()).map(Rank);
+        heard.filter_map(move |rank| {
+            let beat = self.hears(rank, now)?;
+            beat.hears.contains(self.rank).then_some((rank, beat))
+        })
+    }
+
+    fn hears(&self, rank: Rank, now: Duration) -> Option<Beat> {
+        let heard = self.heard.get(rank.0).copied().flatten()?;
+        (now.saturating_sub(heard.at) < SILENCE).then_some(heard.beat)
+    }
+}
+
+/// Whether one leader wins over another.
+fn beats(one: (Term, Rank), other: (Term, Rank)) -> bool {
+    one.0 > other.0 || (one.0 == other.0 && one.1 < other.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Candidates that all hear each other, but for those that are down.
+    struct Group {
+        candidates: Vec<Election>,
+        down: Vec<bool>,
+        now: Duration,
+    }
+
+    impl Group {
+        fn new(candidates: usize) -> Self {
+            let new = |rank| Election::new(Rank(rank), candidates, Duration::ZERO);
+            Self {
+                candidates: (0..candidates).map(new).collect(),
+                down: vec![false; candidates],
+                now: Duration::ZERO,
+            }
+        }
+
+        /// All that are up act and tell each other of it, every 10 ms.
+        fn run(&mut self, time: Duration) {
+            let until = self.now + time;
+            while self.now < until {
+                self.now += Duration::from_millis(10);
+                for rank in (0..self.candidates.len()).filter(|rank| !self.down[*rank]) {
+                    self.candidates[rank].act(self.now);
+                    let beat = self.candidates[rank].beat(self.now);
+                    for other in 0..self.candidates.len() {
+                        self.candidates[other].heard(Rank(rank), beat, self.now);
+                    }
+                }
+            }
+        }
+
+        fn roles(&self) -> Vec<Role> {
+            self.candidates.iter().map(Election::role).collect()
+        }
+
+        fn terms(&self) -> Vec<Term> {
+            self.candidates.iter().map(Election::term).collect()
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    use Role::{Follows, Leads, Seeks};
+
+    #[test]
+    fn the_first_in_the_list_leads_once_all_have_listened() {
+        let mut group = Group::new(3);
+        group.run(BEAT * 4);
+        assert_eq!(group.roles(), [Seeks, Seeks, Seeks]);
+        group.run(BEAT * 2);
+        assert_eq!(group.roles(), [Leads, Follows(Rank(0)), Follows(Rank(0))]);
+        assert_eq!(group.terms(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn the_next_one_leads_when_the_leader_is_silent_and_a_leader_that_returns_follows() {
+        let mut group = Group::new(3);
+        group.run(SECOND * 2);
+        group.down[0] = true;
+        group.run(BEAT * 4);
+        assert_eq!(group.roles(), [Leads, Follows(Rank(0)), Follows(Rank(0))]);
+        group.run(BEAT + TURN);
+        assert_eq!(group.roles(), [Leads, Leads, Follows(Rank(1))]);
+        // It was stopped, and goes on.
+        group.run(SECOND);
+        group.down[0] = false;
+        group.run(BEAT);
+        assert_eq!(group.roles(), [Follows(Rank(1)), Leads, Follows(Rank(1))]);
+        // It starts anew.
+        group.candidates[0] = Election::new(Rank(0), 3, group.now);
+        group.run(SECOND * 3);
+        assert_eq!(group.roles(), [Follows(Rank(1)), Leads, Follows(Rank(1))]);
+        assert_eq!(group.terms(), [2, 2, 2]);
+    }
+
+    #[test]
+    fn whose_connection_breaks_is_gone_at_once() {
+        let mut group = Group::new(3);
+        group.run(SECOND * 2);
+        group.down[0] = true;
+        group.candidates[1].lost(Rank(0));
+        group.candidates[2].lost(Rank(0));
+        group.run(TURN);
+        assert_eq!(group.roles()[1..], [Leads, Follows(Rank(1))]);
+    }
+
+    #[test]
+    fn of_two_leaders_the_higher_term_wins_and_then_the_better_rank() {
+        for (ours, theirs, winner) in [(1, 2, 1), (2, 1, 0), (2, 2, 0)] {
+            let mut group = Group::new(2);
+            for (candidate, term) in group.candidates.iter_mut().zip([ours, theirs]) {
+                candidate.knows(term - 1);
+                candidate.act(SECOND);
+                assert_eq!((candidate.role(), candidate.term()), (Leads, term));
+            }
+            group.now = SECOND;
+            group.run(BEAT);
+            let leads = group.roles().iter().position(|role| *role == Leads);
+            assert_eq!(leads, Some(winner), "terms {ours} and {theirs}");
+            assert_eq!(group.roles()[1 - winner], Follows(Rank(winner)));
+        }
+    }
+
+    #[test]
+    fn a_leader_outbids_the_terms_that_others_know() {
+        let mut group = Group::new(2);
+        group.run(SECOND * 2);
+        group.candidates[0].knows(7);
+        assert_eq!(group.candidates[0].term(), 8, "a follower knows of 7");
+        group.candidates[1].knows(20);
+        group.run(BEAT);
+        assert_eq!(group.terms(), [21, 21], "another candidate knows of 20");
+        assert_eq!(group.roles(), [Leads, Follows(Rank(0))]);
+        group.candidates[0].knows(Term::MAX);
+        assert_eq!(group.candidates[0].term(), Term::MAX);
+    }
+
+    #[test]
+    fn a_clock_that_has_just_started_waits_for_those_that_agree() {
+        let mut group = Group::new(3);
+        group.candidates[2].synchronized();
+        group.run(SECOND * 2);
+        assert_eq!(group.roles(), [Follows(Rank(2)), Follows(Rank(2)), Leads]);
+    }
+
+    #[test]
+    fn a_leader_that_is_told_to_stop_hands_over_at_once() {
+        let mut group = Group::new(3);
+        group.run(SECOND * 2);
+        group.candidates[2].synchronized();
+        group.run(BEAT);
+        assert_eq!(group.candidates[0].resign(group.now), Some(Rank(2)));
+        group.down[0] = true;
+        let last = group.candidates[0].beat(group.now);
+        for other in [1, 2] {
+            group.candidates[other].heard(Rank(0), last, group.now);
+        }
+        group.run(Duration::from_millis(20));
+        assert_eq!(group.roles()[1..], [Follows(Rank(2)), Leads]);
+        assert_eq!(group.candidates[1].clone().resign(group.now), None);
+    }
+
+    #[test]
+    fn who_hears_but_is_not_heard_is_not_in_touch() {
+        let mut election = Election::new(Rank(1), 2, Duration::ZERO);
+        let mut beat = Beat {
+            term: 5,
+            role: Leads,
+            synchronized: true,
+            hears: Ranks::default(),
+        };
+        election.heard(Rank(0), beat, SECOND);
+        election.act(SECOND);
+        assert_eq!(election.role(), Leads, "nobody in touch leads");
+        beat.hears = [Rank(1)].into_iter().collect();
+        election.heard(Rank(0), beat, SECOND);
+        election.act(SECOND);
+        assert_eq!(election.role(), Follows(Rank(0)));
+    }
+
+    #[test]
+    fn nobody_claims_who_is_in_touch_with_one_who_follows() {
+        let mut election = Election::new(Rank(1), 3, Duration::ZERO);
+        for beats in 0..20 {
+            let now = BEAT * beats;
+            let beat = Beat {
+                term: 3,
+                role: Follows(Rank(0)),
+                synchronized: true,
+                hears: [Rank(0), Rank(1)].into_iter().collect(),
+            };
+            election.heard(Rank(2), beat, now);
+            election.act(now);
+            assert_eq!(election.role(), Seeks);
+        }
+    }
+}
