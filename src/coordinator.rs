@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::Correction;
 use crate::drift_file::DriftFile;
-use crate::ensemble::{Closed, Round};
+use crate::ensemble::{Closed, Heard, Round};
 use crate::master::Event;
 use crate::peer::Command;
 use crate::record::Record;
+use crate::sample::Sample;
 use crate::shared::Shared;
 use crate::throttle::Refusals;
 
@@ -53,8 +54,12 @@ impl Coordinator {
             self.shared.ensemble().abandon_interval();
             return false;
         }
-        let own_rate = self.shared.clock.rate().ppm;
-        let Closed { round, dropped } = self.shared.ensemble().close_round(own_rate);
+        let own = Heard {
+            sample: Sample::OWN,
+            rate_ppm: Some(self.shared.clock.rate().ppm),
+            synchronized: self.shared.clock.is_synchronized(),
+        };
+        let Closed { round, dropped } = self.shared.ensemble().close_round(own);
         for node in dropped {
             self.shared
                 .command(node, Command::Dismiss("it gave no time in three rounds"));

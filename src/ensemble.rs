@@ -45,15 +45,35 @@ impl fmt::Display for Wire {
 struct Member {
     name: Arc<str>,
     wire: Wire,
-    sample: Option<Sample>,
-    /// The network's rate against the member's oscillator, as it says.
-    rate_ppm: Option<f64>,
-    /// Whether `sample` came since the last round.
+    heard: Option<Heard>,
+    /// Whether `heard` came since the last round.
     fresh: bool,
     missed: u32,
     standing: Standing,
     /// What a peer that never corrects itself was told to add so far.
     kept: TimeDelta,
+}
+
+/// A clock as it was heard.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heard {
+    /// The clock against the master's.
+    pub sample: Sample,
+    /// The network's rate against its oscillator, if it says.
+    pub rate_ppm: Option<f64>,
+    /// Whether it has followed a leader of this group before.
+    pub synchronized: bool,
+}
+
+impl From<Sample> for Heard {
+    /// A clock that says nothing of itself.
+    fn from(sample: Sample) -> Self {
+        Self {
+            sample,
+            rate_ppm: None,
+            synchronized: false,
+        }
+    }
 }
 
 /// The outcome of a round.
@@ -151,8 +171,7 @@ impl Ensemble {
             Member {
                 name,
                 wire,
-                sample: None,
-                rate_ppm: None,
+                heard: None,
                 fresh: false,
                 missed: 0,
                 standing: Standing::default(),
@@ -176,39 +195,53 @@ impl Ensemble {
     ///
     /// A measurement that was begun in an earlier interval is thrown away: the master's target
     /// has been corrected since.
-    /// `rate_ppm` is the network's rate against the follower's oscillator, if it says.
-    pub fn report(&mut self, node: NodeId, interval: u64, sample: Sample, rate_ppm: Option<f64>) {
+    pub fn report(&mut self, node: NodeId, interval: u64, mut heard: Heard) {
         if interval != self.intervals {
             return;
         }
         if let Some(member) = self.members.get_mut(&node) {
-            member.sample = Some(Sample {
-                offset: sample.offset + member.kept,
-                ..sample
-            });
-            member.rate_ppm = rate_ppm;
+            heard.sample.offset += member.kept;
+            member.heard = Some(heard);
             member.fresh = true;
         }
     }
 
     /// Ends an interval: averages the clocks that gave their time, and starts the next one.
-    /// `own_rate_ppm` is the network's rate against the master's oscillator.
-    pub fn close_round(&mut self, own_rate_ppm: f64) -> Closed {
+    /// `own` is the master's clock.
+    pub fn close_round(&mut self, own: Heard) -> Closed {
         self.intervals += 1;
         let dropped = self.drop_silent();
-        let reported = self.members.values().filter(|m| m.sample.is_some()).count();
+        let reported = self.members.values().filter(|m| m.heard.is_some()).count();
         let enough = match self.rounds {
             0 => self.settings.min_followers,
             _ => 1,
         };
-        let round = (reported >= enough.max(1)).then(|| self.average(own_rate_ppm));
+        let round = (reported >= enough.max(1)).then(|| self.average(own));
         for member in self.members.values_mut() {
             member.fresh = false;
             if member.wire == Wire::Line {
-                member.sample = None;
+                member.heard = None;
             }
         }
         Closed { round, dropped }
+    }
+
+    /// Ends an interval of a master that does not lead: whoever is here is told the time that it
+    /// follows itself, so agrees with the group.
+    pub fn close_relayed(&mut self) -> Closed {
+        self.intervals += 1;
+        let dropped = self.drop_silent();
+        for member in self.members.values_mut() {
+            member.fresh = false;
+            if let Some(heard) = &mut member.heard {
+                member.kept -= heard.sample.offset;
+                heard.sample.offset = TimeDelta::zero();
+            }
+        }
+        Closed {
+            round: None,
+            dropped,
+        }
     }
 
     /// Ends an interval without a round: the clock that everything was measured against has been
@@ -216,7 +249,7 @@ impl Ensemble {
     pub fn abandon_interval(&mut self) {
         self.intervals += 1;
         for member in self.members.values_mut() {
-            member.sample = None;
+            member.heard = None;
         }
     }
 
@@ -243,10 +276,10 @@ impl Ensemble {
         let allowance = allowance(self.settings.interval, agreed.deviation);
         let mut trusted = vec![true];
         for member in self.members.values_mut() {
-            let Some(sample) = member.sample else {
+            let Some(heard) = member.heard else {
                 continue;
             };
-            let distance = sample.offset - agreed.median;
+            let distance = heard.sample.offset - agreed.median;
             let follows = member.standing.judge(distance, agreed.window, allowance);
             // Nobody is told a correction in a dry run. On the timestamp wire the master keeps it
             // for its peer, and can't tell one that drifts from one that lies.
@@ -256,37 +289,35 @@ impl Ensemble {
         trusted
     }
 
-    fn average(&mut self, own_rate_ppm: f64) -> Round {
-        let clocks = self.members.values().filter_map(|member| member.sample);
-        let samples: Vec<Sample> = std::iter::once(Sample::OWN).chain(clocks).collect();
-        let mut outcome = consensus(&samples, &self.settings.rules);
-        // Fewer than half are liars, so if most clocks are to be mistrusted, none is.
-        let mut trusted = outcome.map_or_else(|_| Vec::new(), |agreed| self.judge(&agreed));
-        match outcome.map(|agreed| agreed.among(&samples, &trusted)) {
-            Ok(Some(agreed)) => outcome = Ok(agreed),
-            _ => trusted = vec![true; samples.len()],
-        }
-        let mut trusted = trusted.into_iter();
-        let mut row = |node, name: &Arc<str>, sample: Sample| Row {
+    fn average(&mut self, own: Heard) -> Round {
+        let followers = self.members.values().filter_map(|member| member.heard);
+        let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
+        let (outcome, votes) = self.agree(&clocks);
+        let row = |node, name: &Arc<str>, sample: Sample, voted| Row {
             node,
             name: Arc::clone(name),
             sample,
-            voted: trusted.next() == Some(true)
-                && outcome.is_ok_and(|agreed| agreed.votes(sample.offset)),
+            voted,
             correction: outcome.ok().map(|agreed| agreed.correction(sample.offset)),
         };
-        let mut rows = Vec::with_capacity(samples.len());
-        let own = row(None, &Arc::from("master"), Sample::OWN);
-        let mut rates = Vec::with_capacity(samples.len());
-        rates.extend(own.voted.then_some(own_rate_ppm));
-        rows.push(own);
+        let mut in_turn = votes.iter().copied();
+        let mut rows = Vec::with_capacity(clocks.len());
+        rows.push(row(
+            None,
+            &Arc::from("master"),
+            own.sample,
+            in_turn.next() == Some(true),
+        ));
         for (&node, member) in &mut self.members {
-            let Some(sample) = &mut member.sample else {
+            let Some(Heard { sample, .. }) = &mut member.heard else {
                 continue;
             };
-            let row = row(Some(node), &member.name, *sample);
-            rates.extend(member.rate_ppm.filter(|_| row.voted));
-            rows.push(row);
+            rows.push(row(
+                Some(node),
+                &member.name,
+                *sample,
+                in_turn.next() == Some(true),
+            ));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
@@ -296,24 +327,53 @@ impl Ensemble {
             }
         }
         self.rounds += 1;
-        let rows_that_vote = rows.iter().filter(|row| row.voted).count();
         Round {
             number: self.rounds,
             interval: self.intervals - 1,
             rows,
             outcome,
-            common_ppm: common_rate(&rates, rows_that_vote),
+            common_ppm: common_rate(&clocks, &votes),
         }
+    }
+
+    /// What the clocks agree on, the master's own first, and which of them have voted.
+    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<bool>) {
+        // A master that has just started is no part of a group that agrees already, nor is any
+        // other clock that has: however few of the group are here yet, they tell the time.
+        let returns = !clocks[0].synchronized && clocks.iter().any(|clock| clock.synchronized);
+        let counts = |clock: &&Heard| clock.synchronized || !returns;
+        let counted = clocks.iter().filter(counts);
+        let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
+        let mut agreed = match consensus(&samples, &self.settings.rules) {
+            Ok(agreed) => agreed,
+            Err(refused) => return (Err(refused), vec![false; clocks.len()]),
+        };
+        let mut follows = self.judge(&agreed);
+        let judged = clocks.iter().zip(&follows);
+        let counted = judged.filter(|(clock, _)| counts(clock));
+        let trusted: Vec<bool> = counted.map(|(_, follows)| *follows).collect();
+        match agreed.among(&samples, &trusted) {
+            Some(among) => agreed = among,
+            // Fewer than half are liars, so if most clocks are to be mistrusted, none is.
+            None => follows.fill(true),
+        }
+        let votes = clocks
+            .iter()
+            .zip(follows)
+            .map(|(clock, follows)| follows && counts(&clock) && agreed.votes(clock.sample.offset));
+        (Ok(agreed), votes.collect())
     }
 }
 
 /// By how many ppm all clocks are to run faster, given the rates that voters tell: nothing, unless
 /// most of the voters tell theirs.
-fn common_rate(rates_ppm: &[f64], voters: usize) -> f64 {
-    if rates_ppm.len() * 2 <= voters {
+fn common_rate(clocks: &[Heard], has_vote: &[bool]) -> f64 {
+    let voters = || clocks.iter().zip(has_vote).filter(|(_, votes)| **votes);
+    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
+    if rates.len() * 2 <= voters().count() {
         return 0.0;
     }
-    let common = -RATE_GAIN * mean_rate(rates_ppm).unwrap_or(0.0);
+    let common = -RATE_GAIN * mean_rate(&rates).unwrap_or(0.0);
     common.clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
 
@@ -332,9 +392,16 @@ mod tests {
         ensemble
     }
 
+    /// The master's own clock, in a group that agrees.
+    const OWN: Heard = Heard {
+        sample: Sample::OWN,
+        rate_ppm: Some(0.0),
+        synchronized: true,
+    };
+
     fn heard(ensemble: &mut Ensemble, node: u64, offset: TimeDelta) {
         let interval = ensemble.interval();
-        ensemble.report(NodeId(node), interval, Sample::one_way(offset), None);
+        ensemble.report(NodeId(node), interval, Sample::one_way(offset).into());
     }
 
     fn corrections(round: &Round) -> Vec<i64> {
@@ -353,7 +420,7 @@ mod tests {
             // The clients stand at -14 and +20 for ever; the master follows its corrections.
             heard(&mut ensemble, 1, TimeDelta::minutes(-14) - master);
             heard(&mut ensemble, 2, TimeDelta::minutes(20) - master);
-            let closed = ensemble.close_round(0.0).round.unwrap();
+            let closed = ensemble.close_round(OWN).round.unwrap();
             assert_eq!(closed.number, round);
             let expected = if round == 1 { [2, 16, -18] } else { [0, 0, 0] };
             assert_eq!(corrections(&closed), expected, "round {round}");
@@ -368,10 +435,10 @@ mod tests {
         heard(&mut ensemble, 1, TimeDelta::minutes(3));
         for _ in 0..15 {
             heard(&mut ensemble, 2, TimeDelta::zero());
-            assert_eq!(ensemble.close_round(0.0).round.unwrap().rows.len(), 3);
+            assert_eq!(ensemble.close_round(OWN).round.unwrap().rows.len(), 3);
         }
         heard(&mut ensemble, 2, TimeDelta::zero());
-        let closed = ensemble.close_round(0.0);
+        let closed = ensemble.close_round(OWN);
         assert_eq!(closed.dropped, [NodeId(1)]);
         assert_eq!(closed.round.unwrap().rows.len(), 2);
     }
@@ -381,10 +448,10 @@ mod tests {
         let mut ensemble = ensemble(2, Wire::Line);
         heard(&mut ensemble, 1, TimeDelta::zero());
         heard(&mut ensemble, 2, TimeDelta::zero());
-        assert_eq!(ensemble.close_round(0.0).round.unwrap().rows.len(), 3);
+        assert_eq!(ensemble.close_round(OWN).round.unwrap().rows.len(), 3);
         for missed in 1..=3 {
             heard(&mut ensemble, 2, TimeDelta::zero());
-            let closed = ensemble.close_round(0.0);
+            let closed = ensemble.close_round(OWN);
             assert_eq!(closed.round.unwrap().rows.len(), 2);
             assert_eq!(closed.dropped.is_empty(), missed < 3);
         }
@@ -397,7 +464,7 @@ mod tests {
             for (node, &micros) in (1..).zip(ahead) {
                 heard(ensemble, node, TimeDelta::microseconds(micros));
             }
-            let round = ensemble.close_round(0.0).round.unwrap();
+            let round = ensemble.close_round(OWN).round.unwrap();
             voted = round.rows.iter().map(|row| row.voted).collect();
         }
         voted
@@ -442,12 +509,50 @@ mod tests {
     }
 
     #[test]
+    fn a_group_goes_on_from_its_own_time_under_a_master_that_has_just_started() {
+        let new = Heard {
+            synchronized: false,
+            ..OWN
+        };
+        let mut ensemble = ensemble(3, Wire::Line);
+        let mut hear = |node, minutes, synchronized| {
+            let sample = Sample::one_way(TimeDelta::minutes(minutes));
+            let heard = Heard {
+                synchronized,
+                ..Heard::from(sample)
+            };
+            ensemble.report(NodeId(node), 0, heard);
+        };
+        // One is here yet that followed the last master; another has just started too.
+        hear(1, 20, true);
+        hear(2, 0, false);
+        let round = ensemble.close_round(new).round.unwrap();
+        assert_eq!(corrections(&round), [20, 0, 20]);
+        let votes: Vec<_> = round.rows.iter().map(|row| row.voted).collect();
+        assert_eq!(votes, [false, true, false]);
+    }
+
+    #[test]
+    fn who_is_told_a_time_that_is_only_relayed_agrees_with_it() {
+        let mut ensemble = ensemble(1, Wire::Timestamp);
+        heard(&mut ensemble, 1, TimeDelta::minutes(20));
+        assert!(ensemble.close_relayed().round.is_none());
+        heard(&mut ensemble, 1, TimeDelta::minutes(21));
+        let round = ensemble.close_round(OWN).round.unwrap();
+        assert_eq!(round.rows[1].sample.offset, TimeDelta::minutes(1));
+        for _ in 0..14 {
+            assert!(ensemble.close_relayed().dropped.is_empty());
+        }
+        assert_eq!(ensemble.close_relayed().dropped, [NodeId(1)]);
+    }
+
+    #[test]
     fn a_measurement_across_the_end_of_a_round_is_thrown_away() {
         let mut ensemble = ensemble(1, Wire::Line);
         let begun = ensemble.interval();
-        ensemble.close_round(0.0);
-        ensemble.report(NodeId(1), begun, Sample::OWN, None);
-        assert!(ensemble.close_round(0.0).round.is_none());
+        ensemble.close_round(OWN);
+        ensemble.report(NodeId(1), begun, OWN);
+        assert!(ensemble.close_round(OWN).round.is_none());
     }
 
     #[test]
@@ -456,22 +561,22 @@ mod tests {
             min_followers: 2,
             ..Settings::default()
         });
-        assert!(ensemble.close_round(0.0).round.is_none());
+        assert!(ensemble.close_round(OWN).round.is_none());
         for node in [1, 2] {
             ensemble.join(NodeId(node), Arc::from("node"), Wire::Timestamp);
         }
         heard(&mut ensemble, 1, TimeDelta::zero());
         assert!(
-            ensemble.close_round(0.0).round.is_none(),
+            ensemble.close_round(OWN).round.is_none(),
             "2 joined, 1 reported"
         );
         heard(&mut ensemble, 2, TimeDelta::zero());
-        assert_eq!(ensemble.close_round(0.0).round.unwrap().number, 1);
+        assert_eq!(ensemble.close_round(OWN).round.unwrap().number, 1);
         assert!(ensemble.leave(NodeId(2)));
-        assert_eq!(ensemble.close_round(0.0).round.unwrap().number, 2);
+        assert_eq!(ensemble.close_round(OWN).round.unwrap().number, 2);
         assert!(ensemble.leave(NodeId(1)));
         assert!(
-            ensemble.close_round(0.0).round.is_none(),
+            ensemble.close_round(OWN).round.is_none(),
             "nobody left to agree with"
         );
     }
@@ -482,7 +587,7 @@ mod tests {
         for (node, hours) in [(1, 40), (2, -40), (3, 90)] {
             heard(&mut ensemble, node, TimeDelta::hours(hours));
         }
-        let round = ensemble.close_round(0.0).round.unwrap();
+        let round = ensemble.close_round(OWN).round.unwrap();
         assert!(round.outcome.is_err());
         assert!(
             round
@@ -491,7 +596,7 @@ mod tests {
                 .all(|row| row.correction.is_none() && !row.voted)
         );
         heard(&mut ensemble, 1, TimeDelta::hours(40));
-        let round = ensemble.close_round(0.0).round.unwrap();
+        let round = ensemble.close_round(OWN).round.unwrap();
         assert_eq!(
             round.rows[1].sample.offset,
             TimeDelta::hours(40),

@@ -87,6 +87,12 @@ impl NetworkClock {
         self.lock().raw_was_set(by);
     }
 
+    /// Whether it has followed a correction yet.
+    #[must_use]
+    pub fn is_synchronized(&self) -> bool {
+        self.now().error.is_some()
+    }
+
     /// What is known of the raw clock's rate.
     #[must_use]
     pub fn rate(&self) -> Rate {

@@ -201,7 +201,7 @@ impl Peer {
         let interval = received.stamp.interval;
         self.shared
             .ensemble()
-            .report(self.node, interval, sample, None);
+            .report(self.node, interval, sample.into());
     }
 
     fn obey(&self, connection: &mut Connection) -> Result<(), End> {

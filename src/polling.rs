@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::ensemble::{NodeId, Wire};
+use crate::election::Term;
+use crate::ensemble::{Heard, NodeId, Wire};
 use crate::peer::{Command, End, Peer};
 use crate::protocol::{LineDecoder, Message, VERSION};
 use crate::sample::Sample;
@@ -73,8 +74,7 @@ struct Measured {
     interval: u64,
     /// The number of the poll whose answer was the best.
     n: u64,
-    sample: Sample,
-    rate_ppm: Option<f64>,
+    heard: Heard,
 }
 
 /// The questions put to one follower, and its answers.
@@ -86,11 +86,12 @@ struct Dialogue {
     line_began: Option<Instant>,
 }
 
-/// An answer: the follower's two instants, and its rate.
+/// An answer: the follower's two instants, and what it says of itself.
 struct Answer {
     t2: DateTime<Utc>,
     t3: DateTime<Utc>,
     rate_ppm: Option<f64>,
+    term: Option<Term>,
 }
 
 impl Dialogue {
@@ -111,9 +112,14 @@ impl Dialogue {
                     t2,
                     t3,
                     rate_ppm,
-                    ..
+                    term,
                 } if n == self.n && answer.is_none() => {
-                    answer = Some(Answer { t2, t3, rate_ppm });
+                    answer = Some(Answer {
+                        t2,
+                        t3,
+                        rate_ppm,
+                        term,
+                    });
                 }
                 // To a poll that was given up: no fault, and of no use.
                 Message::Time { n, .. } if n < self.n => {}
@@ -206,7 +212,7 @@ impl Peer {
                     measured = self.burst(connection, &mut dialogue, rhythm)?;
                     if let Some(found) = measured {
                         let mut ensemble = self.shared.ensemble();
-                        ensemble.report(self.node, found.interval, found.sample, found.rate_ppm);
+                        ensemble.report(self.node, found.interval, found.heard);
                     }
                     due = rhythm.next_burst(Instant::now(), self.node);
                 }
@@ -240,12 +246,15 @@ impl Peer {
                 Err(_) if self.shared.clock.mark().sets != t1.sets => break,
                 Err(impossible) => return Err(impossible.into()),
             };
-            if best.is_none_or(|best| sample.error < best.sample.error) {
+            if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,
                     n,
-                    sample,
-                    rate_ppm: answer.rate_ppm,
+                    heard: Heard {
+                        sample,
+                        rate_ppm: answer.rate_ppm,
+                        synchronized: answer.term.is_some(),
+                    },
                 });
             }
             if began.elapsed() > rhythm.burst_time() {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use berkeley::discipline::{Correction, Discipline, Mark, NetworkTime, Steering};
-use berkeley::ensemble::{Ensemble, NodeId, Round, Settings, Wire};
+use berkeley::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
 use berkeley::sample::Sample;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
@@ -259,9 +259,11 @@ impl Network {
             let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
             let begins = self.now + (phase * self.scenario.interval as f64) as i64;
             if let Some((sample, mark)) = self.burst(id, begins) {
-                let rate = self.nodes[id].discipline.rate().ppm;
-                self.ensemble
-                    .report(NodeId(id as u64), interval, sample, Some(rate));
+                let heard = Heard {
+                    rate_ppm: Some(self.nodes[id].discipline.rate().ppm),
+                    ..Heard::from(sample)
+                };
+                self.ensemble.report(NodeId(id as u64), interval, heard);
                 *slot = Some(mark);
             }
         }
@@ -273,9 +275,10 @@ impl Network {
             let by = symmetric(&mut self.rng) * self.scenario.wander_ppm;
             node.wander(self.now, by);
         }
-        let closed = self
-            .ensemble
-            .close_round(self.nodes[0].discipline.rate().ppm);
+        let closed = self.ensemble.close_round(Heard {
+            rate_ppm: Some(self.nodes[0].discipline.rate().ppm),
+            ..Heard::from(Sample::OWN)
+        });
         for NodeId(id) in closed.dropped {
             self.ensemble
                 .join(NodeId(id), Arc::from("node"), Wire::Line);
