@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Where a master is: `host`, `host:port`, `address` or `[address]:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,21 @@ impl Address {
     /// When the name is not known, or nobody can be asked.
     pub fn look_up(&self) -> io::Result<impl Iterator<Item = SocketAddr>> {
         (self.host.as_str(), self.port).to_socket_addrs()
+    }
+
+    /// Connects to the first of these that answers, each of which has until `deadline`.
+    ///
+    /// # Errors
+    /// When the name is not known, or nobody answers: what the last one came to.
+    pub(crate) fn connect(&self, deadline: Duration) -> io::Result<TcpStream> {
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in self.look_up()? {
+            match TcpStream::connect_timeout(&address, deadline) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Allegiance {
     /// Who leads, as another candidate says.
     hint: Option<Address>,
     term: Term,
+    /// It is told by an election of its own whom to follow, and by nobody else.
+    elects: bool,
 }
 
 impl Allegiance {
@@ -54,6 +56,15 @@ impl Allegiance {
             next: 0,
             hint: None,
             term: 0,
+            elects: false,
+        }
+    }
+
+    /// A candidate that follows the leader that its election tells.
+    pub(crate) fn to_leader(leader: Address) -> Self {
+        Self {
+            elects: true,
+            ..Self::new(vec![leader])
         }
     }
 
@@ -72,10 +83,14 @@ impl Allegiance {
         known[place].clone()
     }
 
-    /// Whether there are several masters to try.
-    #[must_use]
-    pub fn has_choice(&self) -> bool {
-        self.known().nth(1).is_some()
+    /// Whether it is a candidate's.
+    pub(crate) fn elects(&self) -> bool {
+        self.elects
+    }
+
+    /// How many masters there are to try.
+    pub(crate) fn choice(&self) -> usize {
+        self.known().count()
     }
 
     fn known(&self) -> impl Iterator<Item = &Address> {
@@ -87,14 +102,16 @@ impl Allegiance {
 
     /// A master greets. Whether to stay with it.
     pub fn greeted(&mut self, leadership: &Leadership) -> bool {
-        self.candidates.clone_from(&leadership.candidates);
+        if !self.elects {
+            self.candidates.clone_from(&leadership.candidates);
+        }
         match &leadership.leader {
             Leader::Speaker => {
                 self.term = self.term.max(leadership.term);
                 true
             }
             Leader::Other(leader) => {
-                self.hint = Some(leader.clone());
+                self.hint = (!self.elects).then(|| leader.clone());
                 false
             }
             Leader::Nobody => false,

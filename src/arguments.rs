@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use crate::address::Address;
 use crate::average::Rules;
+use crate::candidates::Candidates;
 use crate::clock::Simulation;
 use crate::discipline::{STEP_ROUNDS, Steering};
 use crate::drift_file::DriftFile;
@@ -211,6 +213,33 @@ impl Voting {
             tolerance: self.tolerance,
             max_offset: self.max_offset,
         }
+    }
+}
+
+/// The master's flags on who leads.
+#[derive(Debug, clap::Args)]
+pub struct Election {
+    /// The masters of which one leads, in one order for all: A:8080,B:8080,C:8080
+    /// [default: this one alone]
+    #[arg(long, value_name = "ADDR,...", value_delimiter = ',')]
+    candidates: Vec<Address>,
+
+    /// Which of the candidates this master is [default: the one where --listen is]
+    #[arg(long, value_name = "ADDR", requires = "candidates")]
+    advertise: Option<Address>,
+}
+
+impl Election {
+    /// The candidates, if there are any, and which of them we are.
+    ///
+    /// # Errors
+    /// A sentence that names the flag to change.
+    pub fn candidates(&self, listen: SocketAddr) -> Result<Option<Candidates>, String> {
+        if self.candidates.is_empty() {
+            return Ok(None);
+        }
+        let list = self.candidates.clone();
+        Candidates::new(list, listen, self.advertise.as_ref()).map(Some)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::Correction;
 use crate::drift_file::DriftFile;
-use crate::ensemble::{Closed, Heard, Round};
+use crate::ensemble::{Closed, Heard, NodeId, Round};
 use crate::master::Event;
 use crate::peer::Command;
 use crate::record::Record;
@@ -36,11 +36,14 @@ impl Coordinator {
     pub(crate) fn run(mut self) {
         while !self.shared.is_stopping() {
             let now = Instant::now();
-            let wait = self.shared.rhythm.next_round(now) - now;
+            let wait = self.shared.rhythm().next_round(now) - now;
             if self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                break;
+                // To stop, or to another rhythm.
+                continue;
             }
-            if self.close_round() {
+            if !self.shared.leads() {
+                self.relay();
+            } else if self.close_round() {
                 self.shared.stop();
             }
         }
@@ -60,10 +63,7 @@ impl Coordinator {
             synchronized: self.shared.clock.is_synchronized(),
         };
         let Closed { round, dropped } = self.shared.ensemble().close_round(own);
-        for node in dropped {
-            self.shared
-                .command(node, Command::Dismiss("it gave no time in three rounds"));
-        }
+        self.dismiss(dropped);
         let Some(round) = round else {
             return false;
         };
@@ -74,11 +74,31 @@ impl Coordinator {
             file.keep(self.shared.clock.rate(), Instant::now());
         }
         if let Some(record) = &mut self.record {
-            record.master(WallClock.read(), &round);
+            let lead = self.shared.candidacy.as_ref().map(|us| us.lead());
+            record.master(WallClock.read(), &round, lead);
         }
         let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
         self.shared.tell(Event::Round(round));
         last
+    }
+
+    /// While another candidate leads: who is told timestamps is told its time.
+    fn relay(&mut self) {
+        let closed = self.shared.ensemble().close_relayed();
+        self.dismiss(closed.dropped);
+        if self.shared.clock.is_synchronized() {
+            self.shared.announce();
+        }
+        if let Some(file) = &mut self.drift_file {
+            file.keep(self.shared.clock.rate(), Instant::now());
+        }
+    }
+
+    fn dismiss(&self, dropped: Vec<NodeId>) {
+        for node in dropped {
+            self.shared
+                .command(node, Command::Dismiss("it gave no time in three rounds"));
+        }
     }
 
     /// The master follows its own correction at once; the others are told theirs.
@@ -109,6 +129,9 @@ impl Coordinator {
     fn say_goodbye(mut self) {
         if let Some(file) = &mut self.drift_file {
             file.save(self.shared.clock.rate());
+        }
+        if let Some(candidacy) = &self.shared.candidacy {
+            candidacy.hand_over();
         }
         self.shared.dismiss_all("the master is stopping");
         if self.all_ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::address::Address;
+use crate::allegiance::Allegiance;
 use crate::clock::{Clock, SimulatedClock, Simulation, SteadyClock, WallClock};
 use crate::discipline::{Correction, Steering};
 use crate::drift_file::DriftFile;
@@ -30,8 +31,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long one attempt to connect may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// How long one attempt to connect may take, and how long if there are other masters to try.
+const CONNECT_DEADLINE: [Duration; 2] = [Duration::from_secs(2), Duration::from_millis(500)];
 
 /// How long a follower that was stopped has to say goodbye. Looking up a name can't be
 /// interrupted, and nobody has to wait for it.
@@ -185,12 +186,6 @@ impl Follower {
                 "no master is named",
             ));
         }
-        let (wake, woken) = mpsc::sync_channel(0);
-        let (events, taken) = mpsc::sync_channel(EVENTS);
-        let control = Arc::new(Control {
-            wake: Mutex::new(Some(wake)),
-            ..Control::default()
-        });
         if let Some(record) = &mut options.record {
             record.begin(FOLLOWER_HEADER)?;
         }
@@ -202,13 +197,35 @@ impl Follower {
         let clock = NetworkClock::new(raw, options.steering);
         let following = system_clock.map(|system| system.follow(clock.clone()));
         let following = following.transpose().map_err(io::Error::other)?;
+        Self::start(Allegiance::new(masters), clock, following, options)
+    }
+
+    /// A candidate that follows the one that leads, with the clock that it leads with.
+    pub(crate) fn of_leader(leader: Address, clock: NetworkClock) -> io::Result<Self> {
+        let allegiance = Allegiance::to_leader(leader);
+        Self::start(allegiance, clock, None, Options::default())
+    }
+
+    fn start(
+        allegiance: Allegiance,
+        clock: NetworkClock,
+        following: Option<Following>,
+        options: Options,
+    ) -> io::Result<Self> {
+        let (wake, woken) = mpsc::sync_channel(0);
+        let (events, taken) = mpsc::sync_channel(EVENTS);
+        let control = Arc::new(Control {
+            wake: Mutex::new(Some(wake)),
+            ..Control::default()
+        });
         let worker = Worker {
             control: Arc::clone(&control),
             steers_system: following.is_some(),
-            masters,
+            allegiance,
             wall: options.simulation.over(WallClock),
             clock: clock.clone(),
             options,
+            connected: None,
             received: 0,
             this_second: (Instant::now(), 0),
             refusals: Refusals::default(),
@@ -246,6 +263,11 @@ impl Follower {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// What has happened and was not taken yet.
+    pub(crate) fn next_event_now(&self) -> Option<Event> {
+        self.events.try_recv().ok()
     }
 
     /// Stops the follower, if it has not ended, and says how it ended.
@@ -286,12 +308,14 @@ impl Drop for Follower {
 /// The follower's thread.
 pub(crate) struct Worker {
     control: Arc<Control>,
-    masters: Vec<Address>,
+    pub(crate) allegiance: Allegiance,
     pub(crate) steers_system: bool,
     pub(crate) options: Options,
     /// The machine's own clock, which is told on the timestamp wire.
     pub(crate) wall: SimulatedClock<WallClock>,
     pub(crate) clock: NetworkClock,
+    /// Where it is connected to, if that was not told yet.
+    pub(crate) connected: Option<SocketAddr>,
     pub(crate) received: u64,
     /// A second's beginning, and how many corrections came in it.
     pub(crate) this_second: (Instant, u32),
@@ -311,66 +335,73 @@ impl Worker {
 
     fn connect_and_speak(&mut self) {
         let mut pause = FIRST_PAUSE;
-        let mut said = false;
-        while let Some((master, stream)) = self.connect() {
+        let mut tries = 0;
+        while !self.is_stopping() {
+            let master = self.allegiance.next_master();
             let before = self.received;
-            let stream = Arc::new(stream);
-            *lock(&self.control.stream) = Some(Arc::clone(&stream));
-            if self.is_stopping() {
-                // Stopped before there was a connection to close.
-                return;
-            }
-            let end = self.session(&stream);
-            *lock(&self.control.stream) = None;
-            let _ = stream.shutdown(Shutdown::Both);
+            let end = self.speak_with(&master);
             if matches!(end, End::Done) || self.is_stopping() {
                 return;
             }
             // A master that ends connections without a correction may do so for ever.
             if self.received > before {
                 pause = FIRST_PAUSE;
-                said = false;
+                tries = 0;
             }
-            if said {
-                log::debug!("lost {master}: {end}");
-            } else {
-                log::warn!("lost {master}: {end}; connecting again until it lasts");
+            self.log_end(&master, &end, tries);
+            tries += 1;
+            // All of them are tried before a pause.
+            if tries % self.allegiance.choice() == 0 {
+                if !self.pause(pause) {
+                    return;
+                }
+                // A leader is found within seconds, and the one that was elected is there.
+                if !matches!(end, End::Elsewhere(_)) && !self.allegiance.elects() {
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
             }
-            said = true;
-            if !self.pause(pause) {
-                return;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Says once that there is no master, whatever is tried after that.
+    fn log_end(&self, master: &Address, end: &End, tries: usize) {
+        let several = self.allegiance.choice() > 1;
+        match end {
+            End::Elsewhere(_) => log::debug!("{master}: {end}"),
+            _ if self.allegiance.elects() => log::debug!("lost the leader {master}: {end}"),
+            End::Unreachable(_) if tries < self.allegiance.choice() && self.received == 0 => {
+                log::warn!("cannot reach a master at {master}: {end}; trying until one answers");
+            }
+            End::Unreachable(_) => log::debug!("cannot reach {master}: {end}"),
+            _ if tries > 0 => log::debug!("lost {master}: {end}"),
+            _ if several => {
+                log::warn!("lost {master}: {end}; holding over until a leader is found");
+            }
+            _ => log::warn!("lost {master}: {end}; connecting again until it lasts"),
+        }
+    }
+
+    /// Connects to a master and speaks with it as long as that is of use.
+    fn speak_with(&mut self, master: &Address) -> End {
+        let several = usize::from(self.allegiance.choice() > 1);
+        let stream = match master.connect(CONNECT_DEADLINE[several]) {
+            Ok(stream) => Arc::new(stream),
+            Err(error) => return End::Unreachable(error),
+        };
+        *lock(&self.control.stream) = Some(Arc::clone(&stream));
+        let end = if self.is_stopping() {
+            // Stopped before there was a connection to close.
+            End::Done
+        } else {
+            self.session(&stream)
+        };
+        *lock(&self.control.stream) = None;
+        let _ = stream.shutdown(Shutdown::Both);
+        end
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.control.stopping.load(Ordering::SeqCst)
-    }
-
-    /// Tries until a master answers; `None` when the follower was stopped meanwhile.
-    fn connect(&self) -> Option<(Address, TcpStream)> {
-        let mut pause = FIRST_PAUSE;
-        let mut said = false;
-        loop {
-            for master in &self.masters {
-                if self.is_stopping() {
-                    return None;
-                }
-                match attempt(master) {
-                    Ok(stream) => return Some((master.clone(), stream)),
-                    Err(error) if said => log::debug!("cannot reach {master}: {error}"),
-                    Err(error) => log::warn!(
-                        "cannot reach a master at {master}: {error}; trying until one answers"
-                    ),
-                }
-            }
-            said = true;
-            if !self.pause(pause) {
-                return None;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
     }
 
     /// Waits for half to all of `longest`, so that followers that lost their master at one moment
@@ -385,15 +416,4 @@ impl Worker {
             log::debug!("nobody takes the events; one was dropped");
         }
     }
-}
-
-fn attempt(master: &Address) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in master.look_up()? {
-        match TcpStream::connect_timeout(&address, CONNECT_DEADLINE) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }

@@ -16,7 +16,7 @@
 //! | [`clock`] | clocks that are only read: the machine's, and simulated ones |
 //! | [`discipline`], [`network_clock`] | a clock that follows its corrections: network time, and how it is read |
 //! | [`steer`], [`system_clock`] | how the operating system's clock is kept at it, on request |
-//! | [`election`], [`allegiance`] | which of several masters leads, and which one a follower follows |
+//! | [`election`], [`allegiance`], [`candidates`] | which of several masters leads, and which one a follower follows |
 //! | [`ensemble`] | the master's memory: a round in, corrections out |
 //! | [`master`], [`follower`] | threads and sockets |
 //! | [`report`], [`record`] | a round for people, and for programs |
@@ -31,6 +31,9 @@ mod admission;
 pub mod allegiance;
 pub mod arguments;
 pub mod average;
+mod candidacy;
+mod candidate;
+pub mod candidates;
 pub mod clock;
 mod connection;
 mod coordinator;

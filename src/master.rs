@@ -2,7 +2,8 @@
 //!
 //! Threads: an acceptor; one a connection (`peer ADDRESS`, see `peer.rs`); and a coordinator,
 //! which waits for the end of an interval, lets the [`Ensemble`] average, and tells each
-//! connection's thread what to send. The coordinator itself never touches a follower's socket in
+//! connection's thread what to send. Where there are several masters, `candidate.rs` says which
+//! one leads. The coordinator itself never touches a follower's socket in
 //! a way that could block it.
 
 use std::fmt;
@@ -15,15 +16,20 @@ use std::time::{Duration, Instant};
 
 use crate::acceptor::{self, Acceptor};
 use crate::admission::Limits;
+use crate::allegiance::Leadership;
 use crate::average::Rules;
+use crate::candidacy::Candidacy;
+use crate::candidate::Candidate;
+use crate::candidates::Candidates;
 use crate::clock::{Clock, Simulation, SteadyClock};
 use crate::coordinator::Coordinator;
 use crate::discipline::Steering;
 use crate::drift_file::DriftFile;
 use crate::ensemble::{Ensemble, Round, Settings, Wire};
+use crate::follower;
 use crate::network_clock::NetworkClock;
 use crate::polling::Rhythm;
-use crate::record::{MASTER_HEADER, Record};
+use crate::record::{LEAD_HEADER, MASTER_HEADER, Record};
 use crate::shared::Shared;
 use crate::system_clock::{self, Following, StopFollowing, SystemClock};
 use crate::throttle::Refusals;
@@ -52,6 +58,8 @@ pub struct Options {
     pub max_followers: usize,
     /// So is one more than so many from one address, at a time or in a second.
     pub max_per_address: usize,
+    /// The masters that may lead, if this one is not the only one.
+    pub candidates: Option<Candidates>,
     /// Which clocks vote.
     pub rules: Rules,
     /// How the master follows its own corrections.
@@ -79,6 +87,7 @@ impl Default for Options {
             min_followers: 1,
             max_followers: 16_384,
             max_per_address: 256,
+            candidates: None,
             rules: Rules::default(),
             steering: Steering::default(),
             rounds: None,
@@ -153,6 +162,10 @@ pub enum Event {
     Withheld(u64),
     /// A round has ended and its corrections are on their way.
     Round(Round),
+    /// Among candidates, the lead has changed.
+    Lead(Leadership),
+    /// This candidate does not lead, and this is what it hears from the one that does.
+    Followed(follower::Event),
 }
 
 /// A running master.
@@ -164,6 +177,7 @@ pub struct Master {
     following: Option<Following>,
     acceptor: JoinHandle<Result<(), Error>>,
     coordinator: JoinHandle<()>,
+    election: Option<JoinHandle<()>>,
 }
 
 /// Stops a master, from any thread.
@@ -191,7 +205,9 @@ impl Master {
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         if let Some(record) = &mut options.record {
-            record.begin(MASTER_HEADER).map_err(Error::Record)?;
+            let lead = options.candidates.as_ref().map_or("", |_| LEAD_HEADER);
+            let header = format!("{MASTER_HEADER}{lead}");
+            record.begin(&header).map_err(Error::Record)?;
         }
         let system_clock = options.system_clock;
         let raw: Arc<dyn Clock> = match &system_clock {
@@ -200,6 +216,9 @@ impl Master {
         };
         let clock = NetworkClock::new(raw, options.steering);
         let following = system_clock.map(|system| system.follow(clock.clone()));
+        let (inputs, heard) = mpsc::channel();
+        let candidates = options.candidates;
+        let candidacy = candidates.map(|all| Arc::new(Candidacy::new(all, inputs)));
         let (shared, receivers) = Shared::new(
             clock,
             Rhythm {
@@ -219,7 +238,12 @@ impl Master {
                 in_all: options.max_followers,
                 per_address: options.max_per_address,
             },
+            candidacy.clone(),
         );
+        let election = candidacy.map(|candidacy| {
+            let candidate = Candidate::start(&shared, &candidacy, heard)?;
+            spawn("election", move || candidate.run())
+        });
         let (alive, all_ended) = mpsc::channel();
         let acceptor = Acceptor {
             shared: Arc::clone(&shared),
@@ -240,6 +264,7 @@ impl Master {
         Ok(Self {
             acceptor: spawn("acceptor", move || acceptor.run())?,
             coordinator: spawn("coordinator", move || coordinator.run())?,
+            election: election.transpose()?,
             shared,
             events: receivers.events,
             following: following.transpose().map_err(Error::Steer)?,
@@ -280,13 +305,16 @@ impl Master {
     /// When one of its threads did.
     pub fn finish(self) -> Result<(), Error> {
         self.coordinator.join().expect("the coordinator ended");
+        if let Some(election) = self.election {
+            election.join().expect("the election ended");
+        }
         let ended = self.acceptor.join().expect("the acceptor ended");
         drop(self.following);
         ended
     }
 }
 
-fn spawn<T: Send + 'static>(
+pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {

@@ -36,6 +36,10 @@ pub(crate) enum Command {
         error: TimeDelta,
         common_ppm: f64,
     },
+    /// Tell the network's time, on the timestamp wire.
+    Announce,
+    /// Say who leads and end the connection, unless it is on the timestamp wire.
+    StepDown,
     /// Say why, and end the connection.
     Dismiss(&'static str),
 }
@@ -170,6 +174,14 @@ impl Peer {
                 Incoming::Nothing => &[],
                 Incoming::End => return Err(End::Left),
             };
+            if let (b"C", false, Some(candidacy)) = (
+                &bytes[..bytes.len().min(1)],
+                self.joined,
+                &self.shared.candidacy,
+            ) {
+                let (candidacy, opening) = (Arc::clone(candidacy), bytes.to_vec());
+                return self.hear_candidate(connection, &candidacy, &opening);
+            }
             // Before anything else is done: the clock is read when the message comes.
             let arrival = Arrival {
                 at: Instant::now(),
@@ -204,13 +216,14 @@ impl Peer {
             .report(self.node, interval, sample.into());
     }
 
-    fn obey(&self, connection: &mut Connection) -> Result<(), End> {
+    pub(crate) fn obey(&self, connection: &mut Connection) -> Result<(), End> {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Correct { .. }) => {
+                Ok(Command::Correct { .. } | Command::Announce) if self.joined => {
                     let now = self.shared.clock.mark().target;
                     connection.write(timestamp::format(timestamp::local(now)).as_bytes())?;
                 }
+                Ok(Command::Correct { .. } | Command::Announce | Command::StepDown) => {}
                 Ok(Command::Dismiss(reason)) => return Err(End::Dismissed(reason)),
                 Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => return Err(End::Dismissed("stopping")),

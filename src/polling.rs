@@ -24,6 +24,9 @@ const ANSWER_DEADLINE: (Duration, Duration) = (Duration::from_secs(1), Duration:
 /// Bursts begin in this part of the interval, so that they end before it does.
 const BEGIN: (f64, f64) = (0.05, 0.70);
 
+/// What a follower is told that comes to a candidate that does not lead.
+const ELSEWHERE: &str = "this candidate does not lead";
+
 /// The rhythm of a master: intervals since it began, and in each a moment for every node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rhythm {
@@ -92,6 +95,7 @@ struct Answer {
     t3: DateTime<Utc>,
     rate_ppm: Option<f64>,
     term: Option<Term>,
+    synchronized: bool,
 }
 
 impl Dialogue {
@@ -113,12 +117,14 @@ impl Dialogue {
                     t3,
                     rate_ppm,
                     term,
+                    synchronized,
                 } if n == self.n && answer.is_none() => {
                     answer = Some(Answer {
                         t2,
                         t3,
                         rate_ppm,
                         term,
+                        synchronized,
                     });
                 }
                 // To a poll that was given up: no fault, and of no use.
@@ -151,25 +157,45 @@ impl Dialogue {
 impl Peer {
     /// Speaks the line protocol until the connection ends.
     pub(crate) fn poll(&mut self, connection: &mut Connection) -> Result<Infallible, End> {
-        let rhythm = self.shared.rhythm;
-        let greeting = Message::Berkeley {
-            version: VERSION,
-            interval: Some(rhythm.interval),
-            leadership: None,
-        };
-        connection.write(greeting.line().as_bytes())?;
+        let rhythm = self.shared.rhythm();
+        let mut told = None;
+        self.greet(connection, rhythm, &mut told)?;
+        if !self.shared.leads() {
+            say_bye(connection, ELSEWHERE)?;
+            return Err(End::Dismissed(ELSEWHERE));
+        }
         self.join(Wire::Line);
-        let Err(end) = self.poll_each_interval(connection, rhythm);
+        let Err(end) = self.poll_each_interval(connection, rhythm, told);
         if let End::Fault(reason) = &end {
             let _ = say_bye(connection, &format!("you sent {reason}"));
         }
         Err(end)
     }
 
+    /// Greets, unless the follower knows already all that there is to say.
+    fn greet(
+        &self,
+        connection: &mut Connection,
+        rhythm: Rhythm,
+        told: &mut Option<Message>,
+    ) -> Result<(), End> {
+        let greeting = Message::Berkeley {
+            version: VERSION,
+            interval: Some(rhythm.interval),
+            leadership: self.shared.leadership(),
+        };
+        if told.as_ref() != Some(&greeting) {
+            connection.write(greeting.line().as_bytes())?;
+            *told = Some(greeting);
+        }
+        Ok(())
+    }
+
     fn poll_each_interval(
         &self,
         connection: &mut Connection,
         rhythm: Rhythm,
+        mut told: Option<Message>,
     ) -> Result<Infallible, End> {
         let mut dialogue = Dialogue {
             decoder: LineDecoder::default(),
@@ -194,6 +220,7 @@ impl Peer {
                     if let Some(Measured { n, .. }) =
                         measured.take_if(|measured: &mut Measured| measured.interval == interval)
                     {
+                        self.greet(connection, rhythm, &mut told)?;
                         let adjust = Message::Adjust {
                             n,
                             offset: correction,
@@ -203,12 +230,20 @@ impl Peer {
                         connection.write(adjust.line().as_bytes())?;
                     }
                 }
+                Ok(Command::Announce) => {}
+                Ok(Command::StepDown) => {
+                    self.greet(connection, rhythm, &mut told)?;
+                    say_bye(connection, ELSEWHERE)?;
+                    return Err(End::Dismissed(ELSEWHERE));
+                }
                 Ok(Command::Dismiss(reason)) => {
+                    self.greet(connection, rhythm, &mut told)?;
                     say_bye(connection, reason)?;
                     return Err(End::Dismissed(reason));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(End::Dismissed("stopping")),
                 Err(RecvTimeoutError::Timeout) => {
+                    self.greet(connection, rhythm, &mut told)?;
                     measured = self.burst(connection, &mut dialogue, rhythm)?;
                     if let Some(found) = measured {
                         let mut ensemble = self.shared.ensemble();
@@ -236,9 +271,12 @@ impl Peer {
             let poll = Message::Poll { n }.line();
             let t1 = self.shared.clock.mark();
             connection.write(poll.as_bytes())?;
-            let Some((answer, t4)) = self.answer(connection, dialogue)? else {
+            let Some((answer, t4)) = self.answer(connection, dialogue, rhythm)? else {
                 break;
             };
+            if let Some(term) = answer.term {
+                self.shared.knows(term);
+            }
             let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4) {
                 Ok(sample) => sample,
                 // Our own clock was moved meanwhile, by the end of a round or by hand.
@@ -253,7 +291,7 @@ impl Peer {
                     heard: Heard {
                         sample,
                         rate_ppm: answer.rate_ppm,
-                        synchronized: answer.term.is_some(),
+                        synchronized: answer.synchronized,
                     },
                 });
             }
@@ -269,9 +307,10 @@ impl Peer {
         &self,
         connection: &mut Connection,
         dialogue: &mut Dialogue,
+        rhythm: Rhythm,
     ) -> Result<Option<(Answer, DateTime<Utc>)>, End> {
         let asked = Instant::now();
-        let deadline = self.shared.rhythm.answer_deadline();
+        let deadline = rhythm.answer_deadline();
         while asked.elapsed() < deadline {
             let bytes = match connection.read(deadline)? {
                 Incoming::Bytes(bytes) => bytes,

@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
 //! | `POLL n` | master | what is your time? |
-//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `term=T`, the highest that I have followed |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `term=T`, the highest of a leader that I know, `synchronized=yes` once I have followed one |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
 //! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r` or `yields=r`; `hears=r,r`, `synchronized=yes` |
@@ -64,8 +64,10 @@ pub enum Message {
         t3: DateTime<Utc>,
         /// The network's rate against the follower's oscillator, in ppm, if it says.
         rate_ppm: Option<f64>,
-        /// The highest term that the follower has followed, if any.
+        /// The highest term of a leader that greeted it, if any.
         term: Option<Term>,
+        /// Whether it has followed a correction under such a leader.
+        synchronized: bool,
     },
     /// A correction.
     Adjust {
@@ -157,15 +159,16 @@ impl fmt::Display for Message {
                 t3,
                 rate_ppm,
                 term,
+                synchronized,
             } => {
                 write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
                 if let Some(ppm) = rate_ppm {
                     write!(out, " rate={}", ppb(*ppm))?;
                 }
-                match term {
-                    Some(term) => write!(out, " term={term}"),
-                    None => Ok(()),
+                if let Some(term) = term {
+                    write!(out, " term={term}")?;
                 }
+                out.write_str(synchronized_word(*synchronized))
             }
             Self::Adjust {
                 n,
@@ -193,11 +196,7 @@ impl fmt::Display for Message {
                 }
                 let heard: Vec<_> = beat.hears.iter().map(|rank| rank.0.to_string()).collect();
                 write!(out, " hears={}", heard.join(","))?;
-                out.write_str(if beat.synchronized {
-                    " synchronized=yes"
-                } else {
-                    ""
-                })
+                out.write_str(synchronized_word(beat.synchronized))
             }
             Self::Bye { reason } => {
                 let mut line = format!("BYE {reason}").replace('µ', "u");
@@ -220,6 +219,14 @@ impl fmt::Display for Leadership {
         }
         let candidates: Vec<_> = self.candidates.iter().map(Address::to_string).collect();
         write!(out, " candidates={}", candidates.join(","))
+    }
+}
+
+fn synchronized_word(synchronized: bool) -> &'static str {
+    if synchronized {
+        " synchronized=yes"
+    } else {
+        ""
     }
 }
 
@@ -272,6 +279,7 @@ impl Message {
                     t3: DateTime::from_timestamp_nanos(words.number("time of departure")?),
                     rate_ppm: words.rate()?,
                     term: words.key("term")?,
+                    synchronized: words.is_synchronized(),
                 })
             }
             "ADJUST" => {
@@ -302,7 +310,7 @@ impl Message {
                     beat: Beat {
                         term,
                         role,
-                        synchronized: words.word("synchronized") == Some("yes"),
+                        synchronized: words.is_synchronized(),
                         hears: hears.into_iter().map(Rank).collect::<Ranks>(),
                     },
                 })
@@ -353,6 +361,10 @@ impl Words<'_> {
         let items = self.word(key).unwrap_or_default().split(',');
         let items = items.filter(|item| !item.is_empty()).map(str::parse);
         items.collect::<Result<_, _>>().map_err(|_| self.wrong(key))
+    }
+
+    fn is_synchronized(&self) -> bool {
+        self.word("synchronized") == Some("yes")
     }
 
     fn rank(&mut self, word: &'static str) -> Result<Rank, Malformed> {
@@ -519,14 +531,16 @@ mod tests {
                 time(),
                 time(),
                 prop::option::of(rate()),
-                prop::option::of(any::<u64>())
+                prop::option::of(any::<u64>()),
+                any::<bool>()
             )
-                .prop_map(|(n, t2, t3, rate_ppm, term)| Message::Time {
+                .prop_map(|(n, t2, t3, rate_ppm, term, synchronized)| Message::Time {
                     n,
                     t2,
                     t3,
                     rate_ppm,
                     term,
+                    synchronized,
                 }),
             (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, beat)| {
                 Message::Candidate {
@@ -576,6 +590,7 @@ mod tests {
                 t3: DateTime::from_timestamp_nanos(1_700_000_000_000_000_000),
                 rate_ppm: Some(-12.5),
                 term: None,
+                synchronized: false,
             }
         );
         let beat = Message::Candidate {

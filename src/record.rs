@@ -4,13 +4,29 @@ use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use crate::election::{Rank, Term};
 use crate::ensemble::Round;
 
 /// The columns of a master's record.
 pub const MASTER_HEADER: &str = "time,round,node,offset_ns,delay_ns,voted,correction_ns,error_ns";
+
+/// The columns that follow where there are candidates.
+pub const LEAD_HEADER: &str = ",term,rank,waited_ns";
+
+/// Whose round it was, among candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lead {
+    /// The leader's term.
+    pub term: Term,
+    /// Its rank.
+    pub rank: Rank,
+    /// For how long it had sought a leader before it claimed the lead.
+    pub waited: Duration,
+}
 
 /// The columns of a follower's record.
 pub const FOLLOWER_HEADER: &str = "time,round,correction_ns,clock_ns,network_ns";
@@ -72,7 +88,7 @@ impl Record {
     }
 
     /// Writes a round of the master's, which ended at `time` by the machine's own clock.
-    pub fn master(&mut self, time: DateTime<Utc>, round: &Round) {
+    pub fn master(&mut self, time: DateTime<Utc>, round: &Round, lead: Option<Lead>) {
         let time = stamp(time);
         self.write(|lines| {
             for row in &round.rows {
@@ -80,7 +96,11 @@ impl Record {
                 write!(lines, "{},", Nanoseconds(Some(row.sample.offset)))?;
                 write!(lines, "{},{},", Nanoseconds(row.sample.delay), row.voted)?;
                 write!(lines, "{},", Nanoseconds(row.correction))?;
-                writeln!(lines, "{}", Nanoseconds(Some(row.sample.error)))?;
+                write!(lines, "{}", Nanoseconds(Some(row.sample.error)))?;
+                if let Some(Lead { term, rank, waited }) = lead {
+                    write!(lines, ",{term},{},{}", rank.0, waited.as_nanos())?;
+                }
+                lines.push('\n');
             }
             Ok(())
         });
@@ -185,7 +205,7 @@ mod tests {
         let path = folder.path().join("master.csv");
         let mut record = Record::open(&path).unwrap();
         record.begin(MASTER_HEADER).unwrap();
-        record.master(DateTime::UNIX_EPOCH, &round());
+        record.master(DateTime::UNIX_EPOCH, &round(), None);
         let written = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<_> = written.lines().collect();
         assert_eq!(
@@ -231,7 +251,7 @@ mod tests {
         let mut record = Record::open(Path::new("/dev/full")).unwrap();
         assert!(record.begin(MASTER_HEADER).is_err());
         for _ in 0..3 {
-            record.master(DateTime::UNIX_EPOCH, &round());
+            record.master(DateTime::UNIX_EPOCH, &round(), None);
             assert!(record.failed);
         }
     }

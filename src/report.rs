@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::allegiance::{Leader, Leadership};
 use crate::discipline::Correction;
 use crate::ensemble::{Round, Row};
 use crate::human::{signed, span};
@@ -17,6 +18,12 @@ impl Display for master::Event {
             Self::Left { name, reason } => write!(out, "Follower left: {name} ({reason})"),
             Self::Withheld(count) => write!(out, "({count} more joined or left)"),
             Self::Round(round) => write!(out, "{round}"),
+            Self::Lead(Leadership { term, leader, .. }) => match leader {
+                Leader::Speaker => write!(out, "Leading, in term {term}"),
+                Leader::Other(leader) => write!(out, "Following {leader}, in term {term}"),
+                Leader::Nobody => write!(out, "No leader: holding over"),
+            },
+            Self::Followed(event) => write!(out, "{event}"),
         }
     }
 }

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{NaiveDateTime, TimeDelta};
 
+use crate::allegiance::{Leader, Leadership, patience};
 use crate::clock::{Clock, WallClock};
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::discipline::{Correction, Mark, OutOfRange};
+use crate::election::Term;
 use crate::follower::{Event, WireChoice, Worker};
 use crate::protocol::{LineDecoder, Malformed, Message, VERSION};
 use crate::record::FollowerRow;
@@ -28,6 +30,10 @@ const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
 
 /// A master that knows lines greets at once, and `server.py` tells its time every 5 s.
 const GREETING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same where there are other masters to try, and where all of them know lines.
+const GREETING_PATIENCE_OF_SEVERAL: [Duration; 2] =
+    [Duration::from_secs(6), Duration::from_secs(1)];
 
 /// More corrections in a second than the shortest interval makes are an attack on our disk.
 const CORRECTIONS_PER_SECOND: u32 = 200;
@@ -44,6 +50,10 @@ pub(crate) enum End {
     Lost(String),
     /// The master broke the rules, and is told so.
     Fault(String),
+    /// Another master leads, or none does.
+    Elsewhere(String),
+    /// There was no connection.
+    Unreachable(io::Error),
 }
 
 impl From<io::Error> for End {
@@ -74,7 +84,8 @@ impl fmt::Display for End {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => out.write_str("done"),
-            Self::Lost(reason) => out.write_str(reason),
+            Self::Lost(reason) | Self::Elsewhere(reason) => out.write_str(reason),
+            Self::Unreachable(error) => write!(out, "{error}"),
             Self::Fault(reason) => write!(out, "it sent {reason}"),
         }
     }
@@ -88,6 +99,8 @@ struct Dialogue {
     marks: VecDeque<(u64, Mark)>,
     /// How long the master may be silent.
     patience: Duration,
+    /// The term that it leads in, where there are candidates.
+    term: Option<Term>,
 }
 
 impl Worker {
@@ -96,7 +109,10 @@ impl Worker {
         let spoken = Connection::new(stream)
             .map_err(End::from)
             .and_then(|mut connection| {
-                self.tell(Event::Connected(stream.peer_addr()?));
+                self.connected = Some(stream.peer_addr()?);
+                if self.allegiance.choice() == 1 {
+                    self.tell_connected();
+                }
                 let Err(end) = self.speak_timestamps(&mut connection);
                 let goodbye = match &end {
                     End::Fault(what) => format!("you sent {what}"),
@@ -124,6 +140,10 @@ impl Worker {
                 due = now + self.options.interval;
             }
             let mut wait = due.saturating_duration_since(Instant::now());
+            if !heard_any {
+                let patience = self.greeting_patience();
+                wait = wait.min(patience.saturating_sub(connected.elapsed()));
+            }
             if decoder.may_be_complete() {
                 wait = wait.min(FRACTION_WAIT);
             }
@@ -139,7 +159,7 @@ impl Worker {
             }
             heard_any |= !bytes.is_empty();
             let greets = self.options.wire == WireChoice::Auto;
-            if greets && !heard_any && connected.elapsed() > GREETING_PATIENCE {
+            if greets && !heard_any && connected.elapsed() > self.greeting_patience() {
                 return Err(End::Lost("it accepts, and says nothing".to_owned()));
             }
             let mut received = Vec::new();
@@ -164,6 +184,16 @@ impl Worker {
         }
     }
 
+    /// How long a master may take to say anything.
+    fn greeting_patience(&self) -> Duration {
+        let [unknown, all_candidates] = GREETING_PATIENCE_OF_SEVERAL;
+        match self.allegiance.choice() {
+            1 => GREETING_PATIENCE,
+            _ if self.allegiance.term() == 0 => unknown,
+            _ => all_candidates,
+        }
+    }
+
     fn report(&self) -> String {
         let mut report = timestamp::format(timestamp::local(self.wall.read()));
         if self.options.wire == WireChoice::Auto {
@@ -173,9 +203,17 @@ impl Worker {
         report
     }
 
+    /// Tells of the connection: once it is sure to last, if there are other masters to try.
+    fn tell_connected(&mut self) {
+        if let Some(master) = self.connected.take() {
+            self.tell(Event::Connected(master));
+        }
+    }
+
     /// The network's time, as a timestamp told it. It corrects nothing: that is the custom on
     /// the timestamp wire, where the master keeps our correction for us.
     fn told(&mut self, time: NaiveDateTime, correction: TimeDelta) -> Result<(), End> {
+        self.tell_connected();
         if self.steers_system && self.received == 0 {
             log::warn!(
                 "the master speaks only timestamps, which correct nothing: --steer system has no \
@@ -210,6 +248,7 @@ impl Worker {
             greeted: false,
             marks: VecDeque::with_capacity(REMEMBERED),
             patience: MESSAGE_DEADLINE,
+            term: None,
         };
         let mut line_began = self.hear(connection, &mut dialogue, opening)?;
         loop {
@@ -248,11 +287,13 @@ impl Worker {
             match Message::parse(line)? {
                 Message::Bye { reason } => return Err(End::Lost(format!("it says: {reason}"))),
                 Message::Berkeley {
-                    version, interval, ..
+                    version,
+                    interval,
+                    leadership,
                 } if version == VERSION => {
                     dialogue.greeted = true;
                     let interval = interval.unwrap_or(self.options.interval);
-                    dialogue.patience = (interval * SILENT_INTERVALS).max(SHORTEST_SILENCE);
+                    self.greeted(dialogue, interval, leadership.as_ref())?;
                 }
                 Message::Berkeley { version, .. } => {
                     return Err(End::Fault(format!(
@@ -266,6 +307,8 @@ impl Worker {
                     }
                     dialogue.marks.push_back((n, arrival));
                     let rate_ppm = Some(self.clock.rate().ppm);
+                    let known = self.allegiance.term();
+                    let synchronized = known > 0 && self.clock.is_synchronized();
                     // Last of all: what is done after this is taken for the network's delay.
                     let departure = self.clock.mark();
                     if departure.sets != arrival.sets {
@@ -280,7 +323,8 @@ impl Worker {
                             t2,
                             t3,
                             rate_ppm,
-                            term: None,
+                            term: (known > 0).then_some(known),
+                            synchronized,
                         },
                     )?;
                 }
@@ -296,12 +340,43 @@ impl Worker {
                     };
                     // What was answered before this correction is of no use after it.
                     dialogue.marks.clear();
-                    self.adjust(mark, offset, error, rate_ppm)?;
+                    if dialogue
+                        .term
+                        .is_none_or(|term| self.allegiance.believes(term))
+                    {
+                        self.adjust(mark, offset, error, rate_ppm)?;
+                    } else {
+                        // It hears of the higher term with our next answer.
+                        log::debug!("a leader of an older term is not followed");
+                    }
                 }
                 _ => return Err(End::Fault(format!("{line:?} out of turn"))),
             }
         }
         Ok(dialogue.decoder.is_in_line().then(Instant::now))
+    }
+
+    fn greeted(
+        &mut self,
+        dialogue: &mut Dialogue,
+        interval: Duration,
+        leadership: Option<&Leadership>,
+    ) -> Result<(), End> {
+        let Some(leadership) = leadership else {
+            self.tell_connected();
+            dialogue.patience = (interval * SILENT_INTERVALS).max(SHORTEST_SILENCE);
+            return Ok(());
+        };
+        if !self.allegiance.greeted(leadership) {
+            return Err(End::Elsewhere(match &leadership.leader {
+                Leader::Other(leader) => format!("{leader} leads"),
+                _ => "nobody leads yet".to_owned(),
+            }));
+        }
+        self.tell_connected();
+        dialogue.term = Some(leadership.term);
+        dialogue.patience = patience(interval);
+        Ok(())
     }
 
     fn adjust(

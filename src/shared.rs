@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::admission::{Admission, Limits, Refused};
+use crate::allegiance::Leadership;
+use crate::candidacy::{Candidacy, Input};
+use crate::election::Term;
 use crate::ensemble::{Ensemble, NodeId, Wire};
 use crate::lock::lock;
 use crate::master::Event;
@@ -21,13 +24,18 @@ use crate::throttle::Throttle;
 /// so more than these are dropped.
 const EVENTS: usize = 64;
 
+/// A new leader holds its first round after half an interval, and after this at the latest.
+const FIRST_ROUND: Duration = Duration::from_secs(2);
+
 /// How long the acceptor may take to notice that it is stopped.
 const WAKING: Duration = Duration::from_millis(200);
 
 /// What all threads of a master share. No lock here is held across input or output.
 pub(crate) struct Shared {
     pub(crate) clock: NetworkClock,
-    pub(crate) rhythm: Rhythm,
+    /// If there are several masters that may lead.
+    pub(crate) candidacy: Option<Arc<Candidacy>>,
+    rhythm: Mutex<Rhythm>,
     address: SocketAddr,
     ensemble: Mutex<Ensemble>,
     connections: Mutex<Connections>,
@@ -70,12 +78,14 @@ impl Shared {
         ensemble: Ensemble,
         address: SocketAddr,
         limits: Limits,
+        candidacy: Option<Arc<Candidacy>>,
     ) -> (Arc<Self>, Receivers) {
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
         let (sender, events) = mpsc::sync_channel(EVENTS);
         let shared = Self {
             clock,
-            rhythm,
+            candidacy,
+            rhythm: Mutex::new(rhythm),
             address,
             ensemble: Mutex::new(ensemble),
             connections: Mutex::new(Connections {
@@ -95,6 +105,10 @@ impl Shared {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn rhythm(&self) -> Rhythm {
+        *lock(&self.rhythm)
     }
 
     pub(crate) fn ensemble(&self) -> MutexGuard<'_, Ensemble> {
@@ -136,9 +150,56 @@ impl Shared {
     }
 
     pub(crate) fn dismiss_all(&self, reason: &'static str) {
+        self.command_all(|| Command::Dismiss(reason));
+    }
+
+    /// Tells the time to those that are told timestamps.
+    pub(crate) fn announce(&self) {
+        self.command_all(|| Command::Announce);
+    }
+
+    fn command_all(&self, command: impl Fn() -> Command) {
         for contact in lock(&self.connections).contacts.values() {
-            let _ = contact.commands.send(Command::Dismiss(reason));
+            let _ = contact.commands.send(command());
         }
+    }
+
+    /// Whether this master holds rounds: always, unless another candidate leads.
+    pub(crate) fn leads(&self) -> bool {
+        let candidacy = self.candidacy.as_ref();
+        candidacy.is_none_or(|candidacy| candidacy.leads())
+    }
+
+    /// What followers are told of who leads, where there are candidates.
+    pub(crate) fn leadership(&self) -> Option<Leadership> {
+        let candidacy = self.candidacy.as_ref()?;
+        Some(candidacy.leadership())
+    }
+
+    /// A follower knows of a leader of this term.
+    pub(crate) fn knows(&self, term: Term) {
+        if let Some(candidacy) = &self.candidacy
+            && term > candidacy.view().term
+        {
+            candidacy.input(Input::Knows(term));
+        }
+    }
+
+    /// The election has made us the leader: followers come now, and are not to wait for long.
+    pub(crate) fn take_lead(&self) {
+        let mut rhythm = lock(&self.rhythm);
+        let first_round = (rhythm.interval / 2).min(FIRST_ROUND);
+        let passed = rhythm.interval.saturating_sub(first_round);
+        let now = Instant::now();
+        rhythm.began = now.checked_sub(passed).unwrap_or(now);
+        drop(rhythm);
+        self.ensemble().abandon_interval();
+        let _ = self.wake_coordinator.try_send(());
+    }
+
+    /// Another candidate leads: our followers are to go there.
+    pub(crate) fn step_down(&self) {
+        self.command_all(|| Command::StepDown);
     }
 
     /// Ends every connection, whatever its thread is waiting for.

@@ -147,7 +147,7 @@ fn help_shows_every_default() {
     help_shows(
         FOLLOWER,
         &[
-            ("Arguments: [MASTER]", "127.0.0.1:8080]"),
+            ("Arguments: [MASTER]...", "127.0.0.1:8080]"),
             ("--wire", "auto]"),
         ],
     );

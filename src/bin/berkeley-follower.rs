@@ -16,9 +16,10 @@ use clap::{CommandFactory, Parser};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where the master is: a host name or address, with or without a port
+    /// Where the master is: a host name or address, with or without a port; several candidates,
+    /// or any one of them
     #[arg(value_name = "MASTER", default_value = "127.0.0.1:8080")]
-    master: Address,
+    masters: Vec<Address>,
 
     #[command(flatten)]
     common: Common,
@@ -63,7 +64,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         system_clock: steered.system_clock,
         record,
     };
-    let follower = Follower::connect([arguments.master], options).context("cannot start")?;
+    let follower = Follower::connect(arguments.masters, options).context("cannot start")?;
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
     let mut out = io::stdout();

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use berkeley::arguments::{self, Common, Voting};
+use berkeley::arguments::{self, Common, Election, Voting};
+use berkeley::candidates::Candidates;
 use berkeley::logging;
 use berkeley::master::{DEFAULT_BURST, Master, Options};
 use berkeley::signals::StopSignals;
@@ -39,6 +40,9 @@ struct Arguments {
     #[command(flatten)]
     voting: Voting,
 
+    #[command(flatten)]
+    election: Election,
+
     /// Turn away one more connection than so many
     #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..))]
     max_followers: u32,
@@ -52,11 +56,18 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let waits_for_ever = (arguments.min_followers > arguments.max_followers)
         .then_some("--min-followers is more than --max-followers lets in");
-    if let Some(conflict) = arguments.common.conflict(false).or(waits_for_ever) {
+    let refused = |why: &str| -> ! {
         let kind = ErrorKind::ArgumentConflict;
-        Arguments::command().error(kind, conflict).exit();
+        Arguments::command().error(kind, why).exit()
+    };
+    if let Some(conflict) = arguments.common.conflict(false).or(waits_for_ever) {
+        refused(conflict);
     }
-    match run(arguments) {
+    let candidates = match arguments.election.candidates(arguments.listen) {
+        Ok(candidates) => candidates,
+        Err(why) => refused(&why),
+    };
+    match run(arguments, candidates) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -65,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments, candidates: Option<Candidates>) -> anyhow::Result<()> {
     logging::start().context("cannot start the log")?;
     let end = || std::process::exit(0);
     let signals = StopSignals::catch(end).context("cannot catch signals")?;
@@ -78,6 +89,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         min_followers: arguments.min_followers as usize,
         max_followers: arguments.max_followers as usize,
         max_per_address: arguments.max_per_address as usize,
+        candidates,
         rules: arguments.voting.rules(),
         rounds: common.rounds,
         simulation: common.simulation(),

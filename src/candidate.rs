@@ -1,0 +1,416 @@
+//! A candidate's threads: one that elects (`election`), one for each other candidate that tells
+//! it what we do (`to ADDRESS`), and the follower of whoever leads.
+//!
+//! What the others tell comes in like any connection, see [`Peer::hear_candidate`].
+
+use std::convert::Infallible;
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use crate::address::Address;
+use crate::candidacy::{Candidacy, Input, View};
+use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
+use crate::election::{BEAT, Beat, Election, Rank, Role, SILENCE};
+use crate::ensemble::NodeId;
+use crate::follower::Follower;
+use crate::master::{Error, Event, spawn};
+use crate::peer::{End, Peer};
+use crate::protocol::{LineDecoder, Message};
+use crate::shared::Shared;
+
+/// The election's thread, and what it keeps.
+pub(crate) struct Candidate {
+    shared: Arc<Shared>,
+    candidacy: Arc<Candidacy>,
+    inputs: Receiver<Input>,
+    began: Instant,
+    election: Election,
+    /// What the rest of the master has been told.
+    role: Role,
+    /// The connection that each candidate was heard on last.
+    links: Vec<Option<NodeId>>,
+    tellers: Vec<Sender<Beat>>,
+    told: Option<(Beat, Instant)>,
+    follower: Option<(Role, Follower)>,
+    /// Dropped when another candidate leads in our place.
+    resigned: Option<Sender<()>>,
+}
+
+impl Candidate {
+    /// A candidate that has still to be run; the threads that tell the others have started.
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        candidacy: &Arc<Candidacy>,
+        inputs: Receiver<Input>,
+    ) -> Result<Self, Error> {
+        let candidates = &candidacy.candidates;
+        let mut tellers = Vec::new();
+        for (rank, address) in candidates.others() {
+            let (beats, told) = mpsc::channel();
+            let teller = Teller {
+                own: candidates.own(),
+                own_address: candidates.list()[candidates.own().0].clone(),
+                rank,
+                address: address.clone(),
+                link: None,
+                in_touch: Instant::now(),
+                complaint: String::new(),
+            };
+            spawn(&format!("to {address}"), move || teller.run(&told))?;
+            tellers.push(beats);
+        }
+        let count = candidates.list().len();
+        Ok(Self {
+            election: Election::new(candidates.own(), count, Duration::ZERO),
+            shared: Arc::clone(shared),
+            candidacy: Arc::clone(candidacy),
+            inputs,
+            began: Instant::now(),
+            role: Role::Seeks,
+            links: vec![None; count],
+            tellers,
+            told: None,
+            follower: None,
+            resigned: None,
+        })
+    }
+
+    pub(crate) fn run(mut self) {
+        loop {
+            let due = self
+                .told
+                .map_or(Duration::ZERO, |(_, at)| BEAT.saturating_sub(at.elapsed()));
+            match self.inputs.recv_timeout(due) {
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while let Ok(input) = self.inputs.try_recv() {
+                self.take(input);
+            }
+            if self.resigned.is_none() {
+                if self.shared.clock.is_synchronized() {
+                    self.election.synchronized();
+                }
+                self.election.act(self.began.elapsed());
+            } else if !matches!(self.role, Role::Leads | Role::Yields(_)) {
+                // Nobody has to wait for us.
+                return;
+            }
+            self.settle();
+            self.tell_others();
+            self.tell_what_we_follow();
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.began.elapsed();
+        match input {
+            Input::Heard(rank, beat, link) if self.links[rank.0] <= Some(link) => {
+                self.links[rank.0] = Some(link);
+                self.election.heard(rank, beat, now);
+                if beat.role == Role::Leads && self.resigned.is_some() {
+                    self.role = Role::Follows(rank);
+                }
+            }
+            Input::Lost(rank, link) if self.links[rank.0] == Some(link) => {
+                self.election.lost(rank);
+            }
+            // The end of a connection that was replaced.
+            Input::Heard(..) | Input::Lost(..) => {}
+            Input::Knows(term) => self.election.knows(term),
+            Input::Resign(done) => {
+                match self.election.resign(now) {
+                    Some(Rank(successor)) => {
+                        log::info!(
+                            "hands over to {}",
+                            self.candidacy.candidates.list()[successor]
+                        );
+                    }
+                    None => self.role = Role::Seeks,
+                }
+                self.resigned = Some(done);
+            }
+        }
+    }
+
+    /// Lets the rest of the master be what the election says.
+    fn settle(&mut self) {
+        let role = self.election.role();
+        let before = self.candidacy.view();
+        if role == Role::Leads && before.role != role {
+            // Nobody else may correct our clock from now on.
+            self.unfollow();
+        }
+        self.candidacy.publish(View {
+            role,
+            term: self.election.term(),
+            waited: self.election.waited(),
+            at: Instant::now(),
+        });
+        if self.role == role && before.term == self.election.term() {
+            return;
+        }
+        let led = self.role == Role::Leads;
+        let changed = std::mem::replace(&mut self.role, role) != role;
+        self.log_role();
+        match role {
+            Role::Leads if !led => self.shared.take_lead(),
+            Role::Seeks | Role::Follows(_) if led => self.shared.step_down(),
+            _ => {}
+        }
+        if let Role::Follows(leader) = role
+            && changed
+        {
+            self.follow(leader);
+        }
+        if changed && !matches!(role, Role::Yields(_)) {
+            self.shared.tell(Event::Lead(self.candidacy.leadership()));
+        }
+    }
+
+    fn log_role(&self) {
+        let candidates = &self.candidacy.candidates;
+        log::info!(
+            "term {}: {}, rank {} of {}, {}",
+            self.election.term(),
+            candidates.list()[candidates.own().0],
+            candidates.own().0,
+            candidates.list().len(),
+            match self.role {
+                Role::Leads => format!(
+                    "leads, after a wait of {} ms",
+                    self.election.waited().as_millis()
+                ),
+                Role::Follows(Rank(leader)) => format!("follows {}", candidates.list()[leader]),
+                Role::Seeks => "seeks a leader".to_owned(),
+                Role::Yields(Rank(successor)) =>
+                    format!("yields to {}", candidates.list()[successor]),
+            }
+        );
+    }
+
+    fn follow(&mut self, leader: Rank) {
+        let follows = Role::Follows(leader);
+        if self
+            .follower
+            .as_ref()
+            .is_some_and(|(role, _)| *role == follows)
+        {
+            // Its connection may well have outlived a doubt.
+            return;
+        }
+        self.unfollow();
+        let Some(address) = self.candidacy.candidates.at(leader) else {
+            return;
+        };
+        let clock = self.shared.clock.clone();
+        match Follower::of_leader(address.clone(), clock) {
+            Ok(follower) => self.follower = Some((follows, follower)),
+            Err(error) => log::warn!("cannot follow {address}: {error}"),
+        }
+    }
+
+    fn unfollow(&mut self) {
+        if let Some((_, follower)) = self.follower.take()
+            && let Err(error) = follower.finish()
+        {
+            log::warn!("what followed the last leader failed: {error}");
+        }
+    }
+
+    fn tell_others(&mut self) {
+        let beat = self.election.beat(self.began.elapsed());
+        if self
+            .told
+            .is_none_or(|(told, at)| told != beat || at.elapsed() >= BEAT)
+        {
+            self.told = Some((beat, Instant::now()));
+            for teller in &self.tellers {
+                // It lives as long as we do.
+                let _ = teller.send(beat);
+            }
+        }
+    }
+
+    fn tell_what_we_follow(&self) {
+        if let Some((_, follower)) = &self.follower {
+            while let Some(event) = follower.next_event_now() {
+                self.shared.tell(Event::Followed(event));
+            }
+        }
+    }
+}
+
+/// Tells one other candidate what we do.
+struct Teller {
+    own: Rank,
+    own_address: Address,
+    rank: Rank,
+    address: Address,
+    link: Option<TcpStream>,
+    /// When the other one was heard last, or the connection made.
+    in_touch: Instant,
+    /// What it answered, so that it is not logged again and again.
+    complaint: String,
+}
+
+impl Teller {
+    fn run(mut self, beats: &Receiver<Beat>) {
+        while let Ok(beat) = beats.recv() {
+            // Only the latest counts.
+            let beat = beats.try_iter().last().unwrap_or(beat);
+            if beat.hears.contains(self.rank) {
+                self.in_touch = Instant::now();
+            }
+            // A connection through a network that was cut takes its time to recover, and a new
+            // one does not.
+            if self.is_closed() || self.in_touch.elapsed() > SILENCE {
+                self.connect();
+            }
+            let line = Message::Candidate {
+                rank: self.own,
+                address: self.own_address.clone(),
+                beat,
+            };
+            if let Some(link) = &self.link {
+                let sent = Connection::new(link).and_then(|mut c| c.write(line.line().as_bytes()));
+                if let Err(error) = sent {
+                    log::debug!("cannot tell {}: {error}", self.address);
+                    self.link = None;
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        self.link = None;
+        match self.address.connect(SILENCE / 2) {
+            Ok(link) => {
+                self.link = Some(link);
+                self.in_touch = Instant::now();
+            }
+            Err(error) => log::debug!("cannot reach {}: {error}", self.address),
+        }
+    }
+
+    /// Whether the other candidate has closed the connection, which it says nothing on, unless
+    /// it does not know us.
+    fn is_closed(&mut self) -> bool {
+        let Some(mut link) = self.link.as_ref() else {
+            return true;
+        };
+        let mut answer = [0; 512];
+        let read = link
+            .set_nonblocking(true)
+            .and_then(|()| link.read(&mut answer));
+        let blocking = link.set_nonblocking(false);
+        match (read, blocking) {
+            (Err(error), Ok(())) if error.kind() == ErrorKind::WouldBlock => false,
+            (Ok(length), Ok(())) if length > 0 => {
+                let answer = String::from_utf8_lossy(&answer[..length]);
+                let answer: String = answer.chars().filter(|c| !c.is_control()).collect();
+                if answer != self.complaint {
+                    log::warn!("candidate {} says: {answer}", self.address);
+                    self.complaint = answer;
+                }
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+impl Peer {
+    /// Listens to another candidate until the connection ends; `opening` is the beginning of what
+    /// it says.
+    pub(crate) fn hear_candidate(
+        &self,
+        connection: &mut Connection,
+        candidacy: &Candidacy,
+        opening: &[u8],
+    ) -> Result<Infallible, End> {
+        let mut link = CandidateLink {
+            decoder: LineDecoder::default(),
+            from: None,
+        };
+        let Err(end) = self.hear_beats(connection, candidacy, &mut link, opening);
+        if let End::Fault(reason) = &end {
+            let bye = Message::Bye {
+                reason: format!("you sent {reason}"),
+            };
+            let _ = connection.write(bye.line().as_bytes());
+        }
+        if let Some(from) = link.from {
+            candidacy.input(Input::Lost(from, self.node));
+        }
+        Err(end)
+    }
+
+    fn hear_beats(
+        &self,
+        connection: &mut Connection,
+        candidacy: &Candidacy,
+        link: &mut CandidateLink,
+        opening: &[u8],
+    ) -> Result<Infallible, End> {
+        let mut bytes = opening.to_vec();
+        let mut heard = Instant::now();
+        loop {
+            for (from, beat) in link.hear(candidacy, &bytes)? {
+                heard = Instant::now();
+                candidacy.input(Input::Heard(from, beat, self.node));
+            }
+            if heard.elapsed() > MESSAGE_DEADLINE {
+                return Err(End::Silent);
+            }
+            bytes = match connection.read(BEAT)? {
+                Incoming::Bytes(bytes) => bytes.to_vec(),
+                Incoming::Nothing => Vec::new(),
+                Incoming::End => return Err(End::Left),
+            };
+            self.obey(connection)?;
+        }
+    }
+}
+
+/// What one connection with another candidate has said so far.
+struct CandidateLink {
+    decoder: LineDecoder,
+    from: Option<Rank>,
+}
+
+impl CandidateLink {
+    fn hear(&mut self, candidacy: &Candidacy, bytes: &[u8]) -> Result<Vec<(Rank, Beat)>, End> {
+        let mut beats = Vec::new();
+        for &byte in bytes {
+            let Some(line) = self.decoder.push(byte)? else {
+                continue;
+            };
+            match Message::parse(line)? {
+                Message::Candidate {
+                    rank,
+                    address,
+                    beat,
+                } if self.from.is_none_or(|from| from == rank) => {
+                    let known = candidacy.candidates.at(rank) == Some(&address);
+                    if !known || rank == candidacy.candidates.own() {
+                        return Err(End::Fault(format!(
+                            "CANDIDATE {} {address}, which is not so in the --candidates here; \
+                             give all masters the same list",
+                            rank.0
+                        )));
+                    }
+                    self.from = Some(rank);
+                    beats.push((rank, beat));
+                }
+                Message::Bye { reason } => return Err(End::Bye(reason)),
+                _ => return Err(End::Fault(format!("{line:?} where CANDIDATE was to come"))),
+            }
+        }
+        Ok(beats)
+    }
+}
