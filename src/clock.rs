@@ -2,7 +2,8 @@
 //!
 //! This is the only room that asks the operating system for the time of day.
 
-use std::time::Instant;
+#[cfg(not(target_os = "linux"))]
+use std::{sync::LazyLock, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -31,12 +32,27 @@ impl Clock for WallClock {
 
 /// The machine's clock as an oscillator: it starts at what the wall clock shows and then only
 /// counts the time that passes, so that it neither jumps nor stands still when somebody sets the
-/// wall clock. Network time is kept over this one.
+/// wall clock. It goes on while the machine is suspended, where the operating system can tell for
+/// how long it was. Network time is kept over this one.
 #[derive(Debug, Clone, Copy)]
 pub struct SteadyClock {
-    began: Instant,
-    /// In nanoseconds since the Unix epoch: reading has to be cheap.
-    wall: i64,
+    /// What it is ahead of [`uptime`], in nanoseconds: reading has to be cheap.
+    ahead: i64,
+}
+
+/// Nanoseconds since some moment, those that the machine was suspended for included: `Instant`
+/// stands still then, and a machine that slept for a minute would wake a minute behind the group.
+#[cfg(target_os = "linux")]
+pub(crate) fn uptime() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// Nanoseconds since the first call, as `Instant` counts them.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn uptime() -> i64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    FIRST.elapsed().as_nanos() as i64
 }
 
 impl SteadyClock {
@@ -45,24 +61,20 @@ impl SteadyClock {
     pub fn start() -> Self {
         // The two clocks can't be read at one moment: of some tries, the quickest is the closest.
         let read = || {
-            let before = Instant::now();
+            let before = uptime();
             let wall = WallClock.read();
-            (before.elapsed(), before, wall)
+            (uptime() - before, before, wall)
         };
-        let (took, began, wall) = (0..10).fold(read(), |best, _| best.min(read()));
+        let (took, before, wall) = (0..10).fold(read(), |best, _| best.min(read()));
         Self {
-            began: began + took / 2,
-            wall: wall.timestamp_nanos_opt().unwrap_or(i64::MAX),
+            ahead: since_epoch(wall).saturating_sub(before + took / 2),
         }
     }
 }
 
 impl Clock for SteadyClock {
     fn read(&self) -> DateTime<Utc> {
-        let elapsed = self.began.elapsed();
-        let seconds = elapsed.as_secs() as i64;
-        let nanoseconds = seconds * 1_000_000_000 + i64::from(elapsed.subsec_nanos());
-        DateTime::from_timestamp_nanos(self.wall.saturating_add(nanoseconds))
+        DateTime::from_timestamp_nanos(self.ahead.saturating_add(uptime()))
     }
 }
 

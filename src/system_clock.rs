@@ -11,12 +11,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clock_steering::unix::{Error as KernelError, UnixClock};
 use clock_steering::{Clock as _, LeapIndicator, TimeOffset};
 
-use crate::clock::{Clock, WallClock};
+use crate::clock::{Clock, WallClock, uptime};
 use crate::human;
 use crate::lock::lock;
 use crate::network_clock::NetworkClock;
 use crate::steer::{Action, LARGEST_FREQUENCY_PPM, PERIOD, Seen, Steer};
 use crate::throttle::Throttle;
+
+/// To have been suspended for less than this, in nanoseconds, makes no difference that matters.
+const SUSPENDED: i64 = 1_000_000_000;
 
 /// The clock that is steered.
 const KERNEL: UnixClock = UnixClock::CLOCK_REALTIME;
@@ -63,18 +66,44 @@ pub struct Oscillator(Mutex<Since>);
 
 #[derive(Debug, Clone, Copy)]
 struct Since {
-    at: Instant,
+    at: Moment,
     /// What it showed then, in nanoseconds since the Unix epoch.
     shown: i64,
-    /// The kernel's frequency from then on, which makes `Instant` run faster too, in ppm.
+    /// The kernel's frequency from then on, in ppm: it makes both of a [`Moment`]'s clocks run
+    /// faster, too, but not while the machine is suspended.
     frequency_ppm: f64,
 }
 
+/// A moment by the two clocks that differ by how long the machine was suspended.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    /// See [`uptime`].
+    uptime: i64,
+    /// Stands still while the machine is suspended.
+    awake: Instant,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self {
+            uptime: uptime(),
+            awake: Instant::now(),
+        }
+    }
+
+    /// Nanoseconds since an earlier moment, and for how many of them the machine was awake.
+    fn since(self, earlier: Self) -> (i64, i64) {
+        let awake = self.awake.saturating_duration_since(earlier.awake);
+        (self.uptime - earlier.uptime, awake.as_nanos() as i64)
+    }
+}
+
 impl Since {
-    fn read(&self, now: Instant) -> i64 {
-        let elapsed = now.saturating_duration_since(self.at).as_nanos() as i64;
+    fn read(&self, now: Moment) -> i64 {
+        let (elapsed, awake) = now.since(self.at);
         let frequency = self.frequency_ppm * 1e-6;
-        let gained = elapsed as f64 * (frequency / (1.0 + frequency));
+        // This is so little of `awake` that it does not matter how far apart the two were read.
+        let gained = awake as f64 * (frequency / (1.0 + frequency));
         self.shown.saturating_add(elapsed - gained.round() as i64)
     }
 }
@@ -82,7 +111,7 @@ impl Since {
 impl Oscillator {
     fn new(frequency_ppm: f64) -> Self {
         Self(Mutex::new(Since {
-            at: Instant::now(),
+            at: Moment::now(),
             shown: WallClock.read().timestamp_nanos_opt().unwrap_or(0),
             frequency_ppm,
         }))
@@ -91,7 +120,7 @@ impl Oscillator {
     /// The kernel runs at another frequency from now on.
     fn set_frequency(&self, frequency_ppm: f64) {
         let mut since = lock(&self.0);
-        let now = Instant::now();
+        let now = Moment::now();
         *since = Since {
             at: now,
             shown: since.read(now),
@@ -110,7 +139,7 @@ impl Oscillator {
 
 impl Clock for Oscillator {
     fn read(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(lock(&self.0).read(Instant::now()))
+        DateTime::from_timestamp_nanos(lock(&self.0).read(Moment::now()))
     }
 }
 
@@ -163,6 +192,7 @@ impl SystemClock {
             network,
             oscillator: self.oscillator,
             steer: None,
+            looked: Moment::now(),
             frequency_ppm: self.frequency_ppm,
             sets: Throttle::default(),
             refusals: Throttle::default(),
@@ -221,6 +251,8 @@ struct Hands {
     network: NetworkClock,
     oscillator: Arc<Oscillator>,
     steer: Option<Steer>,
+    /// When the clock was last looked at.
+    looked: Moment,
     frequency_ppm: f64,
     sets: Throttle,
     refusals: Throttle,
@@ -249,7 +281,17 @@ impl Hands {
 
     fn look(&mut self) -> Result<(), KernelError> {
         let frequency_ppm = KERNEL.get_frequency()?;
+        let now = Moment::now();
+        let (elapsed, awake) = now.since(self.looked);
+        self.looked = now;
         let seen = self.read_together(frequency_ppm);
+        if elapsed - awake > SUSPENDED {
+            // The frequency did not act meanwhile: after a long sleep, the clock is where somebody
+            // might have set it. It is looked at as if for the first time.
+            self.steer = None;
+            self.frequency_ppm = frequency_ppm;
+            self.oscillator.set_frequency(frequency_ppm);
+        }
         let steer = self
             .steer
             .get_or_insert(Steer::new(seen.raw, seen.wall, self.frequency_ppm));
@@ -358,20 +400,41 @@ mod tests {
     #[test]
     fn the_oscillator_is_not_moved_by_what_steers_it() {
         // An oscillator that is right, for 1000 s at 100 ppm and then for 1000 s at -300 ppm.
-        let began = Instant::now();
+        let began = Moment::now();
         let first = Since {
             at: began,
             shown: 0,
             frequency_ppm: 100.0,
         };
-        let then = began + Duration::from_millis(1_000_100);
+        let then = later(began, Duration::from_millis(1_000_100), Duration::ZERO);
         assert_eq!(first.read(then), 1_000_000_000_000);
         let second = Since {
             at: then,
             shown: first.read(then),
             frequency_ppm: -300.0,
         };
-        let end = then + Duration::from_millis(999_700);
+        let end = later(then, Duration::from_millis(999_700), Duration::ZERO);
         assert_eq!(second.read(end), 2_000_000_000_000);
+    }
+
+    #[test]
+    fn the_oscillator_goes_on_while_the_machine_is_suspended() {
+        let began = Moment::now();
+        let since = Since {
+            at: began,
+            shown: 0,
+            frequency_ppm: 100.0,
+        };
+        // Awake for 1000 s at 100 ppm, and asleep for an hour, which the kernel counts unsteered.
+        let hour = Duration::from_hours(1);
+        let end = later(began, Duration::from_millis(1_000_100), hour);
+        assert_eq!(since.read(end), 4_600_000_000_000);
+    }
+
+    fn later(moment: Moment, awake: Duration, asleep: Duration) -> Moment {
+        Moment {
+            uptime: moment.uptime + (awake + asleep).as_nanos() as i64,
+            awake: moment.awake + awake,
+        }
     }
 }

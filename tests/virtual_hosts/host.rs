@@ -15,11 +15,17 @@ use super::Network;
 /// How long anything may take that should happen at once.
 const SOON: Duration = Duration::from_secs(20);
 
+/// A kernel may overlook what is typed until more is typed: once in some thousand times.
+const OVERLOOKED: Duration = Duration::from_secs(2);
+
 /// How often a clock is asked for its time; the quickest answer counts.
 const QUESTIONS: usize = 40;
 
 /// What an answer on the console begins with.
 const ANSWER: &str = "= ";
+
+/// Tells the time of the system's clock. The shell knows it without starting a program.
+pub(crate) const TELL_TIME: &str = "echo \"= $EPOCHREALTIME\"";
 
 /// A line on a console.
 struct Line {
@@ -30,6 +36,7 @@ struct Line {
 /// A User-mode Linux kernel.
 pub(crate) struct Host {
     kernel: Child,
+    number: usize,
     keyboard: RefCell<ChildStdin>,
     answers: Receiver<Line>,
     output: Receiver<Line>,
@@ -43,8 +50,10 @@ impl Host {
         let init = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/virtual_hosts/init.sh");
         let mut kernel = network
             .command("linux.uml")
+            .env("LD_PRELOAD", network.suspend())
             .args(["mem=128M", "quiet", "con=null", "con0=fd:0,fd:1"])
             .arg(format!("uml_dir={}/", network.folder()))
+            .arg(format!("umid={number}"))
             .arg(format!("vec0:transport=raw,ifname=host{number},depth=128"))
             .args(["rootfstype=hostfs", "root=/dev/root", "ro"])
             .args(["init=/bin/bash", "--", init])
@@ -59,6 +68,7 @@ impl Host {
         let (answers, output) = follow(screen, &transcript);
         Self {
             kernel,
+            number,
             keyboard,
             answers,
             output,
@@ -80,14 +90,39 @@ impl Host {
     /// What a shell makes of some words; a command's output, say.
     #[track_caller]
     pub(crate) fn ask(&self, words: &str) -> String {
-        self.answer(words).text
+        self.answer(&format!("echo \"{ANSWER}{words}\"")).text
     }
 
     #[track_caller]
-    fn answer(&self, words: &str) -> Line {
-        self.run(&format!("echo \"{ANSWER}{words}\""));
-        let answer = self.answers.recv_timeout(SOON);
-        answer.unwrap_or_else(|error| panic!("no answer to {words:?}: {error}"))
+    fn answer(&self, command: &str) -> Line {
+        self.run(command);
+        let asked = Instant::now();
+        while asked.elapsed() < SOON {
+            if let Ok(answer) = self.answers.recv_timeout(OVERLOOKED) {
+                return answer;
+            }
+            self.run("");
+        }
+        panic!("no answer to {command:?}");
+    }
+
+    /// Suspends the host: its programs, its oscillator and its network card stand still.
+    pub(crate) fn suspend(&self) {
+        self.run("echo mem > /sys/power/state; echo awake");
+    }
+
+    /// Wakes the host, which has slept until now.
+    #[track_caller]
+    pub(crate) fn wake(&self, network: &Network) {
+        let slept = self.output.try_iter().all(|line| line.text != "awake");
+        assert!(slept, "it was not suspended");
+        network.signal(self.number, "USR1");
+        self.line("awake");
+    }
+
+    /// Forgets the lines that were not waited for.
+    pub(crate) fn forget_lines(&self) {
+        self.output.try_iter().for_each(drop);
     }
 
     /// Waits for the next line that contains `part`.
@@ -110,10 +145,9 @@ impl Host {
     }
 
     /// Asks once what the clock shows: that, ran back to `since`, and how long the answer took.
-    fn clock(&self, since: Instant) -> (Duration, DateTime<Utc>) {
+    fn clock(&self, tell_time: &str, since: Instant) -> (Duration, DateTime<Utc>) {
         let asked = Instant::now();
-        // The shell knows the time without starting a program for it.
-        let answer = self.answer("$EPOCHREALTIME");
+        let answer = self.answer(tell_time);
         let took = answer.read - asked;
         let shown = NaiveDateTime::parse_from_str(&answer.text, "%s%.f").expect("a time");
         let elapsed = asked + took / 2 - since;
@@ -141,13 +175,26 @@ pub(crate) fn clocks<const HOSTS: usize>(
     hosts: &[Host; HOSTS],
     since: Instant,
 ) -> [DateTime<Utc>; HOSTS] {
-    let mut quickest = hosts.each_ref().map(|host| host.clock(since));
+    let hosts: Vec<_> = hosts.iter().collect();
+    let clocks = clocks_told_by(&hosts, TELL_TIME, since);
+    clocks.try_into().expect("a clock for each host")
+}
+
+/// The same of some hosts, and of the clocks that a command there tells the time of.
+#[track_caller]
+pub(crate) fn clocks_told_by(
+    hosts: &[&Host],
+    tell_time: &str,
+    since: Instant,
+) -> Vec<DateTime<Utc>> {
+    let ask = |host: &&Host| host.clock(tell_time, since);
+    let mut quickest: Vec<_> = hosts.iter().map(ask).collect();
     for _ in 1..QUESTIONS {
         for (best, host) in quickest.iter_mut().zip(hosts) {
-            *best = (*best).min(host.clock(since));
+            *best = (*best).min(ask(host));
         }
     }
-    quickest.map(|(_, shown)| shown)
+    quickest.into_iter().map(|(_, shown)| shown).collect()
 }
 
 /// Reads a console's lines as they come: answers, and all others.

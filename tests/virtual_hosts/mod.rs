@@ -2,8 +2,14 @@
 //!
 //! Nothing here touches the clock or the network of the machine that runs the tests.
 
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program has its own copy and uses a part"
+)]
+
 mod host;
 mod network;
 
-pub(crate) use host::{Host, clocks};
+pub(crate) use host::{Host, TELL_TIME, clocks, clocks_told_by};
 pub(crate) use network::Network;

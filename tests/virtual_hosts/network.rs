@@ -1,6 +1,7 @@
 //! A network for virtual hosts, in namespaces that end with the test, however it ends.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,9 @@ use super::Host;
 
 /// Three kernels are enough for one machine: networks are waited for, not shared.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// What suspend.c is compiled to.
+const SUSPEND: &str = "suspend.so";
 
 /// Makes a bridge with a port for each host, and then waits for the end of its input.
 const PLUG: &str = "
@@ -26,7 +30,7 @@ const PLUG: &str = "
 /// ends, the kernel ends them all. And it ends when its input does, that is, with the test.
 pub(crate) struct Network {
     shell: Child,
-    /// Where the hosts' kernels leave their process ids.
+    /// Where the hosts' kernels leave their process ids, and [`SUSPEND`] is.
     folder: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -47,9 +51,16 @@ impl Network {
             .read_line(&mut plugged)
             .expect("a line");
         assert_eq!(plugged, "plugged\n", "it takes root to make a network");
+        let folder = TempDir::new().expect("a folder");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/virtual_hosts/suspend.c");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&folder.path().join(SUSPEND), Path::new(source)])
+            .status();
+        assert!(compiled.is_ok_and(|status| status.success()), "cc fails");
         let network = Self {
             shell,
-            folder: TempDir::new().expect("a folder"),
+            folder,
             _turn: turn.unwrap_or_else(PoisonError::into_inner),
         };
         let hosts = std::array::from_fn(|index| Host::start(&network, index + 1));
@@ -66,6 +77,22 @@ impl Network {
             .arg(format!("--pid={namespaces}/pid_for_children"))
             .arg(program);
         command
+    }
+
+    /// Sends a host's kernel a signal.
+    pub(super) fn signal(&self, host: usize, signal: &str) {
+        let file = self.folder.path().join(format!("{host}/pid"));
+        let kernel = std::fs::read_to_string(file).expect("the kernel's process id");
+        let sent = self
+            .command("kill")
+            .args(["-s", signal, kernel.trim()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill fails");
+    }
+
+    /// What is to be loaded before a kernel, so that it can be suspended.
+    pub(super) fn suspend(&self) -> PathBuf {
+        self.folder.path().join(SUSPEND)
     }
 
     pub(super) fn folder(&self) -> &str {
