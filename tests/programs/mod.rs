@@ -6,7 +6,8 @@
 )]
 
 use std::fmt::Write;
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -141,6 +142,38 @@ impl Program {
     /// All that it wrote until now.
     pub(crate) fn transcript(&self) -> String {
         self.transcript.lock().expect("a transcript").clone()
+    }
+
+    /// The names of its threads, as far as the kernel keeps them: 15 bytes.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a process");
+        let name = |task: io::Result<fs::DirEntry>| {
+            let name = fs::read_to_string(task.expect("a thread").path().join("comm"));
+            name.expect("a name").trim_end().to_owned()
+        };
+        tasks.map(name).collect()
+    }
+
+    /// How many TCP sockets it has.
+    pub(crate) fn sockets(&self) -> usize {
+        let process = format!("/proc/{}", self.child.id());
+        let tables = ["tcp", "tcp6"].map(|table| {
+            let table = fs::read_to_string(format!("{process}/net/{table}"));
+            table.expect("a table of sockets")
+        });
+        let entries = tables.iter().flat_map(|table| table.lines().skip(1));
+        let inodes: Vec<_> = entries
+            .filter_map(|entry| entry.split_whitespace().nth(9))
+            .map(|inode| format!("socket:[{inode}]"))
+            .collect();
+        let files = fs::read_dir(format!("{process}/fd")).expect("a process");
+        let open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        open.filter(|file| {
+            inodes
+                .iter()
+                .any(|inode| file.as_os_str() == inode.as_str())
+        })
+        .count()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
