@@ -1,4 +1,5 @@
-//! What the arithmetic costs: an average over many clocks, and one reading of network time.
+//! What the arithmetic costs: an average over many clocks, the end of a round, which must take no
+//! more time for each follower when there are many, and one reading of network time.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -7,9 +8,21 @@ use std::time::{Duration, Instant};
 use berkeley::average::{Rules, consensus};
 use berkeley::clock::SteadyClock;
 use berkeley::discipline::Steering;
+use berkeley::ensemble::{Ensemble, Heard, NodeId, Settings, Wire};
 use berkeley::network_clock::NetworkClock;
 use berkeley::sample::Sample;
 use chrono::TimeDelta;
+
+/// How many rounds end.
+const ROUNDS: usize = 101;
+
+/// A clock that tells its rate, too.
+fn heard(sample: Sample) -> Heard {
+    Heard {
+        rate_ppm: Some(1.0),
+        ..Heard::from(sample)
+    }
+}
 
 fn main() {
     println!("{:<34} {:>12}", "average", "median");
@@ -28,6 +41,22 @@ fn main() {
             micros(took)
         );
     }
+
+    println!("\n{:<34} {:>12}", "end of a round", "median");
+    let [of_thousand, of_most] = [1_000, 10_000].map(|followers| {
+        let took = end_of_round(followers);
+        println!(
+            "{:<34} {:>9.1} µs",
+            format!("with {followers} followers"),
+            micros(took)
+        );
+        took
+    });
+    assert!(
+        of_most < of_thousand * 20,
+        "ten times as many followers take more than twenty times as long"
+    );
+    println!();
 
     let clock = NetworkClock::new(Arc::new(SteadyClock::start()), Steering::default());
     clock
@@ -53,6 +82,32 @@ fn main() {
         "one reading of network time",
         took.as_nanos() as f64 / f64::from(many)
     );
+}
+
+/// What the end of a round takes the master's memory, all followers being there.
+fn end_of_round(followers: u64) -> Duration {
+    let mut ensemble = Ensemble::new(Settings::default());
+    let mut rng = fastrand::Rng::with_seed(1);
+    for node in 1..=followers {
+        let name = Arc::from(format!("127.0.0.1:{node}"));
+        ensemble.join(NodeId(node), name, Wire::Line);
+    }
+    let mut times: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let interval = ensemble.interval();
+            for node in 1..=followers {
+                let offset = TimeDelta::nanoseconds(rng.i64(-1_000_000..1_000_000));
+                ensemble.report(NodeId(node), interval, heard(Sample::one_way(offset)));
+            }
+            let began = Instant::now();
+            let closed = black_box(ensemble.close_round(heard(Sample::OWN)));
+            let took = began.elapsed();
+            assert!(closed.round.is_some_and(|round| round.outcome.is_ok()));
+            took
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 fn median(mut run: impl FnMut()) -> Duration {

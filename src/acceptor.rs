@@ -106,11 +106,11 @@ impl Acceptor {
     fn admit(&self, node: NodeId, stream: TcpStream, address: SocketAddr) {
         let name: Arc<str> = Arc::from(address.to_string());
         let stream = Arc::new(stream);
-        let commands = match self.shared.register(node, &stream, address.ip()) {
-            Ok(commands) => commands,
+        let mailbox = match self.shared.register(node, &stream, address.ip()) {
+            Ok(mailbox) => mailbox,
             Err(refused) => return self.turn_away(&stream, &name, &refused.to_string()),
         };
-        let mut peer = Peer::new(node, Arc::clone(&name), commands, Arc::clone(&self.shared));
+        let mut peer = Peer::new(node, Arc::clone(&name), mailbox, Arc::clone(&self.shared));
         let alive = self.alive.clone();
         let connection = Arc::clone(&stream);
         let thread = thread::Builder::new()

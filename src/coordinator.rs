@@ -112,16 +112,24 @@ impl Coordinator {
             Ok(Correction::Refused) => self.refusals.warn(agreed.average),
             Err(error) => log::debug!("the master does not correct itself: {error}"),
         }
-        for row in &round.rows {
-            if let Some(node) = row.node {
-                let command = Command::Correct {
-                    interval: round.interval,
-                    correction: agreed.correction(row.sample.offset),
-                    error: agreed.correction_error(row.sample.error),
-                    common_ppm: round.common_ppm,
-                };
-                self.shared.command(node, command);
-            }
+        let now = Instant::now();
+        let mut followers: Vec<_> = round
+            .rows
+            .iter()
+            .filter_map(|row| Some((row.node?, row.sample)))
+            .collect();
+        // Who is polled next is told first: the next bursts may begin before the last of many is
+        // told, and after its next burst a correction is out of date.
+        let rhythm = self.shared.rhythm();
+        followers.sort_by_cached_key(|&(node, _)| rhythm.next_burst(now, node));
+        for (node, sample) in followers {
+            let command = Command::Correct {
+                interval: round.interval,
+                correction: agreed.correction(sample.offset),
+                error: agreed.correction_error(sample.error),
+                common_ppm: round.common_ppm,
+            };
+            self.shared.command(node, command);
         }
     }
 

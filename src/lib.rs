@@ -46,6 +46,7 @@ pub mod follower;
 pub mod human;
 mod lock;
 pub mod logging;
+mod mailbox;
 pub mod master;
 pub mod network_clock;
 mod peer;

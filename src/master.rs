@@ -85,7 +85,9 @@ impl Default for Options {
             burst: DEFAULT_BURST,
             dry_run: false,
             min_followers: 1,
-            max_followers: 16_384,
+            // A thread is four mappings, and Linux allows a process 65,530 unless told otherwise;
+            // std aborts the process when it gets a stack and not its guard.
+            max_followers: 16_000,
             max_per_address: 256,
             candidates: None,
             rules: Rules::default(),

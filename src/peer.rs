@@ -8,13 +8,13 @@ use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::ensemble::{NodeId, Wire};
+use crate::mailbox::Mailbox;
 use crate::protocol::Malformed;
 use crate::sample::{Impossible, Sample};
 use crate::shared::Shared;
@@ -115,7 +115,7 @@ struct Arrival {
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) name: Arc<str>,
-    pub(crate) commands: Receiver<Command>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) joined: bool,
 }
@@ -124,13 +124,13 @@ impl Peer {
     pub(crate) fn new(
         node: NodeId,
         name: Arc<str>,
-        commands: Receiver<Command>,
+        mailbox: Arc<Mailbox>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             node,
             name,
-            commands,
+            mailbox,
             shared,
             joined: false,
         }
@@ -217,17 +217,16 @@ impl Peer {
     }
 
     pub(crate) fn obey(&self, connection: &mut Connection) -> Result<(), End> {
-        loop {
-            match self.commands.try_recv() {
-                Ok(Command::Correct { .. } | Command::Announce) if self.joined => {
+        while let Some(command) = self.mailbox.take() {
+            match command {
+                Command::Correct { .. } | Command::Announce if self.joined => {
                     let now = self.shared.clock.mark().target;
                     connection.write(timestamp::format(timestamp::local(now)).as_bytes())?;
                 }
-                Ok(Command::Correct { .. } | Command::Announce | Command::StepDown) => {}
-                Ok(Command::Dismiss(reason)) => return Err(End::Dismissed(reason)),
-                Err(TryRecvError::Empty) => return Ok(()),
-                Err(TryRecvError::Disconnected) => return Err(End::Dismissed("stopping")),
+                Command::Correct { .. } | Command::Announce | Command::StepDown => {}
+                Command::Dismiss(reason) => return Err(End::Dismissed(reason)),
             }
         }
+        Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! The master's side of the line protocol: a burst of polls each interval, and a correction.
 
 use std::convert::Infallible;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -44,7 +43,7 @@ impl Rhythm {
 
     /// When a node's next burst begins. Multiples of the golden ratio spread any number of nodes
     /// evenly: a thousand threads woken at once would measure each other.
-    fn next_burst(&self, now: Instant, node: NodeId) -> Instant {
+    pub(crate) fn next_burst(&self, now: Instant, node: NodeId) -> Instant {
         let spread = (node.0 as f64 * 0.618_033_988_749_895).fract();
         self.next(now, BEGIN.0 + (BEGIN.1 - BEGIN.0) * spread)
     }
@@ -206,11 +205,8 @@ impl Peer {
         // The first burst at once: the next round is to count this clock.
         let mut due = Instant::now();
         loop {
-            match self
-                .commands
-                .recv_timeout(due.saturating_duration_since(Instant::now()))
-            {
-                Ok(Command::Correct {
+            match self.mailbox.wait(due) {
+                Some(Command::Correct {
                     interval,
                     correction,
                     error,
@@ -230,19 +226,18 @@ impl Peer {
                         connection.write(adjust.line().as_bytes())?;
                     }
                 }
-                Ok(Command::Announce) => {}
-                Ok(Command::StepDown) => {
+                Some(Command::Announce) => {}
+                Some(Command::StepDown) => {
                     self.greet(connection, rhythm, &mut told)?;
                     say_bye(connection, ELSEWHERE)?;
                     return Err(End::Dismissed(ELSEWHERE));
                 }
-                Ok(Command::Dismiss(reason)) => {
+                Some(Command::Dismiss(reason)) => {
                     self.greet(connection, rhythm, &mut told)?;
                     say_bye(connection, reason)?;
                     return Err(End::Dismissed(reason));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(End::Dismissed("stopping")),
-                Err(RecvTimeoutError::Timeout) => {
+                None => {
                     self.greet(connection, rhythm, &mut told)?;
                     measured = self.burst(connection, &mut dialogue, rhythm)?;
                     if let Some(found) = measured {

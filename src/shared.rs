@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::candidacy::{Candidacy, Input};
 use crate::election::Term;
 use crate::ensemble::{Ensemble, NodeId, Wire};
 use crate::lock::lock;
+use crate::mailbox::Mailbox;
 use crate::master::Event;
 use crate::network_clock::NetworkClock;
 use crate::peer::{Command, End};
@@ -53,7 +54,7 @@ struct Connections {
 
 /// How to reach a connection's thread.
 struct Contact {
-    commands: Sender<Command>,
+    mailbox: Arc<Mailbox>,
     stream: Arc<TcpStream>,
     from: IpAddr,
 }
@@ -121,17 +122,17 @@ impl Shared {
         node: NodeId,
         stream: &Arc<TcpStream>,
         from: IpAddr,
-    ) -> Result<Receiver<Command>, Refused> {
+    ) -> Result<Arc<Mailbox>, Refused> {
         let mut connections = lock(&self.connections);
         connections.admission.admit(from, Instant::now())?;
-        let (commands, received) = mpsc::channel();
+        let mailbox = Arc::<Mailbox>::default();
         let contact = Contact {
-            commands,
+            mailbox: Arc::clone(&mailbox),
             stream: Arc::clone(stream),
             from,
         };
         connections.contacts.insert(node, contact);
-        Ok(received)
+        Ok(mailbox)
     }
 
     /// Forgets a connection.
@@ -144,8 +145,7 @@ impl Shared {
 
     pub(crate) fn command(&self, node: NodeId, command: Command) {
         if let Some(contact) = lock(&self.connections).contacts.get(&node) {
-            // A thread that is gone needs no command.
-            let _ = contact.commands.send(command);
+            contact.mailbox.leave(command);
         }
     }
 
@@ -160,7 +160,7 @@ impl Shared {
 
     fn command_all(&self, command: impl Fn() -> Command) {
         for contact in lock(&self.connections).contacts.values() {
-            let _ = contact.commands.send(command());
+            contact.mailbox.leave(command());
         }
     }
 

@@ -138,7 +138,7 @@ fn help_shows_every_default() {
         &[
             ("--listen", "0.0.0.0:8080]"),
             ("--min-followers", "1]"),
-            ("--max-followers", "16384]"),
+            ("--max-followers", "16000]"),
             ("--max-per-address", "256]"),
             ("--tolerance", "automatic"),
             ("--max-offset", "24h]"),

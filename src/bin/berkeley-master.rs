@@ -44,7 +44,7 @@ struct Arguments {
     election: Election,
 
     /// Turn away one more connection than so many
-    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 16000, value_parser = clap::value_parser!(u32).range(1..))]
     max_followers: u32,
 
     /// Turn away who holds one more connection from one address, or opens one more in a second

@@ -1,0 +1,122 @@
+//! How wrong the offsets are that a master measured.
+//!
+//! Its record tells each offset, against the master's own clock; the followers know how far they
+//! were ahead of this machine's clock. What is missing is how far the master was ahead of it, and
+//! that follows from the record too: the master begins at this machine's clock, and from then on
+//! moves by its own corrections and in no other way. So the library's [`Discipline`] is led
+//! through the same corrections as the master's was.
+//!
+//! The corrections that the followers were told would not do by themselves: they are relative to
+//! the average, from which an error that all offsets have in common cancels.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use anyhow::{Context, Result, ensure};
+use berkeley::discipline::{Discipline, Steering};
+use berkeley::record::MASTER_HEADER;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::load::{Load, Told, microseconds};
+
+/// What came of the comparison.
+pub struct Compared {
+    /// How many rounds there were.
+    pub rounds: u64,
+    /// How many polls led to them.
+    pub polls: u64,
+    /// One for each follower that was corrected in a round, in µs, without sign and in order.
+    pub errors: Vec<f64>,
+}
+
+/// A line of the record.
+struct Row<'a> {
+    time: DateTime<Utc>,
+    round: u64,
+    node: &'a str,
+    offset: TimeDelta,
+    voted: bool,
+    correction: Option<TimeDelta>,
+    error: TimeDelta,
+}
+
+impl<'a> Row<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let span = |text: &str| text.parse().ok().map(TimeDelta::nanoseconds);
+        let mut columns = line.split(',');
+        let mut next = || columns.next();
+        let time = next()?.parse().ok()?;
+        let round = next()?.parse().ok()?;
+        let node = next()?;
+        let offset = span(next()?)?;
+        let _delay = next()?;
+        let voted = next()?.parse().ok()?;
+        Some(Self {
+            time,
+            round,
+            node,
+            offset,
+            voted,
+            correction: span(next()?),
+            error: span(next()?)?,
+        })
+    }
+}
+
+/// Compares the rounds that a record has from `times` with what the followers know.
+pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Result<Compared> {
+    let mut lines = record.lines();
+    ensure!(
+        lines.next() == Some(MASTER_HEADER),
+        "the record's columns are others"
+    );
+    let rows = lines.map(|line| Row::parse(line).with_context(|| format!("recorded: {line}")));
+    let rows: Vec<_> = rows.collect::<Result<_>>()?;
+    let mut told: HashMap<String, &[Told]> = HashMap::new();
+    for follower in &load.followers {
+        let address = follower.address.context("a follower is not connected")?;
+        told.insert(address.to_string(), &follower.told);
+    }
+    let mut compared = Compared {
+        rounds: 0,
+        polls: 0,
+        errors: Vec::new(),
+    };
+    let began = rows.first().context("no round was recorded")?.time;
+    let mut master = Discipline::new(Steering::default(), began);
+    for round in rows.chunk_by(|one, next| one.round == next.round) {
+        let (own, followers) = round.split_first().context("an empty round")?;
+        let counts = times.contains(&own.time);
+        compared.rounds += u64::from(counts);
+        for row in followers {
+            let told = told.get_mut(row.node).context("an unknown follower")?;
+            // Without an equal there, it was not told; the next round's is still to come.
+            let Some((first, rest)) = told.split_first() else {
+                continue;
+            };
+            if row.correction != Some(first.correction) {
+                continue;
+            }
+            *told = rest;
+            let master_ahead = master.target(first.time) - first.time;
+            let truth = first.ahead - master_ahead;
+            if counts {
+                compared.polls += first.polls;
+                compared.errors.push(microseconds(row.offset - truth).abs());
+            }
+        }
+        if let Some(correction) = own.correction {
+            let errors: Vec<_> = round
+                .iter()
+                .filter(|row| row.voted)
+                .map(|row| row.error)
+                .collect();
+            let error = errors.iter().sum::<TimeDelta>() / errors.len() as i32;
+            let mark = master.mark(own.time);
+            // None of our followers tells a rate, so there is none that all have in common.
+            master.correct(mark, correction, error, 0.0, own.time)?;
+        }
+    }
+    compared.errors.sort_by(f64::total_cmp);
+    Ok(compared)
+}
