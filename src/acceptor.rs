@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -23,6 +23,9 @@ const PEER_STACK: usize = 128 * 1024;
 
 /// How long to wait when the process has no descriptors left.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Want of descriptors is over when there was none for so long.
+const STARVATION_OVER: Duration = Duration::from_secs(10);
 
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
@@ -67,7 +70,7 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     /// Accepts until the master is stopped, or nothing can be accepted any more.
     pub(crate) fn run(self) -> Result<(), Error> {
-        let mut starved = false;
+        let mut starved: Option<Instant> = None;
         let mut connections = 0;
         loop {
             let accepted = self.listener.accept();
@@ -76,7 +79,6 @@ impl Acceptor {
             }
             let error = match accepted {
                 Ok((stream, address)) => {
-                    starved = false;
                     connections += 1;
                     self.admit(NodeId(connections), stream, address);
                     continue;
@@ -86,13 +88,15 @@ impl Acceptor {
             match sort(&error) {
                 AcceptError::Peer => log::debug!("a connection was not accepted: {error}"),
                 AcceptError::OutOfResources => {
-                    if !starved {
+                    // Said again when it was over for a while: one that leaves lets one in, and
+                    // a peer can have that as often as it likes.
+                    if starved.is_none_or(|last| last.elapsed() > STARVATION_OVER) {
                         log::warn!(
                             "cannot accept more connections: {error}; trying on \
                              (ulimit -n raises the number of descriptors)"
                         );
                     }
-                    starved = true;
+                    starved = Some(Instant::now());
                     thread::sleep(DESCRIPTOR_PAUSE);
                 }
                 AcceptError::Fatal => {

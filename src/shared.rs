@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::admission::{Admission, Limits, Refused};
 use crate::allegiance::Leadership;
@@ -44,6 +47,9 @@ pub(crate) struct Shared {
     warnings: Mutex<Throttle>,
     stopping: AtomicBool,
     wake_coordinator: SyncSender<()>,
+    /// What the acceptor will be called by, to notice that it is stopped: when that is due, the
+    /// last descriptor may be the one that `accept` waits with.
+    caller: Mutex<Option<Socket>>,
 }
 
 /// The connections that there are.
@@ -100,6 +106,7 @@ impl Shared {
             warnings: Mutex::default(),
             stopping: AtomicBool::new(false),
             wake_coordinator,
+            caller: Mutex::new(caller_of(address).ok()),
         };
         (Arc::new(shared), Receivers { wake, events })
     }
@@ -288,7 +295,9 @@ impl Shared {
             IpAddr::V6(ip) if ip.is_unspecified() => here.set_ip(Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        if let Err(error) = TcpStream::connect_timeout(&here, WAKING) {
+        let caller = lock(&self.caller).take();
+        let caller = caller.map_or_else(|| caller_of(here), Ok);
+        if let Err(error) = caller.and_then(|caller| caller.connect_timeout(&here.into(), WAKING)) {
             log::debug!("cannot wake the acceptor on {here}: {error}");
         }
     }
@@ -296,6 +305,10 @@ impl Shared {
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
+}
+
+fn caller_of(address: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(address), Type::STREAM, None)
 }
 
 impl fmt::Debug for Shared {

@@ -176,6 +176,10 @@ impl Program {
         .count()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child's state").is_none()
     }
