@@ -279,7 +279,7 @@ impl Worker {
         dialogue: &mut Dialogue,
         bytes: &[u8],
     ) -> Result<Option<Instant>, End> {
-        let arrival = self.clock.mark();
+        let mut arrival = self.clock.mark();
         for &byte in bytes {
             let Some(line) = dialogue.decoder.push(byte)? else {
                 continue;
@@ -340,11 +340,12 @@ impl Worker {
                     };
                     // What was answered before this correction is of no use after it.
                     dialogue.marks.clear();
-                    if dialogue
-                        .term
-                        .is_none_or(|term| self.allegiance.believes(term))
-                    {
+                    let greeted = dialogue.term;
+                    if greeted.is_none_or(|term| self.allegiance.believes(term)) {
                         self.adjust(mark, offset, error, rate_ppm)?;
+                        // A poll that came along is answered by the corrected clock from end to
+                        // end.
+                        arrival = self.clock.mark();
                     } else {
                         // It hears of the higher term with our next answer.
                         log::debug!("a leader of an older term is not followed");
