@@ -1,6 +1,8 @@
 //! What becomes of followers while their master fails.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,7 @@ use chrono::TimeDelta;
 use crate::group::{Group, INTERVAL, LIMIT, row, wait_for};
 use crate::local::LocalFollower;
 use crate::process::Process;
-use crate::programs::Program;
+use crate::programs::{Program, SOON};
 
 /// How far apart their targets are, read in next to no time.
 fn skew(followers: &[LocalFollower]) -> TimeDelta {
@@ -100,6 +102,35 @@ fn a_master_is_killed_and_restarted() {
         ),
         held <= limit && after.max(moved) <= LIMIT.skew,
     );
+}
+
+/// A follower that the machine held up reads the end of one round and the beginning of the next
+/// at once.
+#[test]
+fn a_correction_and_a_poll_come_in_one_piece() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let follower = Program::follower(listener.local_addr().expect("a socket"), &[]);
+    let (mut stream, _) = listener.accept().expect("a follower");
+    stream.set_read_timeout(Some(SOON)).expect("a socket");
+    let mut lines = BufReader::new(stream.try_clone().expect("a descriptor")).lines();
+    assert_eq!(
+        lines.next().expect("its opening").expect("in time").len(),
+        26
+    );
+    let mut answer = |said: &str| {
+        stream.write_all(said.as_bytes()).expect("it reads");
+        let line = lines.next().expect("an answer").expect("in time");
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        let time = |word: usize| words[word].parse::<i64>().expect("a time");
+        Duration::from_nanos(u64::try_from(time(3) - time(2)).expect("t3 after t2"))
+    };
+    answer("BERKELEY 1 interval=1000000000\nPOLL 1\n");
+    for (n, offset) in [(1, 900_000_000), (2, -900_000_000)] {
+        let poll = n + 1;
+        let held = answer(&format!("ADJUST {n} {offset} 1000\nPOLL {poll}\n"));
+        assert!(held < Duration::from_millis(450), "{held:?}");
+    }
+    drop(follower);
 }
 
 #[test]
