@@ -78,28 +78,20 @@ impl Consensus {
         (offset - self.median).abs() <= self.window
     }
 
-    /// The same, where only those may vote that are trusted besides (in the order of `samples`);
-    /// `None` unless these are a strict majority of all the clocks.
+    /// The same, where only these clocks vote, as far as they lie within the window.
     #[must_use]
-    pub fn among(&self, samples: &[Sample], trusted: &[bool]) -> Option<Self> {
-        let trusted = samples.iter().zip(trusted).filter(|(_, trusted)| **trusted);
-        let agreed = self.mean(trusted.map(|(sample, _)| sample));
-        (agreed.voters * 2 > samples.len()).then_some(agreed)
-    }
-
-    /// The mean over those of `samples` that lie within the window.
-    fn mean<'a>(self, samples: impl Iterator<Item = &'a Sample>) -> Self {
-        let (mut voters, mut distances, mut errors) = (0, 0_i128, 0_i128);
-        for sample in samples.filter(|sample| self.votes(sample.offset)) {
-            voters += 1;
+    pub fn among<'a>(self, voters: impl Iterator<Item = &'a Sample>) -> Self {
+        let (mut count, mut distances, mut errors) = (0, 0_i128, 0_i128);
+        for sample in voters.filter(|sample| self.votes(sample.offset)) {
+            count += 1;
             distances += nanoseconds(sample.offset - self.median);
             errors += nanoseconds(sample.error);
         }
-        let mean = |sum: i128| TimeDelta::nanoseconds((sum / voters.max(1) as i128) as i64);
+        let mean = |sum: i128| TimeDelta::nanoseconds((sum / count.max(1) as i128) as i64);
         Self {
             average: self.median + mean(distances),
             error: mean(errors),
-            voters,
+            voters: count,
             ..self
         }
     }
@@ -190,7 +182,7 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
         window: tolerance.min(max_offset),
         voters: 0,
     };
-    let agreed = agreed.mean(samples.iter());
+    let agreed = agreed.among(samples.iter());
     if agreed.voters * 2 <= samples.len() {
         return Err(NoMajority {
             clocks: samples.len(),

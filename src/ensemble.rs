@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use crate::average::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
 use crate::drift::CRYSTAL_PPM;
 use crate::sample::Sample;
-use crate::standing::{Standing, allowance};
+use crate::standing::{Standing, allowance, most_doubt};
 
 /// A node that gives no clock in so many rounds in a row is dropped.
 pub const MISSED_ROUNDS: u32 = 3;
@@ -271,22 +271,23 @@ impl Ensemble {
             .collect()
     }
 
-    /// Who follows their corrections: the master, then every follower that gave its time.
-    fn judge(&mut self, agreed: &Consensus) -> Vec<bool> {
+    /// How much each clock is in doubt: the master's own, then every follower's that gave its
+    /// time.
+    fn judge(&mut self, agreed: &Consensus) -> Vec<f64> {
         let allowance = allowance(self.settings.interval, agreed.deviation);
-        let mut trusted = vec![true];
+        let mut doubts = vec![0.0];
         for member in self.members.values_mut() {
             let Some(heard) = member.heard else {
                 continue;
             };
             let distance = heard.sample.offset - agreed.median;
-            let follows = member.standing.judge(distance, agreed.window, allowance);
+            let doubt = member.standing.judge(distance, agreed.window, allowance);
             // Nobody is told a correction in a dry run. On the timestamp wire the master keeps it
             // for its peer, and can't tell one that drifts from one that lies.
             let cannot_follow = self.settings.dry_run || member.wire == Wire::Timestamp;
-            trusted.push(follows || cannot_follow);
+            doubts.push(if cannot_follow { 0.0 } else { doubt });
         }
-        trusted
+        doubts
     }
 
     fn average(&mut self, own: Heard) -> Round {
@@ -344,24 +345,27 @@ impl Ensemble {
         let counts = |clock: &&Heard| clock.synchronized || !returns;
         let counted = clocks.iter().filter(counts);
         let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
-        let mut agreed = match consensus(&samples, &self.settings.rules) {
+        let agreed = match consensus(&samples, &self.settings.rules) {
             Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![false; clocks.len()]),
         };
-        let mut follows = self.judge(&agreed);
-        let judged = clocks.iter().zip(&follows);
-        let counted = judged.filter(|(clock, _)| counts(clock));
-        let trusted: Vec<bool> = counted.map(|(_, follows)| *follows).collect();
-        match agreed.among(&samples, &trusted) {
-            Some(among) => agreed = among,
-            // Fewer than half are liars, so if most clocks are to be mistrusted, none is.
-            None => follows.fill(true),
-        }
-        let votes = clocks
+        let doubts = self.judge(&agreed);
+        let may_vote = |clock: &Heard| counts(&clock) && agreed.votes(clock.sample.offset);
+        let voting = clocks
             .iter()
-            .zip(follows)
-            .map(|(clock, follows)| follows && counts(&clock) && agreed.votes(clock.sample.offset));
-        (Ok(agreed), votes.collect())
+            .zip(&doubts)
+            .filter(|(clock, _)| may_vote(clock));
+        let most = most_doubt(voting.map(|(_, doubt)| *doubt), samples.len());
+        let votes: Vec<bool> = clocks
+            .iter()
+            .zip(doubts)
+            .map(|(clock, doubt)| may_vote(clock) && doubt <= most)
+            .collect();
+        let voting = clocks.iter().zip(&votes).filter(|(_, votes)| **votes);
+        (
+            Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),
+            votes,
+        )
     }
 }
 
@@ -491,11 +495,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_majority_of_trusted_clocks_all_have_their_vote() {
-        // Two of four are not followed by a majority.
+    fn a_majority_votes_even_if_some_of_it_are_in_doubt() {
         let mut ensemble = ensemble(3, Wire::Line);
-        let judged = voters(&mut ensemble, 20, &[5, 300, -300]);
-        assert_eq!(judged, [true; 4]);
+        let judged = voters(&mut ensemble, 20, &[5, 300, -500]);
+        assert_eq!(judged, [true, true, true, false]);
     }
 
     #[test]

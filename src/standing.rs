@@ -5,9 +5,10 @@
 //! little each round, though it may never leave the window within which clocks vote.
 //!
 //! So the mean distance of each clock from the median is kept, a running one over some
-//! [`MEMORY`] rounds, and where it exceeds what drift and noise explain, the clock has no vote. A
-//! clock that has just come has none before it has followed for [`PROBATION`] rounds: or else a
-//! liar would only have to come back to be believed.
+//! [`MEMORY`] rounds, and where it exceeds what drift and noise explain, the clock is in doubt. So
+//! is, still more, a clock that has just come, until it has followed for [`PROBATION`] rounds: or
+//! else a liar would only have to come back to be believed. Votes go to those that are least in
+//! doubt, but never to fewer than a strict majority: fewer than half are liars.
 //!
 //! A minority of the clocks, each with a mean distance of no more than the allowance *a*, moves
 //! the mean of all by no more than *a*/2 in a round. With an allowance of [`ALLOWED_PPM`] for the
@@ -48,16 +49,35 @@ pub struct Standing {
 
 impl Standing {
     /// Notes how far the clock was from the median in a round in which all within `window` may
-    /// vote, and says whether it has deserved its own.
-    pub fn judge(&mut self, distance: TimeDelta, window: TimeDelta, allowance: TimeDelta) -> bool {
-        if distance.abs() > window {
-            // It moves nobody, so it is no sign of anything.
-            return false;
+    /// vote, and says how much it is in doubt: not at all, by how far it is off in the mean (in
+    /// nanoseconds), or, as long as it is new, without bound.
+    pub fn judge(&mut self, distance: TimeDelta, window: TimeDelta, allowance: TimeDelta) -> f64 {
+        if distance.abs() <= window {
+            self.rounds = self.rounds.saturating_add(1);
+            self.mean += (nanoseconds(distance) as f64 - self.mean) / f64::from(MEMORY);
         }
-        self.rounds = self.rounds.saturating_add(1);
-        self.mean += (nanoseconds(distance) as f64 - self.mean) / f64::from(MEMORY);
-        self.rounds > PROBATION && self.mean.abs() <= nanoseconds(allowance) as f64
+        // (One that is further off moves nobody, so that is no sign of anything.)
+        if self.rounds <= PROBATION {
+            f64::INFINITY
+        } else if self.mean.abs() <= nanoseconds(allowance) as f64 {
+            0.0
+        } else {
+            self.mean.abs()
+        }
     }
+}
+
+/// How much in doubt a clock may be and still vote, given how much each of the clocks within the window is in doubt, and how many
+/// clocks there are in all: those least in doubt, and a strict majority of all at least.
+#[must_use]
+pub fn most_doubt(doubts: impl Iterator<Item = f64>, clocks: usize) -> f64 {
+    let mut doubts: Vec<f64> = doubts.collect();
+    let majority = clocks / 2;
+    if majority >= doubts.len() {
+        return f64::INFINITY;
+    }
+    let (_, most, _) = doubts.select_nth_unstable_by(majority, f64::total_cmp);
+    *most
 }
 
 #[cfg(test)]
@@ -73,7 +93,7 @@ mod tests {
         let mut sum = (0, TimeDelta::zero());
         for round in 0..rounds {
             let distance = distance(round);
-            if standing.judge(distance, WINDOW, ALLOWANCE) {
+            if standing.judge(distance, WINDOW, ALLOWANCE) == 0.0 && distance.abs() <= WINDOW {
                 sum = (sum.0 + 1, sum.1 + distance);
             }
         }
@@ -106,6 +126,18 @@ mod tests {
             let (votes, _) = judged(1000, |_| TimeDelta::microseconds(micros));
             assert_eq!(votes, 0, "{micros} µs ahead");
         }
+    }
+
+    #[test]
+    fn a_majority_votes_whoever_is_in_doubt() {
+        let most = |doubts: &[f64], clocks| most_doubt(doubts.iter().copied(), clocks).to_string();
+        assert_eq!(most(&[0.0, 0.0, 0.0, 7.0, 900.0], 5), "0");
+        assert_eq!(
+            most(&[900.0, 7.0, 0.0, 0.0], 5),
+            "7",
+            "one is out of the window"
+        );
+        assert_eq!(most(&[0.0, f64::INFINITY, f64::INFINITY], 3), "inf");
     }
 
     #[test]
