@@ -61,7 +61,7 @@ pub struct Heard {
     pub sample: Sample,
     /// The network's rate against its oscillator, if it says.
     pub rate_ppm: Option<f64>,
-    /// Whether it has followed a leader of this group before.
+    /// Whether it has followed a correction since it started.
     pub synchronized: bool,
 }
 
@@ -340,8 +340,11 @@ impl Ensemble {
     /// What the clocks agree on, the master's own first, and which of them have voted.
     fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<bool>) {
         // A master that has just started is no part of a group that agrees already, nor is any
-        // other clock that has: however few of the group are here yet, they tell the time.
-        let returns = !clocks[0].synchronized && clocks.iter().any(|clock| clock.synchronized);
+        // other clock that has: however few of the group are here yet, they tell the time. But
+        // of those who are here they have to be the most, for anybody can claim to be one.
+        let followers = &clocks[1..];
+        let group = followers.iter().filter(|clock| clock.synchronized);
+        let returns = !clocks[0].synchronized && group.count() * 2 > followers.len();
         let counts = |clock: &&Heard| clock.synchronized || !returns;
         let counted = clocks.iter().filter(counts);
         let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
@@ -526,13 +529,34 @@ mod tests {
             };
             ensemble.report(NodeId(node), 0, heard);
         };
-        // One is here yet that followed the last master; another has just started too.
+        // Two are here yet that followed the last master; another has just started too.
         hear(1, 20, true);
         hear(2, 0, false);
+        hear(3, 20, true);
         let round = ensemble.close_round(new).round.unwrap();
-        assert_eq!(corrections(&round), [20, 0, 20]);
+        assert_eq!(corrections(&round), [20, 0, 20, 0]);
         let votes: Vec<_> = round.rows.iter().map(|row| row.voted).collect();
-        assert_eq!(votes, [false, true, false]);
+        assert_eq!(votes, [false, true, false, true]);
+    }
+
+    #[test]
+    fn one_that_claims_to_be_of_a_group_decides_for_no_others() {
+        let new = Heard {
+            synchronized: false,
+            ..OWN
+        };
+        let mut ensemble = ensemble(3, Wire::Line);
+        for node in 1..=3 {
+            let liar = node == 3;
+            let sample = Sample::one_way(TimeDelta::hours(if liar { 10 } else { 0 }));
+            let heard = Heard {
+                synchronized: liar,
+                ..Heard::from(sample)
+            };
+            ensemble.report(NodeId(node), 0, heard);
+        }
+        let round = ensemble.close_round(new).round.unwrap();
+        assert_eq!(corrections(&round), [0, 0, 0, -600]);
     }
 
     #[test]

@@ -308,7 +308,7 @@ impl Worker {
                     dialogue.marks.push_back((n, arrival));
                     let rate_ppm = Some(self.clock.rate().ppm);
                     let known = self.allegiance.term();
-                    let synchronized = known > 0 && self.clock.is_synchronized();
+                    let synchronized = self.clock.is_synchronized();
                     // Last of all: what is done after this is taken for the network's delay.
                     let departure = self.clock.mark();
                     if departure.sets != arrival.sets {
