@@ -149,7 +149,7 @@ impl Stopper {
 
 /// What the follower's thread shares with those who stop it.
 #[derive(Debug, Default)]
-struct Control {
+pub(crate) struct Control {
     stopping: AtomicBool,
     /// The connection of the moment: ending its input ends any wait for it.
     stream: Mutex<Option<Arc<TcpStream>>>,
@@ -212,33 +212,15 @@ impl Follower {
         following: Option<Following>,
         options: Options,
     ) -> io::Result<Self> {
-        let (wake, woken) = mpsc::sync_channel(0);
-        let (events, taken) = mpsc::sync_channel(EVENTS);
-        let control = Arc::new(Control {
-            wake: Mutex::new(Some(wake)),
-            ..Control::default()
-        });
-        let worker = Worker {
-            control: Arc::clone(&control),
-            steers_system: following.is_some(),
-            allegiance,
-            wall: options.simulation.over(WallClock),
-            clock: clock.clone(),
-            options,
-            connected: None,
-            received: 0,
-            this_second: (Instant::now(), 0),
-            refusals: Refusals::default(),
-            events,
-            woken,
-        };
+        let (worker, control, events) =
+            Worker::new(allegiance, clock.clone(), following.is_some(), options);
         let thread = thread::Builder::new()
             .name("follower".to_owned())
             .spawn(move || worker.run())?;
         Ok(Self {
             control,
             clock,
-            events: taken,
+            events,
             thread: Some(thread),
             following,
         })
@@ -325,6 +307,36 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// A worker, what stops it, and what it tells.
+    pub(crate) fn new(
+        allegiance: Allegiance,
+        clock: NetworkClock,
+        steers_system: bool,
+        options: Options,
+    ) -> (Self, Arc<Control>, Receiver<Event>) {
+        let (wake, woken) = mpsc::sync_channel(0);
+        let (events, taken) = mpsc::sync_channel(EVENTS);
+        let control = Arc::new(Control {
+            wake: Mutex::new(Some(wake)),
+            ..Control::default()
+        });
+        let worker = Self {
+            control: Arc::clone(&control),
+            steers_system,
+            allegiance,
+            wall: options.simulation.over(WallClock),
+            clock,
+            options,
+            connected: None,
+            received: 0,
+            this_second: (Instant::now(), 0),
+            refusals: Refusals::default(),
+            events,
+            woken,
+        };
+        (worker, control, taken)
+    }
+
     fn run(mut self) {
         self.connect_and_speak();
         let rate = self.clock.rate();

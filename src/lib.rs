@@ -43,6 +43,8 @@ pub mod drift_file;
 pub mod election;
 pub mod ensemble;
 pub mod follower;
+#[cfg(test)]
+mod fuzz;
 pub mod human;
 mod lock;
 pub mod logging;

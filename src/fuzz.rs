@@ -1,0 +1,260 @@
+//! Both ends of a connection, against whatever a peer may say: lines that nearly make sense, in
+//! any order, and bytes that don't.
+//!
+//! `cargo test` tries some hundred conversations; `PROPTEST_CASES=1000000 cargo test --release
+//! --lib fuzz` a million with each end.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, LazyLock, mpsc};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use socket2::SockRef;
+
+use crate::address::Address;
+use crate::admission::Limits;
+use crate::allegiance::Allegiance;
+use crate::candidacy::Candidacy;
+use crate::candidates::Candidates;
+use crate::clock::{Clock, SteadyClock, WallClock, since_epoch};
+use crate::discipline::{Correction, Steering};
+use crate::ensemble::{Ensemble, NodeId, Settings};
+use crate::follower::{Event, Options, Worker};
+use crate::network_clock::NetworkClock;
+use crate::peer::Peer;
+use crate::polling::Rhythm;
+use crate::protocol::Message;
+use crate::session::End;
+use crate::shared::Shared;
+use crate::timestamp;
+
+/// Two ends of a connection.
+fn connection() -> (TcpStream, TcpStream) {
+    static LISTENER: LazyLock<TcpListener> =
+        LazyLock::new(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = crate::lock::lock(&TURN);
+    let ours = TcpStream::connect(LISTENER.local_addr().unwrap()).unwrap();
+    let (theirs, _) = LISTENER.accept().unwrap();
+    // To be closed without a trace, or else a million of them would use up the ports.
+    SockRef::from(&theirs)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    (ours, theirs)
+}
+
+/// Says all of it and ends; what comes back is read later.
+fn say(mut stream: &TcpStream, words: &[Vec<u8>]) {
+    // Less than a socket's buffer, so this does not wait.
+    stream.write_all(&words.concat()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+}
+
+/// What was answered: whole lines that make sense, or timestamps, and nothing after a goodbye.
+fn answers(mut stream: &TcpStream) -> Vec<String> {
+    let mut answers = Vec::new();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    // A connection that is closed with bytes unread is reset.
+    let _ = stream.read_to_end(&mut answers);
+    let answers = String::from_utf8(answers).expect("ASCII");
+    let lines: Vec<String> = answers.lines().map(str::to_owned).collect();
+    for (place, line) in lines.iter().enumerate() {
+        assert!(line.len() <= 256, "{line:?}");
+        let timestamps = line.as_bytes().chunks(26);
+        if timestamps
+            .clone()
+            .all(|bytes| timestamp::parse(bytes).is_ok())
+        {
+            continue;
+        }
+        let message = Message::parse(line).expect(line);
+        let last = place + 1 == lines.len();
+        assert!(last || !matches!(message, Message::Bye { .. }), "{lines:?}");
+    }
+    lines
+}
+
+fn now() -> i64 {
+    since_epoch(WallClock.read())
+}
+
+/// A number that means something, one that is at a limit, or any.
+fn number() -> impl Strategy<Value = String> {
+    let near = 4_000_000_000_i64;
+    prop_oneof![
+        (1..20_u64).prop_map(|n| n.to_string()),
+        (-near..near).prop_map(|by| (now() + by).to_string()),
+        (-near..near).prop_map(|span| span.to_string()),
+        prop::sample::select(vec![
+            i64::MIN.to_string(),
+            i64::MAX.to_string(),
+            u64::MAX.to_string(),
+            "9223372036854775808".to_owned(),
+            "3600000000000".to_owned(),
+            "-1".to_owned(),
+            String::new(),
+            "0x7".to_owned(),
+        ]),
+        any::<i64>().prop_map(|any| any.to_string()),
+    ]
+}
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => number(),
+        1 => number().prop_map(|rate| format!("rate={rate}")),
+        1 => number().prop_map(|term| format!("term={term}")),
+        1 => number().prop_map(|interval| format!("interval={interval}")),
+        1 => prop::sample::select(vec![
+            "leader=self", "leader=none", "leader=b:1", "leader=", "candidates=a:1,b:1",
+            "synchronized=yes", "hears=0,1", "leads", "seeks", "follows=0", "yields=1", "127.0.0.1:1",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+/// Something that a peer may say.
+fn utterance() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(vec![
+        "BERKELEY",
+        "POLL",
+        "TIME",
+        "ADJUST",
+        "BYE",
+        "CANDIDATE",
+        "berkeley",
+        "",
+    ]);
+    let nearly = (name, prop::collection::vec(word(), 0..6))
+        .prop_map(|(name, words)| format!("{name} {}\n", words.join(" ")).into_bytes());
+    let timestamp = prop_oneof![Just(""), Just("\n")].prop_map(|end| {
+        let now = timestamp::format(timestamp::local(WallClock.read()));
+        format!("{now}{end}").into_bytes()
+    });
+    let poll = (1..20_u64).prop_map(|n| format!("POLL {n}\n").into_bytes());
+    let time = (1..20_u64, 0..1000_i64).prop_map(|(n, held)| {
+        let came = now();
+        format!("TIME {n} {came} {}\n", came + held).into_bytes()
+    });
+    let adjust = (1..20_u64, -1_000_000..1_000_000_i64)
+        .prop_map(|(n, offset)| format!("ADJUST {n} {offset} 1000\n").into_bytes());
+    prop_oneof![
+        3 => nearly,
+        2 => timestamp,
+        3 => poll,
+        3 => time,
+        3 => adjust,
+        1 => Just(b"BERKELEY 1 interval=1000000\n".to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..300),
+    ]
+}
+
+/// What a peer says in all: often with a beginning that leads somewhere.
+fn speech(opening: &'static str) -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let sensible = prop::bool::weighted(0.8);
+    (sensible, prop::collection::vec(utterance(), 0..30)).prop_map(move |(sensible, mut said)| {
+        if sensible {
+            said.insert(0, opening.as_bytes().to_vec());
+        }
+        said
+    })
+}
+
+fn network_clock() -> NetworkClock {
+    NetworkClock::new(Arc::new(SteadyClock::start()), Steering::default())
+}
+
+/// A master's connection thread, in a group with candidates or without.
+fn serve(said: &[Vec<u8>], with_candidates: bool) {
+    let (ours, theirs) = connection();
+    let address = theirs.peer_addr().unwrap();
+    let (inputs, _heard) = mpsc::channel();
+    let list = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
+    let candidates = Candidates::new(list.to_vec(), "127.0.0.1:2".parse().unwrap(), None);
+    let candidacy = Arc::new(Candidacy::new(candidates.unwrap(), inputs));
+    let rhythm = Rhythm {
+        began: Instant::now(),
+        interval: Duration::from_millis(1),
+        burst: 8,
+    };
+    let limits = Limits {
+        in_all: 1,
+        per_address: 1,
+    };
+    let (shared, _receivers) = Shared::new(
+        network_clock(),
+        rhythm,
+        Ensemble::new(Settings::default()),
+        address,
+        limits,
+        with_candidates.then_some(candidacy),
+    );
+    let node = NodeId(1);
+    let stream = Arc::new(theirs);
+    let mailbox = shared.register(node, &stream, address.ip()).unwrap();
+    let name = Arc::from(address.to_string());
+    say(&ours, said);
+    Peer::new(node, name, mailbox, Arc::clone(&shared)).serve(&stream);
+    assert!(!shared.ensemble().leave(node), "it is still a member");
+    // There is room for the next one, so it was counted out.
+    let again = shared.register(node, &stream, address.ip());
+    assert!(again.is_err_and(|refused| refused.to_string().contains("a second")));
+    drop((stream, shared));
+    answers(&ours);
+}
+
+/// A follower's session. The clock, and whether it stepped.
+fn follow(said: &[Vec<u8>]) -> (NetworkClock, bool) {
+    let (ours, theirs) = connection();
+    let clock = network_clock();
+    let allegiance = Allegiance::new(vec![Address::new("a", 1)]);
+    let (mut worker, _control, events) =
+        Worker::new(allegiance, clock.clone(), false, Options::default());
+    say(&ours, said);
+    let end = worker.session(&theirs);
+    assert!(!matches!(end, End::Done), "no rounds were asked for");
+    drop(theirs);
+    answers(&ours);
+    let stepped = events.try_iter().any(|event| {
+        let made = match event {
+            Event::Synchronized { made, .. } => made,
+            Event::Connected(_) => None,
+        };
+        made == Some(Correction::Stepped)
+    });
+    (clock, stepped)
+}
+
+proptest! {
+    #[test]
+    fn a_master_outlives_whatever_a_follower_says(
+        said in speech("2026-01-01 00:00:00.000000\n"),
+        with_candidates: bool,
+    ) {
+        serve(&said, with_candidates);
+    }
+
+    #[test]
+    fn a_master_outlives_whatever_a_candidate_says(
+        said in speech("CANDIDATE 0 127.0.0.1:1 3 leads hears=1\n"),
+    ) {
+        serve(&said, true);
+    }
+
+    #[test]
+    fn a_follower_outlives_whatever_a_master_says(said in speech("BERKELEY 1 interval=1000000\n")) {
+        let before = SteadyClock::start().read();
+        let (clock, stepped) = follow(&said);
+        let first = clock.now();
+        let second = clock.now();
+        prop_assert!(second.time >= first.time);
+        prop_assert!(first.error.is_none_or(|error| error >= TimeDelta::zero()));
+        // Nothing but a step takes a reading back.
+        let grain = TimeDelta::microseconds(100);
+        prop_assert!(stepped || first.time >= before - grain, "{first:?} after {before}");
+    }
+}
