@@ -29,7 +29,7 @@ pub enum Leader {
     Nobody,
 }
 
-/// Which masters there are, and which was believed last.
+/// Which masters there are, and the highest term that was followed.
 #[derive(Debug, Clone)]
 pub struct Allegiance {
     named: Vec<Address>,
@@ -70,15 +70,15 @@ impl Allegiance {
 
     /// Where to try to connect: to the leader, if somebody said who that is, or else to the next
     /// in the list.
+    ///
+    /// Being sent somewhere does not change whose turn comes after: who is sent again and again to
+    /// a leader that it does not reach is to get to the others all the same.
     pub fn next_master(&mut self) -> Address {
+        if let Some(leader) = self.hint.take() {
+            return leader;
+        }
         let known: Vec<_> = self.known().cloned().collect();
-        let place = match self.hint.take() {
-            None => self.next % known.len(),
-            Some(leader) => match known.iter().position(|known| *known == leader) {
-                None => return leader,
-                Some(place) => place,
-            },
-        };
+        let place = self.next % known.len();
         self.next = place + 1;
         known[place].clone()
     }
@@ -106,10 +106,7 @@ impl Allegiance {
             self.candidates.clone_from(&leadership.candidates);
         }
         match &leadership.leader {
-            Leader::Speaker => {
-                self.term = self.term.max(leadership.term);
-                true
-            }
+            Leader::Speaker => true,
             Leader::Other(leader) => {
                 self.hint = (!self.elects).then(|| leader.clone());
                 false
@@ -124,7 +121,16 @@ impl Allegiance {
         term >= self.term
     }
 
-    /// The highest term of a leader that greeted; 0 before the first.
+    /// A correction was followed, of a leader that greeted with this term.
+    ///
+    /// A greeting alone changes nothing: whoever was greeted by a leader of a high term, and lost
+    /// it before a correction came, has to follow the next one whatever its term is, and is not to
+    /// pass for one that agrees with the group.
+    pub fn corrected(&mut self, term: Term) {
+        self.term = self.term.max(term);
+    }
+
+    /// The highest term of a leader that was followed; 0 before the first correction.
     #[must_use]
     pub fn term(&self) -> Term {
         self.term
@@ -168,23 +174,26 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_where_it_is_sent_and_from_there_on() {
+    fn it_goes_where_it_is_sent_and_then_on_through_the_list() {
         let mut allegiance = Allegiance::new(masters(&[1]));
         allegiance.next_master();
-        let leader = Address::new("a", 2);
-        assert!(!allegiance.greeted(&greeting(4, Leader::Other(leader.clone()))));
-        assert_eq!(allegiance.next_master(), leader);
-        assert_eq!(allegiance.next_master(), Address::new("a", 3));
+        let leader = Address::new("a", 3);
+        for port in [2, 3, 1] {
+            assert!(!allegiance.greeted(&greeting(4, Leader::Other(leader.clone()))));
+            assert_eq!(allegiance.next_master(), leader);
+            assert_eq!(allegiance.next_master(), Address::new("a", port));
+        }
         assert!(!allegiance.greeted(&greeting(4, Leader::Nobody)));
-        assert_eq!(allegiance.next_master(), Address::new("a", 1));
+        assert_eq!(allegiance.next_master(), Address::new("a", 2));
     }
 
     #[test]
     fn it_believes_only_the_highest_term() {
         let mut allegiance = Allegiance::new(masters(&[1]));
         assert!(allegiance.believes(0));
-        allegiance.greeted(&greeting(3, Leader::Speaker));
-        allegiance.greeted(&greeting(2, Leader::Speaker));
+        allegiance.corrected(3);
+        allegiance.corrected(2);
+        allegiance.greeted(&greeting(4, Leader::Speaker));
         assert!(!allegiance.believes(2) && allegiance.believes(3) && allegiance.believes(4));
         assert_eq!(allegiance.term(), 3);
     }

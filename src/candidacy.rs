@@ -2,10 +2,11 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::allegiance::{Leader, Leadership};
 use crate::candidates::Candidates;
+use crate::clock::uptime;
 use crate::election::{Beat, Rank, Role, SILENCE, Term};
 use crate::ensemble::NodeId;
 use crate::lock::lock;
@@ -27,6 +28,11 @@ pub(crate) enum Input {
     Resign(Sender<()>),
 }
 
+/// The election's time. A machine that was asleep has to notice, so its sleep counts.
+pub(crate) fn now() -> Duration {
+    Duration::from_nanos(uptime().unsigned_abs())
+}
+
 /// Who leads, as this candidate knows it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View {
@@ -34,8 +40,8 @@ pub(crate) struct View {
     pub(crate) term: Term,
     /// For how long the lead was sought before it was claimed.
     pub(crate) waited: Duration,
-    /// When the election has looked last.
-    pub(crate) at: Instant,
+    /// When the election has looked last, by [`now`].
+    pub(crate) at: Duration,
 }
 
 /// What a candidate is besides a master.
@@ -54,7 +60,7 @@ impl Candidacy {
                 role: Role::Seeks,
                 term: 0,
                 waited: Duration::ZERO,
-                at: Instant::now(),
+                at: now(),
             }),
             inputs,
         }
@@ -71,7 +77,7 @@ impl Candidacy {
     /// Whether we lead, and know it: a machine that was asleep finds out first.
     pub(crate) fn leads(&self) -> bool {
         let view = self.view();
-        view.role == Role::Leads && view.at.elapsed() < SILENCE
+        view.role == Role::Leads && now().saturating_sub(view.at) < SILENCE
     }
 
     /// Our lead, for the record.
@@ -89,7 +95,7 @@ impl Candidacy {
         let view = self.view();
         let leader = match view.role {
             Role::Leads => Some(Leader::Speaker),
-            Role::Follows(rank) | Role::Yields(rank) => {
+            Role::Follows(rank) | Role::Misses(rank, _) | Role::Yields(rank) => {
                 self.candidates.at(rank).cloned().map(Leader::Other)
             }
             Role::Seeks => None,

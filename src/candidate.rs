@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
-use crate::candidacy::{Candidacy, Input, View};
+use crate::candidacy::{Candidacy, Input, View, now};
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::election::{BEAT, Beat, Election, Rank, Role, SILENCE};
 use crate::ensemble::NodeId;
@@ -20,13 +20,13 @@ use crate::master::{Error, Event, spawn};
 use crate::peer::{End, Peer};
 use crate::protocol::{LineDecoder, Message};
 use crate::shared::Shared;
+use crate::throttle::Throttle;
 
 /// The election's thread, and what it keeps.
 pub(crate) struct Candidate {
     shared: Arc<Shared>,
     candidacy: Arc<Candidacy>,
     inputs: Receiver<Input>,
-    began: Instant,
     election: Election,
     /// What the rest of the master has been told.
     role: Role,
@@ -35,6 +35,8 @@ pub(crate) struct Candidate {
     tellers: Vec<Sender<Beat>>,
     told: Option<(Beat, Instant)>,
     follower: Option<(Role, Follower)>,
+    /// How often changes of the lead are told.
+    changes: Throttle,
     /// Dropped when another candidate leads in our place.
     resigned: Option<Sender<()>>,
 }
@@ -64,16 +66,16 @@ impl Candidate {
         }
         let count = candidates.list().len();
         Ok(Self {
-            election: Election::new(candidates.own(), count, Duration::ZERO),
+            election: Election::new(candidates.own(), count, now()),
             shared: Arc::clone(shared),
             candidacy: Arc::clone(candidacy),
             inputs,
-            began: Instant::now(),
             role: Role::Seeks,
             links: vec![None; count],
             tellers,
             told: None,
             follower: None,
+            changes: Throttle::default(),
             resigned: None,
         })
     }
@@ -95,7 +97,7 @@ impl Candidate {
                 if self.shared.clock.is_synchronized() {
                     self.election.synchronized();
                 }
-                self.election.act(self.began.elapsed());
+                self.election.act(now());
             } else if !matches!(self.role, Role::Leads | Role::Yields(_)) {
                 // Nobody has to wait for us.
                 return;
@@ -107,7 +109,7 @@ impl Candidate {
     }
 
     fn take(&mut self, input: Input) {
-        let now = self.began.elapsed();
+        let now = now();
         match input {
             Input::Heard(rank, beat, link) if self.links[rank.0] <= Some(link) => {
                 self.links[rank.0] = Some(link);
@@ -123,14 +125,8 @@ impl Candidate {
             Input::Heard(..) | Input::Lost(..) => {}
             Input::Knows(term) => self.election.knows(term),
             Input::Resign(done) => {
-                match self.election.resign(now) {
-                    Some(Rank(successor)) => {
-                        log::info!(
-                            "hands over to {}",
-                            self.candidacy.candidates.list()[successor]
-                        );
-                    }
-                    None => self.role = Role::Seeks,
+                if self.election.resign(now).is_none() {
+                    self.role = Role::Seeks;
                 }
                 self.resigned = Some(done);
             }
@@ -149,17 +145,21 @@ impl Candidate {
             role,
             term: self.election.term(),
             waited: self.election.waited(),
-            at: Instant::now(),
+            at: now(),
         });
         if self.role == role && before.term == self.election.term() {
             return;
         }
         let led = self.role == Role::Leads;
         let changed = std::mem::replace(&mut self.role, role) != role;
-        self.log_role();
+        // Another candidate can have this as often as it likes.
+        let say = self.changes.admit(Instant::now()).is_some();
+        if say {
+            self.log_role();
+        }
         match role {
             Role::Leads if !led => self.shared.take_lead(),
-            Role::Seeks | Role::Follows(_) if led => self.shared.step_down(),
+            Role::Seeks | Role::Misses(..) | Role::Follows(_) if led => self.shared.step_down(),
             _ => {}
         }
         if let Role::Follows(leader) = role
@@ -167,29 +167,36 @@ impl Candidate {
         {
             self.follow(leader);
         }
-        if changed && !matches!(role, Role::Yields(_)) {
+        if say && changed && !matches!(role, Role::Yields(_)) {
             self.shared.tell(Event::Lead(self.candidacy.leadership()));
         }
     }
 
     fn log_role(&self) {
         let candidates = &self.candidacy.candidates;
+        let name = |rank| {
+            candidates
+                .at(rank)
+                .map_or_else(String::new, Address::to_string)
+        };
+        let does = match self.role {
+            Role::Leads => {
+                let waited = self.election.waited().as_millis();
+                format!("leads, after a wait of {waited} ms")
+            }
+            Role::Follows(leader) => format!("follows {}", name(leader)),
+            Role::Misses(leader, away) => {
+                format!("does not reach {}, which is {away} away", name(leader))
+            }
+            Role::Seeks => "seeks a leader".to_owned(),
+            Role::Yields(successor) => format!("hands over to {}", name(successor)),
+        };
         log::info!(
-            "term {}: {}, rank {} of {}, {}",
+            "term {}: {}, rank {} of {}, {does}",
             self.election.term(),
-            candidates.list()[candidates.own().0],
+            name(candidates.own()),
             candidates.own().0,
             candidates.list().len(),
-            match self.role {
-                Role::Leads => format!(
-                    "leads, after a wait of {} ms",
-                    self.election.waited().as_millis()
-                ),
-                Role::Follows(Rank(leader)) => format!("follows {}", candidates.list()[leader]),
-                Role::Seeks => "seeks a leader".to_owned(),
-                Role::Yields(Rank(successor)) =>
-                    format!("yields to {}", candidates.list()[successor]),
-            }
         );
     }
 
@@ -223,7 +230,7 @@ impl Candidate {
     }
 
     fn tell_others(&mut self) {
-        let beat = self.election.beat(self.began.elapsed());
+        let beat = self.election.beat(now());
         if self
             .told
             .is_none_or(|(told, at)| told != beat || at.elapsed() >= BEAT)

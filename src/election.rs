@@ -5,9 +5,15 @@
 //! candidates are in touch when each hears the other.
 //!
 //! A leader carries a *term* that only grows. A candidate that is in touch with no leader, and
-//! with nobody who is, claims the next term, the first of those in touch at once and each further
-//! one [`TURN`] later, so that the first alive in the list normally wins without a contest. When
-//! two leaders meet, the higher term wins, then the better rank.
+//! with nobody who knows of one, claims the next term, the first of those in touch at once and each
+//! further one [`TURN`] later, so that the first alive in the list normally wins without a contest.
+//! When two leaders meet, the higher term wins, then the better rank.
+//!
+//! Who is out of touch with the leader, but not with all others, tells on how far away the leader
+//! is: or else leaders at the two ends of a chain of candidates would outbid each other for ever,
+//! as each learns of the other's term and not of the other. The distance is what ends a rumour:
+//! those that tell each other of a leader that is gone put it further away each time, until it is
+//! further than any chain is long.
 //!
 //! There is no quorum: on both sides of a partition somebody has to keep that side's clocks
 //! together, and agreement is not endangered by two leaders whose clocks cannot meet anyway.
@@ -69,7 +75,10 @@ pub enum Role {
     Leads,
     /// It is in touch with this leader.
     Follows(Rank),
-    /// It is in touch with no leader.
+    /// It is out of touch with this leader, which is so many candidates away: 2, if one that it
+    /// is in touch with follows it.
+    Misses(Rank, u8),
+    /// It knows of no leader.
     Seeks,
     /// It led, is about to stop, and wants this one to lead.
     Yields(Rank),
@@ -80,6 +89,7 @@ impl fmt::Display for Role {
         match self {
             Self::Leads => out.write_str("leads"),
             Self::Follows(Rank(leader)) => write!(out, "follows {leader}"),
+            Self::Misses(Rank(leader), _) => write!(out, "misses {leader}"),
             Self::Seeks => out.write_str("seeks"),
             Self::Yields(Rank(successor)) => write!(out, "yields {successor}"),
         }
@@ -227,15 +237,13 @@ impl Election {
         self.acted = now;
         let ours = (self.role == Role::Leads).then_some((self.term, self.rank));
         match self.best_leader(now) {
-            Some(theirs) if ours.is_none_or(|ours| beats(theirs, ours)) => {
+            Some((theirs, away)) if ours.is_none_or(|ours| beats(theirs, ours)) => {
                 let (term, leader) = theirs;
                 self.term = self.term.max(term);
-                if self.leads_in_touch(leader, now) {
-                    self.role = Role::Follows(leader);
-                } else {
-                    // Out of our reach, but another candidate's leader.
-                    self.seek(now);
-                }
+                self.role = match away {
+                    1 => Role::Follows(leader),
+                    away => Role::Misses(leader, away),
+                };
             }
             _ if ours.is_some() => self.outbid(now),
             _ => self.claim(now),
@@ -274,22 +282,30 @@ impl Election {
         }
     }
 
-    /// The best leader besides us that somebody in touch is in touch with.
-    fn best_leader(&self, now: Duration) -> Option<(Term, Rank)> {
-        let leaders = self.in_touch(now).filter_map(|(rank, beat)| {
-            let leader = match beat.role {
-                Role::Leads => rank,
-                Role::Follows(leader) => leader,
-                Role::Seeks | Role::Yields(_) => return None,
-            };
-            (leader != self.rank).then_some((beat.term, leader))
-        });
-        leaders.reduce(|best, other| if beats(other, best) { other } else { best })
+    /// The best leader besides us that those in touch know of, and how far away it is.
+    fn best_leader(&self, now: Duration) -> Option<((Term, Rank), u8)> {
+        let better = |one, other| if beats(other, one) { other } else { one };
+        let best = self.known(now).map(|(lead, _)| lead).reduce(better)?;
+        // However high a term the one who is nearest knows of, it knows best where the leader is.
+        let same = self.known(now).filter(|((_, leader), _)| *leader == best.1);
+        same.map(|(_, away)| (best, away))
+            .min_by_key(|(_, away)| *away)
     }
 
-    fn leads_in_touch(&self, rank: Rank, now: Duration) -> bool {
-        self.in_touch(now)
-            .any(|(other, beat)| other == rank && beat.role == Role::Leads)
+    /// The leaders besides us that those in touch know of, and how far away each is.
+    fn known(&self, now: Duration) -> impl Iterator<Item = ((Term, Rank), u8)> {
+        let farthest = self.heard.len().saturating_sub(1);
+        self.in_touch(now).filter_map(move |(rank, beat)| {
+            let (leader, away) = match beat.role {
+                Role::Leads => (rank, 1),
+                Role::Follows(leader) => (leader, 2),
+                Role::Misses(leader, away) => (leader, away.saturating_add(1)),
+                Role::Seeks | Role::Yields(_) => return None,
+            };
+            let listed = leader.0 < self.heard.len() && leader != self.rank;
+            let known = listed && usize::from(away) <= farthest;
+            known.then_some(((beat.term, leader), away))
+        })
     }
 
     /// What those tell that hear us, and that we hear.
@@ -320,6 +336,8 @@ mod tests {
     struct Group {
         candidates: Vec<Election>,
         down: Vec<bool>,
+        /// Each hears its neighbours in the list only.
+        chain: bool,
         now: Duration,
     }
 
@@ -329,6 +347,7 @@ mod tests {
             Self {
                 candidates: (0..candidates).map(new).collect(),
                 down: vec![false; candidates],
+                chain: false,
                 now: Duration::ZERO,
             }
         }
@@ -341,7 +360,8 @@ mod tests {
                 for rank in (0..self.candidates.len()).filter(|rank| !self.down[*rank]) {
                     self.candidates[rank].act(self.now);
                     let beat = self.candidates[rank].beat(self.now);
-                    for other in 0..self.candidates.len() {
+                    let hears = |other: &usize| !self.chain || other.abs_diff(rank) == 1;
+                    for other in (0..self.candidates.len()).filter(hears) {
                         self.candidates[other].heard(Rank(rank), beat, self.now);
                     }
                 }
@@ -358,7 +378,7 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
-    use Role::{Follows, Leads, Seeks};
+    use Role::{Follows, Leads, Misses, Seeks};
 
     #[test]
     fn the_first_in_the_list_leads_once_all_have_listened() {
@@ -477,19 +497,63 @@ mod tests {
     }
 
     #[test]
-    fn nobody_claims_who_is_in_touch_with_one_who_follows() {
-        let mut election = Election::new(Rank(1), 3, Duration::ZERO);
-        for beats in 0..20 {
-            let now = BEAT * beats;
-            let beat = Beat {
-                term: 3,
-                role: Follows(Rank(0)),
-                synchronized: true,
-                hears: [Rank(0), Rank(1)].into_iter().collect(),
-            };
-            election.heard(Rank(2), beat, now);
-            election.act(now);
-            assert_eq!(election.role(), Seeks);
+    fn nobody_claims_who_is_in_touch_with_one_who_knows_of_a_leader() {
+        for (role, known) in [
+            (Follows(Rank(0)), Misses(Rank(0), 2)),
+            (Misses(Rank(0), 2), Misses(Rank(0), 3)),
+        ] {
+            let mut election = Election::new(Rank(1), 4, Duration::ZERO);
+            for beats in 0..20 {
+                let now = BEAT * beats;
+                let beat = Beat {
+                    term: 3,
+                    role,
+                    synchronized: true,
+                    hears: [Rank(0), Rank(1)].into_iter().collect(),
+                };
+                election.heard(Rank(2), beat, now);
+                election.act(now);
+                assert_eq!(election.role(), known);
+            }
         }
+    }
+
+    #[test]
+    fn a_leader_that_is_not_in_the_list_is_none() {
+        let mut election = Election::new(Rank(1), 3, Duration::ZERO);
+        let beat = Beat {
+            term: 3,
+            role: Follows(Rank(5)),
+            synchronized: true,
+            hears: [Rank(1)].into_iter().collect(),
+        };
+        election.heard(Rank(0), beat, SECOND);
+        election.act(SECOND);
+        assert_eq!(election.role(), Seeks);
+    }
+
+    #[test]
+    fn a_chain_has_one_leader_and_finds_another_one_when_that_is_gone() {
+        let mut group = Group::new(4);
+        group.chain = true;
+        group.run(SECOND * 3);
+        let led = [
+            Leads,
+            Follows(Rank(0)),
+            Misses(Rank(0), 2),
+            Misses(Rank(0), 3),
+        ];
+        assert_eq!(group.roles(), led);
+        group.down[0] = true;
+        group.run(SECOND * 3);
+        assert_eq!(
+            group.roles()[1..],
+            [Leads, Follows(Rank(1)), Misses(Rank(1), 2)]
+        );
+        group.down[0] = false;
+        let term = group.candidates[1].term();
+        group.run(SECOND * 3);
+        assert_eq!(group.roles()[..2], [Follows(Rank(1)), Leads]);
+        assert_eq!(group.terms(), [term; 4]);
     }
 }

@@ -129,6 +129,8 @@ pub struct Settings {
     pub timestamp_patience: u32,
     /// Nobody will be told of the corrections, so none is kept for anybody.
     pub dry_run: bool,
+    /// The master is one of several candidates.
+    pub candidate: bool,
 }
 
 impl Default for Settings {
@@ -139,6 +141,7 @@ impl Default for Settings {
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
             dry_run: false,
+            candidate: false,
         }
     }
 }
@@ -340,11 +343,13 @@ impl Ensemble {
     /// What the clocks agree on, the master's own first, and which of them have voted.
     fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<bool>) {
         // A master that has just started is no part of a group that agrees already, nor is any
-        // other clock that has: however few of the group are here yet, they tell the time. But
-        // of those who are here they have to be the most, for anybody can claim to be one.
+        // other clock that has: however few of the group are here yet, they tell the time. They
+        // have to be the most of those who are here, for anybody can claim to be one; but a
+        // candidate leads only where no other one of the group is left.
         let followers = &clocks[1..];
-        let group = followers.iter().filter(|clock| clock.synchronized);
-        let returns = !clocks[0].synchronized && group.count() * 2 > followers.len();
+        let group = followers.iter().filter(|clock| clock.synchronized).count();
+        let enough = group * 2 > followers.len() || self.settings.candidate && group > 0;
+        let returns = !clocks[0].synchronized && enough;
         let counts = |clock: &&Heard| clock.synchronized || !returns;
         let counted = clocks.iter().filter(counts);
         let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();

@@ -234,6 +234,7 @@ impl Master {
                 min_followers: options.min_followers,
                 timestamp_patience: timestamp_patience(options.interval),
                 dry_run: options.dry_run,
+                candidate: candidacy.is_some(),
             }),
             address,
             Limits {

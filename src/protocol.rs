@@ -12,7 +12,7 @@
 //! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `term=T`, the highest of a leader that I know |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
-//! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r` or `yields=r`; `hears=r,r`, `synchronized=yes` |
+//! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |
 
 use std::fmt;
 use std::str::FromStr;
@@ -192,6 +192,9 @@ impl fmt::Display for Message {
                     Role::Leads => out.write_str("leads")?,
                     Role::Seeks => out.write_str("seeks")?,
                     Role::Follows(Rank(leader)) => write!(out, "follows={leader}")?,
+                    Role::Misses(Rank(leader), away) => {
+                        write!(out, "misses={leader} away={away}")?;
+                    }
                     Role::Yields(Rank(successor)) => write!(out, "yields={successor}")?,
                 }
                 let heard: Vec<_> = beat.hears.iter().map(|rank| rank.0.to_string()).collect();
@@ -382,6 +385,10 @@ impl Words<'_> {
             ("leads", None) => Ok(Role::Leads),
             ("seeks", None) => Ok(Role::Seeks),
             ("follows", Some(leader)) => Ok(Role::Follows(leader)),
+            ("misses", Some(leader)) => match self.key("away")? {
+                Some(away) => Ok(Role::Misses(leader, away)),
+                None => Err(self.wrong("away")),
+            },
             ("yields", Some(successor)) => Ok(Role::Yields(successor)),
             _ => Err(self.wrong("role")),
         }
@@ -497,6 +504,7 @@ mod tests {
             Just(Role::Leads),
             Just(Role::Seeks),
             any_rank().prop_map(Role::Follows),
+            (any_rank(), any::<u8>()).prop_map(|(leader, away)| Role::Misses(leader, away)),
             any_rank().prop_map(Role::Yields)
         ];
         let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);

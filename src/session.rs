@@ -342,6 +342,7 @@ impl Worker {
                     dialogue.marks.clear();
                     let greeted = dialogue.term;
                     if greeted.is_none_or(|term| self.allegiance.believes(term)) {
+                        self.allegiance.corrected(greeted.unwrap_or_default());
                         self.adjust(mark, offset, error, rate_ppm)?;
                         // A poll that came along is answered by the corrected clock from end to
                         // end.
