@@ -60,10 +60,11 @@ impl Allegiance {
         }
     }
 
-    /// A candidate that follows the leader that its election tells.
-    pub(crate) fn to_leader(leader: Address) -> Self {
+    /// A candidate that follows the leader that its election tells, and knows of this term.
+    pub(crate) fn to_leader(leader: Address, term: Term) -> Self {
         Self {
             elects: true,
+            term,
             ..Self::new(vec![leader])
         }
     }

@@ -215,7 +215,7 @@ impl Candidate {
             return;
         };
         let clock = self.shared.clock.clone();
-        match Follower::of_leader(address.clone(), clock) {
+        match Follower::of_leader(address.clone(), self.election.term(), clock) {
             Ok(follower) => self.follower = Some((follows, follower)),
             Err(error) => log::warn!("cannot follow {address}: {error}"),
         }

@@ -18,6 +18,7 @@ use crate::allegiance::Allegiance;
 use crate::clock::{Clock, SimulatedClock, Simulation, SteadyClock, WallClock};
 use crate::discipline::{Correction, Steering};
 use crate::drift_file::DriftFile;
+use crate::election::Term;
 use crate::lock::lock;
 use crate::network_clock::NetworkClock;
 use crate::record::{FOLLOWER_HEADER, Record};
@@ -201,8 +202,8 @@ impl Follower {
     }
 
     /// A candidate that follows the one that leads, with the clock that it leads with.
-    pub(crate) fn of_leader(leader: Address, clock: NetworkClock) -> io::Result<Self> {
-        let allegiance = Allegiance::to_leader(leader);
+    pub(crate) fn of_leader(leader: Address, term: Term, clock: NetworkClock) -> io::Result<Self> {
+        let allegiance = Allegiance::to_leader(leader, term);
         Self::start(allegiance, clock, None, Options::default())
     }
 

@@ -174,12 +174,11 @@ impl Peer {
                 Incoming::Nothing => &[],
                 Incoming::End => return Err(End::Left),
             };
-            if let (b"C", false, Some(candidacy)) = (
-                &bytes[..bytes.len().min(1)],
-                self.joined,
-                &self.shared.candidacy,
-            ) {
-                let (candidacy, opening) = (Arc::clone(candidacy), bytes.to_vec());
+            if bytes.first() == Some(&b'C')
+                && !self.joined
+                && let Some(candidacy) = self.shared.candidacy.clone()
+            {
+                let opening = bytes.to_vec();
                 return self.hear_candidate(connection, &candidacy, &opening);
             }
             // Before anything else is done: the clock is read when the message comes.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use berkeley::clock::{Clock, WallClock};
+use berkeley::human::span;
 use chrono::{DateTime, TimeDelta, Utc};
 use programs::Program;
 use sides::Network;
@@ -182,9 +183,17 @@ fn each_side_of_a_partition_keeps_its_time_and_the_larger_one_moves_less() {
     let ahead = after.iter().map(|moment| moment.ahead);
     let together = ahead.clone().max().unwrap() - ahead.min().unwrap();
     println!(
-        "fault | network cut for 60 s | led after {led:?}; {apart_left} and {apart_right} apart on \
-         the sides, which are {sides} apart in the end; healed, {together} apart after three \
-         rounds, the smaller side has moved by {small}, the larger by {large}"
+        "fault | network cut for a minute | a leader after {:.2} s, each side {} apart at most; \
+         healed: {} apart after three rounds, the smaller side moved by {}, the larger by {} | \
+         limit: {} s, {}; {}, the larger by less",
+        led.as_secs_f64(),
+        span(apart_left.max(apart_right)),
+        span(together),
+        span(small),
+        span(large),
+        LED_WITHIN.as_secs(),
+        span(APART),
+        span(APART * 5)
     );
     assert!(together <= APART * 5, "{together} apart after three rounds");
     assert!(

@@ -336,7 +336,9 @@ impl World {
         let Ok(agreed) = round.outcome else {
             return;
         };
-        let cohort = self.observer.cohort_of(rank, round, &self.clocks);
+        let cohort = self
+            .observer
+            .cohort_of(rank, round, &self.clocks, &self.clients);
         let mark = self.clocks[rank].mark(self.now);
         let term = self.candidates[rank].election.term();
         self.apply(

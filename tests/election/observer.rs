@@ -15,6 +15,7 @@ use berkeley::election::{Rank, Role, Term};
 use berkeley::ensemble::{NodeId, Round};
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::client::Client;
 use super::clock::Clock;
 use super::world::World;
 
@@ -27,9 +28,9 @@ pub const SURE_CORRECTIONS: u32 = 3;
 /// The readings of a cohort's clocks differ by no more, with and without a leader. That leaves out
 /// those that admit a larger error than [`SURE`], and those that still slew to the target.
 ///
-/// It is what 1000 ppm make in the longest time without a leader: so wrong, for some rounds, may
+/// It is what 1000 ppm make, either way, in 20 s without a leader: so wrong, for some rounds, may
 /// the rate be that a clock has learned while its group met others with another time.
-pub const MOST_SKEW: TimeDelta = TimeDelta::milliseconds(25);
+pub const MOST_SKEW: TimeDelta = TimeDelta::milliseconds(40);
 
 /// No clock is moved by more while it belongs to a cohort.
 pub const MOST_MOVED: TimeDelta = MOST_SKEW;
@@ -58,7 +59,13 @@ impl Observer {
     }
 
     /// Whose time a round goes on from.
-    pub fn cohort_of(&mut self, rank: usize, round: &Round, clocks: &[Clock]) -> u32 {
+    pub fn cohort_of(
+        &mut self,
+        rank: usize,
+        round: &Round,
+        clocks: &[Clock],
+        clients: &[Client],
+    ) -> u32 {
         self.votes.clear();
         let clock = |node: Option<NodeId>| match node {
             Some(NodeId(id)) => &clocks[(id & 0xff) as usize],
@@ -66,9 +73,14 @@ impl Observer {
         };
         let mut synchronized = 0;
         for row in &round.rows {
+            // Who has left since it was measured may have been corrected elsewhere.
+            let left = row.node.is_some_and(|NodeId(id)| {
+                clients[(id & 0xff) as usize].connection != (id >> 8) as u32
+            });
             let clock = clock(row.node);
             synchronized += usize::from(clock.corrections > 0);
             if let Some(cohort) = clock.cohort
+                && !left
                 && row.sample.error <= SURE
                 && clock.sure > 0
             {
