@@ -133,14 +133,19 @@ impl Measured {
                 format!("{:.2}", span.as_secs_f64() * unit)
             })
         };
+        // Too little to be counted is less than a tick.
+        let processor = |unit: f64| match self.processor {
+            Duration::ZERO => format!("<{:.2}", program::TICK.as_secs_f64() * unit),
+            processor => format!("{:.2}", processor.as_secs_f64() * unit),
+        };
         println!(
-            "{name:<10}{:>9}{:>8.2}{:>10.1}{:>11.2}{:>8.2}{:>11.1}{:>9}{:>9}{:>7}{:>9.1}{:>9.1}",
+            "{name:<10}{:>9}{:>8.2}{:>10.1}{:>11}{:>8}{:>11}{:>9}{:>9}{:>7}{:>9.1}{:>9.1}",
             self.followers,
             self.join.as_secs_f64(),
             self.memory_each(),
-            self.processor.as_secs_f64() * 1e3 / ROUNDS as f64,
-            self.processor_part() * 100.0,
-            self.microseconds_a_message(),
+            processor(1e3 / ROUNDS as f64),
+            processor(100.0 / (INTERVAL * ROUNDS as u32).as_secs_f64()),
+            processor(1e6 / self.messages as f64),
             shown(
                 self.round(|round| round.last_correction - round.first_poll),
                 1.0

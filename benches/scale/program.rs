@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// In what Linux counts processor time for programs to read, on every machine.
-const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(10);
 
 /// A running program, which is killed when it is dropped.
 pub struct Program {
