@@ -216,6 +216,31 @@ impl Voting {
     }
 }
 
+/// The master's flags on how many followers there are.
+#[derive(Debug, clap::Args)]
+pub struct Followers {
+    /// Hold no round before so many followers have joined and reported a clock
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub min_followers: u32,
+
+    /// Turn away one more connection than so many
+    #[arg(long, value_name = "N", default_value_t = 16000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_followers: u32,
+
+    /// Turn away who holds one more connection from one address, or opens one more in a second
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_per_address: u32,
+}
+
+impl Followers {
+    /// Which flags don't go together, if any.
+    #[must_use]
+    pub fn conflict(&self) -> Option<&'static str> {
+        (self.min_followers > self.max_followers)
+            .then_some("--min-followers is more than --max-followers lets in")
+    }
+}
+
 /// The master's flags on who leads.
 #[derive(Debug, clap::Args)]
 pub struct Election {
@@ -224,8 +249,8 @@ pub struct Election {
     #[arg(long, value_name = "ADDR,...", value_delimiter = ',')]
     candidates: Vec<Address>,
 
-    /// Which of the candidates this master is [default: the one where --listen is]
-    #[arg(long, value_name = "ADDR", requires = "candidates")]
+    /// Which of the candidates this master is [default: the one that listens here]
+    #[arg(long, value_name = "ADDR")]
     advertise: Option<Address>,
 }
 
@@ -236,7 +261,10 @@ impl Election {
     /// A sentence that names the flag to change.
     pub fn candidates(&self, listen: SocketAddr) -> Result<Option<Candidates>, String> {
         if self.candidates.is_empty() {
-            return Ok(None);
+            return match &self.advertise {
+                None => Ok(None),
+                Some(_) => Err("--advertise goes with --candidates only".to_owned()),
+            };
         }
         let list = self.candidates.clone();
         Candidates::new(list, listen, self.advertise.as_ref()).map(Some)
@@ -250,6 +278,12 @@ fn window(text: &str) -> Result<TimeDelta, String> {
     } else {
         Err("more than 0s, and 100 years at most".to_owned())
     }
+}
+
+/// Ends the program with a sentence about arguments that don't go together, and how it is used.
+pub fn refuse(command: &mut clap::Command, why: &str) -> ! {
+    let kind = clap::error::ErrorKind::ArgumentConflict;
+    command.error(kind, why).exit()
 }
 
 /// Reads the address to listen on, for `--listen`.

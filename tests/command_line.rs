@@ -70,6 +70,16 @@ fn a_bad_argument_is_named_and_exits_with_2() {
         (["--tolerance", "0s"], "'--tolerance "),
         (["--tolerance", "1"], "'--tolerance "),
         (["--max-offset", "0s"], "'--max-offset "),
+        (["--candidates", "a:0,b"], "'--candidates "),
+        (
+            ["--candidates", "127.0.0.1:1"],
+            "--candidates names from 2 to 9",
+        ),
+        (
+            ["--candidates", "a,b,a"],
+            "--candidates names one address twice",
+        ),
+        (["--advertise", "a"], "--candidates"),
     ] {
         fails(MASTER, &arguments, 2, part);
     }
@@ -142,6 +152,8 @@ fn help_shows_every_default() {
             ("--max-per-address", "256]"),
             ("--tolerance", "automatic"),
             ("--max-offset", "24h]"),
+            ("--candidates", "this one alone]"),
+            ("--advertise", "the one that listens here]"),
         ],
     );
     help_shows(

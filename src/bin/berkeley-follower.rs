@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use berkeley::address::Address;
-use berkeley::arguments::Common;
+use berkeley::arguments::{self, Common};
 use berkeley::follower::{Follower, Options, WireChoice};
 use berkeley::logging;
 use berkeley::signals::StopSignals;
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
@@ -35,8 +34,7 @@ fn main() -> ExitCode {
         .common
         .conflict(arguments.wire == WireChoice::Timestamp);
     if let Some(conflict) = conflict {
-        let kind = ErrorKind::ArgumentConflict;
-        Arguments::command().error(kind, conflict).exit();
+        arguments::refuse(&mut Arguments::command(), conflict);
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use berkeley::arguments::{self, Common, Election, Voting};
+use berkeley::arguments::{self, Common, Election, Followers, Voting};
 use berkeley::candidates::Candidates;
 use berkeley::logging;
 use berkeley::master::{DEFAULT_BURST, Master, Options};
 use berkeley::signals::StopSignals;
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
@@ -33,39 +32,24 @@ struct Arguments {
     #[arg(long)]
     dry_run: bool,
 
-    /// Hold no round before so many followers have joined and reported a clock
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    min_followers: u32,
-
     #[command(flatten)]
     voting: Voting,
 
     #[command(flatten)]
     election: Election,
 
-    /// Turn away one more connection than so many
-    #[arg(long, value_name = "N", default_value_t = 16000, value_parser = clap::value_parser!(u32).range(1..))]
-    max_followers: u32,
-
-    /// Turn away who holds one more connection from one address, or opens one more in a second
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
-    max_per_address: u32,
+    #[command(flatten)]
+    followers: Followers,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let waits_for_ever = (arguments.min_followers > arguments.max_followers)
-        .then_some("--min-followers is more than --max-followers lets in");
-    let refused = |why: &str| -> ! {
-        let kind = ErrorKind::ArgumentConflict;
-        Arguments::command().error(kind, why).exit()
-    };
-    if let Some(conflict) = arguments.common.conflict(false).or(waits_for_ever) {
-        refused(conflict);
+    if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
+        arguments::refuse(&mut Arguments::command(), conflict);
     }
     let candidates = match arguments.election.candidates(arguments.listen) {
         Ok(candidates) => candidates,
-        Err(why) => refused(&why),
+        Err(why) => arguments::refuse(&mut Arguments::command(), &why),
     };
     match run(arguments, candidates) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,9 +70,9 @@ fn run(arguments: Arguments, candidates: Option<Candidates>) -> anyhow::Result<(
     let master = Master::start(Options {
         listen: arguments.listen,
         interval: common.interval,
-        min_followers: arguments.min_followers as usize,
-        max_followers: arguments.max_followers as usize,
-        max_per_address: arguments.max_per_address as usize,
+        min_followers: arguments.followers.min_followers as usize,
+        max_followers: arguments.followers.max_followers as usize,
+        max_per_address: arguments.followers.max_per_address as usize,
         candidates,
         rules: arguments.voting.rules(),
         rounds: common.rounds,
