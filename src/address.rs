@@ -75,6 +75,9 @@ impl FromStr for Address {
                 None => (text, None),
             }
         };
+        if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err("more than one : makes an IPv6 address, and this is none".to_owned());
+        }
         if host.is_empty() || host.contains(char::is_whitespace) {
             return Err("a host name or address is missing".to_owned());
         }

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// How many connections there may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) in_all: usize,
     /// So many at a time, and so many new ones in a second.
     pub(crate) per_address: usize,
+    /// Where other candidates are: there is room for them whoever else is here.
+    pub(crate) candidates: Vec<IpAddr>,
 }
 
 /// Why a connection is turned away: what the peer and the log are told.
@@ -75,7 +77,8 @@ impl Admission {
             return Err(Refused::OpensTooMany(most));
         }
         *opened += 1;
-        if self.in_all >= self.limits.in_all {
+        let expected = self.limits.candidates.contains(&address);
+        if self.in_all >= self.limits.in_all && !expected {
             return Err(Refused::NoRoom(self.limits.in_all));
         }
         let held = self.held.entry(address).or_default();
@@ -112,6 +115,7 @@ mod tests {
         let limits = Limits {
             in_all,
             per_address,
+            candidates: Vec::new(),
         };
         (Admission::new(limits, now), now)
     }
@@ -166,6 +170,15 @@ mod tests {
         admission.admit(OTHER, now + PERIOD).unwrap();
         assert_eq!((admission.held.len(), admission.opened.len()), (1, 1));
         assert_eq!(admission.in_all, 1);
+    }
+
+    #[test]
+    fn there_is_room_for_other_candidates() {
+        let (mut admission, now) = admission(1, 5);
+        admission.limits.candidates = vec![OTHER];
+        assert_eq!(admission.admit(ROUTER, now), Ok(()));
+        assert_eq!(admission.admit(OTHER, now), Ok(()));
+        assert_eq!(admission.admit(ROUTER, now), Err(Refused::NoRoom(1)));
     }
 
     #[test]

@@ -259,7 +259,16 @@ impl Election {
     ///
     /// # Errors
     /// A sentence that names the flag to change.
-    pub fn candidates(&self, listen: SocketAddr) -> Result<Option<Candidates>, String> {
+    pub fn candidates(
+        &self,
+        listen: SocketAddr,
+        dry_run: bool,
+    ) -> Result<Option<Candidates>, String> {
+        if dry_run && !self.candidates.is_empty() {
+            let why = "--dry-run does not go with --candidates: a leader that corrects nobody \
+                       leaves the group without one";
+            return Err(why.to_owned());
+        }
         if self.candidates.is_empty() {
             return match &self.advertise {
                 None => Ok(None),

@@ -1,7 +1,7 @@
 //! What the threads of a candidate share: who leads, as the election has it.
 
 use std::sync::Mutex;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Sender, SyncSender};
 use std::time::Duration;
 
 use crate::allegiance::{Leader, Leadership};
@@ -49,11 +49,11 @@ pub(crate) struct View {
 pub(crate) struct Candidacy {
     pub(crate) candidates: Candidates,
     view: Mutex<View>,
-    inputs: Sender<Input>,
+    inputs: SyncSender<Input>,
 }
 
 impl Candidacy {
-    pub(crate) fn new(candidates: Candidates, inputs: Sender<Input>) -> Self {
+    pub(crate) fn new(candidates: Candidates, inputs: SyncSender<Input>) -> Self {
         Self {
             candidates,
             view: Mutex::new(View {
@@ -107,10 +107,13 @@ impl Candidacy {
         }
     }
 
-    /// Tells the election.
+    /// Tells the election. What anybody can tell is left out where it can't keep up.
     pub(crate) fn input(&self, input: Input) {
-        // At the end there is none any more.
-        let _ = self.inputs.send(input);
+        // At the end there is nobody to tell any more.
+        let _ = match input {
+            Input::Heard(..) | Input::Knows(_) => self.inputs.try_send(input).is_ok(),
+            Input::Lost(..) | Input::Resign(_) => self.inputs.send(input).is_ok(),
+        };
     }
 
     /// Gives the lead to another candidate, if we have it and one can take it.

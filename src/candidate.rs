@@ -12,15 +12,31 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::candidacy::{Candidacy, Input, View, now};
+use crate::candidates::Candidates;
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::election::{BEAT, Beat, Election, Rank, Role, SILENCE};
+use crate::election::{BEAT, Beat, Election, Rank, Ranks, Role, SILENCE};
 use crate::ensemble::NodeId;
 use crate::follower::Follower;
 use crate::master::{Error, Event, spawn};
 use crate::peer::{End, Peer};
-use crate::protocol::{LineDecoder, Message};
+use crate::protocol::{LONGEST_LINE, LineDecoder, Message};
 use crate::shared::Shared;
 use crate::throttle::Throttle;
+
+/// So many things may have been told that the election has not heard yet.
+pub(crate) const MOST_INPUTS: usize = 1024;
+
+/// However often something changes, others are not told more often than this...
+const LEAST_PAUSE: Duration = Duration::from_millis(25);
+
+/// ... and whoever tells us more often than this in a second does not mean well.
+const BEATS_PER_SECOND: u32 = 100;
+
+/// A candidate that can't be reached for so long is missed.
+const MISSING: Duration = Duration::from_secs(5);
+
+/// One that has sent us away is left alone for so long.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(5);
 
 /// The election's thread, and what it keeps.
 pub(crate) struct Candidate {
@@ -30,13 +46,14 @@ pub(crate) struct Candidate {
     election: Election,
     /// What the rest of the master has been told.
     role: Role,
-    /// The connection that each candidate was heard on last.
-    links: Vec<Option<NodeId>>,
-    tellers: Vec<Sender<Beat>>,
+    /// The connection that each candidate was heard on last, and when.
+    links: Vec<Option<(NodeId, Instant)>>,
+    tellers: Vec<Sender<Tell>>,
     told: Option<(Beat, Instant)>,
     follower: Option<(Role, Follower)>,
-    /// How often changes of the lead are told.
+    /// Changes of the lead: how often they are told, and whether one was not.
     changes: Throttle,
+    untold: bool,
     /// Dropped when another candidate leads in our place.
     resigned: Option<Sender<()>>,
 }
@@ -51,18 +68,10 @@ impl Candidate {
         let candidates = &candidacy.candidates;
         let mut tellers = Vec::new();
         for (rank, address) in candidates.others() {
-            let (beats, told) = mpsc::channel();
-            let teller = Teller {
-                own: candidates.own(),
-                own_address: candidates.list()[candidates.own().0].clone(),
-                rank,
-                address: address.clone(),
-                link: None,
-                in_touch: Instant::now(),
-                complaint: String::new(),
-            };
+            let (tells, told) = mpsc::channel();
+            let teller = Teller::new(candidates, rank, address);
             spawn(&format!("to {address}"), move || teller.run(&told))?;
-            tellers.push(beats);
+            tellers.push(tells);
         }
         let count = candidates.list().len();
         Ok(Self {
@@ -76,22 +85,24 @@ impl Candidate {
             told: None,
             follower: None,
             changes: Throttle::default(),
+            untold: false,
             resigned: None,
         })
     }
 
     pub(crate) fn run(mut self) {
         loop {
-            let due = self
-                .told
-                .map_or(Duration::ZERO, |(_, at)| BEAT.saturating_sub(at.elapsed()));
-            match self.inputs.recv_timeout(due) {
+            match self.inputs.recv_timeout(self.due()) {
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            while let Ok(input) = self.inputs.try_recv() {
-                self.take(input);
+            // No more than there can be, or who tells us faster than we listen would hold us up.
+            for _ in 0..MOST_INPUTS {
+                match self.inputs.try_recv() {
+                    Ok(input) => self.take(input),
+                    Err(_) => break,
+                }
             }
             if self.resigned.is_none() {
                 if self.shared.clock.is_synchronized() {
@@ -108,24 +119,40 @@ impl Candidate {
         }
     }
 
+    /// How long to wait for something to happen.
+    fn due(&self) -> Duration {
+        let Some((told, at)) = self.told else {
+            return Duration::ZERO;
+        };
+        let changed = self.election.beat(now()) != told;
+        let pause = if changed { LEAST_PAUSE } else { BEAT };
+        pause.saturating_sub(at.elapsed())
+    }
+
     fn take(&mut self, input: Input) {
-        let now = now();
         match input {
-            Input::Heard(rank, beat, link) if self.links[rank.0] <= Some(link) => {
-                self.links[rank.0] = Some(link);
-                self.election.heard(rank, beat, now);
+            Input::Heard(rank, beat, link) => {
+                // A candidate that connects anew is heard there, and where it was heard before
+                // only if the new connection has fallen silent.
+                let stale = |(heard, at): (NodeId, Instant)| link < heard && at.elapsed() < SILENCE;
+                if self.links[rank.0].is_some_and(stale) {
+                    return;
+                }
+                self.links[rank.0] = Some((link, Instant::now()));
+                self.election.heard(rank, beat, now());
                 if beat.role == Role::Leads && self.resigned.is_some() {
                     self.role = Role::Follows(rank);
                 }
             }
-            Input::Lost(rank, link) if self.links[rank.0] == Some(link) => {
-                self.election.lost(rank);
+            Input::Lost(rank, link) => {
+                if self.links[rank.0].is_some_and(|(heard, _)| heard == link) {
+                    self.links[rank.0] = None;
+                    self.election.lost(rank);
+                }
             }
-            // The end of a connection that was replaced.
-            Input::Heard(..) | Input::Lost(..) => {}
             Input::Knows(term) => self.election.knows(term),
             Input::Resign(done) => {
-                if self.election.resign(now).is_none() {
+                if self.election.resign(now()).is_none() {
                     self.role = Role::Seeks;
                 }
                 self.resigned = Some(done);
@@ -147,16 +174,21 @@ impl Candidate {
             waited: self.election.waited(),
             at: now(),
         });
-        if self.role == role && before.term == self.election.term() {
-            return;
+        if self.role != role || before.term != self.election.term() {
+            self.change_to(role);
         }
+        // Another candidate can have this as often as it likes.
+        if self.untold && self.changes.admit(Instant::now()).is_some() {
+            self.untold = false;
+            self.log_role();
+            self.shared.tell(Event::Lead(self.candidacy.leadership()));
+        }
+    }
+
+    fn change_to(&mut self, role: Role) {
         let led = self.role == Role::Leads;
         let changed = std::mem::replace(&mut self.role, role) != role;
-        // Another candidate can have this as often as it likes.
-        let say = self.changes.admit(Instant::now()).is_some();
-        if say {
-            self.log_role();
-        }
+        self.untold = true;
         match role {
             Role::Leads if !led => self.shared.take_lead(),
             Role::Seeks | Role::Misses(..) | Role::Follows(_) if led => self.shared.step_down(),
@@ -166,9 +198,6 @@ impl Candidate {
             && changed
         {
             self.follow(leader);
-        }
-        if say && changed && !matches!(role, Role::Yields(_)) {
-            self.shared.tell(Event::Lead(self.candidacy.leadership()));
         }
     }
 
@@ -231,14 +260,15 @@ impl Candidate {
 
     fn tell_others(&mut self) {
         let beat = self.election.beat(now());
-        if self
-            .told
-            .is_none_or(|(told, at)| told != beat || at.elapsed() >= BEAT)
-        {
+        let due = |(told, at): (Beat, Instant)| {
+            at.elapsed() >= BEAT || told != beat && at.elapsed() >= LEAST_PAUSE
+        };
+        if self.told.is_none_or(due) {
             self.told = Some((beat, Instant::now()));
+            let in_touch = self.election.touches(now());
             for teller in &self.tellers {
                 // It lives as long as we do.
-                let _ = teller.send(beat);
+                let _ = teller.send(Tell { beat, in_touch });
             }
         }
     }
@@ -252,6 +282,14 @@ impl Candidate {
     }
 }
 
+/// What a teller is told.
+#[derive(Debug, Clone, Copy)]
+struct Tell {
+    beat: Beat,
+    /// Who hears us, and is heard.
+    in_touch: Ranks,
+}
+
 /// Tells one other candidate what we do.
 struct Teller {
     own: Rank,
@@ -259,18 +297,36 @@ struct Teller {
     rank: Rank,
     address: Address,
     link: Option<TcpStream>,
-    /// When the other one was heard last, or the connection made.
+    /// When we were in touch last, or connected.
     in_touch: Instant,
-    /// What it answered, so that it is not logged again and again.
-    complaint: String,
+    /// Since when it can't be reached.
+    missing: Option<Instant>,
+    /// Whether that was said.
+    said: bool,
+    /// What it answered last, and when: it does not know us.
+    complaint: Option<(String, Instant)>,
 }
 
 impl Teller {
-    fn run(mut self, beats: &Receiver<Beat>) {
-        while let Ok(beat) = beats.recv() {
+    fn new(candidates: &Candidates, rank: Rank, address: &Address) -> Self {
+        Self {
+            own: candidates.own(),
+            own_address: candidates.list()[candidates.own().0].clone(),
+            rank,
+            address: address.clone(),
+            link: None,
+            in_touch: Instant::now(),
+            missing: None,
+            said: false,
+            complaint: None,
+        }
+    }
+
+    fn run(mut self, tells: &Receiver<Tell>) {
+        while let Ok(tell) = tells.recv() {
             // Only the latest counts.
-            let beat = beats.try_iter().last().unwrap_or(beat);
-            if beat.hears.contains(self.rank) {
+            let Tell { beat, in_touch } = tells.try_iter().last().unwrap_or(tell);
+            if in_touch.contains(self.rank) {
                 self.in_touch = Instant::now();
             }
             // A connection through a network that was cut takes its time to recover, and a new
@@ -295,12 +351,29 @@ impl Teller {
 
     fn connect(&mut self) {
         self.link = None;
+        let complained = self.complaint.as_ref();
+        if complained.is_some_and(|(_, at)| at.elapsed() < COMPLAINT_PAUSE) {
+            return;
+        }
         match self.address.connect(SILENCE / 2) {
             Ok(link) => {
+                if self.said {
+                    log::info!("candidate {} is there again", self.address);
+                }
+                (self.missing, self.said) = (None, false);
                 self.link = Some(link);
                 self.in_touch = Instant::now();
             }
-            Err(error) => log::debug!("cannot reach {}: {error}", self.address),
+            Err(error) => {
+                let since = *self.missing.get_or_insert_with(Instant::now);
+                if !self.said && since.elapsed() > MISSING {
+                    log::warn!(
+                        "cannot reach candidate {}: {error}; trying on",
+                        self.address
+                    );
+                    self.said = true;
+                }
+            }
         }
     }
 
@@ -310,7 +383,7 @@ impl Teller {
         let Some(mut link) = self.link.as_ref() else {
             return true;
         };
-        let mut answer = [0; 512];
+        let mut answer = [0; LONGEST_LINE];
         let read = link
             .set_nonblocking(true)
             .and_then(|()| link.read(&mut answer));
@@ -320,10 +393,11 @@ impl Teller {
             (Ok(length), Ok(())) if length > 0 => {
                 let answer = String::from_utf8_lossy(&answer[..length]);
                 let answer: String = answer.chars().filter(|c| !c.is_control()).collect();
-                if answer != self.complaint {
+                let said = self.complaint.take();
+                if said.is_none_or(|(said, _)| said != answer) {
                     log::warn!("candidate {} says: {answer}", self.address);
-                    self.complaint = answer;
                 }
+                self.complaint = Some((answer, Instant::now()));
                 true
             }
             _ => true,
@@ -366,9 +440,17 @@ impl Peer {
     ) -> Result<Infallible, End> {
         let mut bytes = opening.to_vec();
         let mut heard = Instant::now();
+        let (mut second, mut beats) = (Instant::now(), 0);
         loop {
+            if second.elapsed() > Duration::from_secs(1) {
+                (second, beats) = (Instant::now(), 0);
+            }
             for (from, beat) in link.hear(candidacy, &bytes)? {
                 heard = Instant::now();
+                beats += 1;
+                if beats > BEATS_PER_SECOND {
+                    return Err(End::Fault("too many CANDIDATE lines".to_owned()));
+                }
                 candidacy.input(Input::Heard(from, beat, self.node));
             }
             if heard.elapsed() > MESSAGE_DEADLINE {

@@ -1,6 +1,6 @@
 //! The list of candidates, and which of them we are.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use crate::address::Address;
 use crate::election::{MOST_CANDIDATES, Rank};
@@ -62,8 +62,9 @@ impl Candidates {
                 "--advertise {advertised} is not in the list of --candidates"
             )),
             ([], None) => Err(format!(
-                "none of --candidates is where --listen {listen} is: --advertise says which one \
-                 this master is"
+                "none of --candidates is where --listen {listen} is (which for IPv6 has to be \
+                 [::]:{}): --advertise says which one this master is",
+                listen.port()
             )),
             (_, None) => Err(format!(
                 "more than one of --candidates may be --listen {listen}: --advertise says which \
@@ -91,6 +92,15 @@ impl Candidates {
         ranked.filter(|(rank, _)| *rank != self.own)
     }
 
+    /// The machines that the others are on, as far as their names are known.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<IpAddr> {
+        let known = self
+            .others()
+            .filter_map(|(_, address)| address.look_up().ok());
+        known.flatten().map(|address| address.ip()).collect()
+    }
+
     /// The address of a rank, if it is one.
     #[must_use]
     pub fn at(&self, rank: Rank) -> Option<&Address> {
@@ -106,7 +116,9 @@ fn is_ours(address: &Address, listen: SocketAddr) -> bool {
     addresses.any(|address| {
         let reaches = listen.ip() == address.ip()
             // Only an address of this machine can be listened on.
-            || listen.ip().is_unspecified() && TcpListener::bind((address.ip(), 0)).is_ok();
+            || listen.ip().is_unspecified()
+                && (address.is_ipv4() || listen.is_ipv6())
+                && TcpListener::bind((address.ip(), 0)).is_ok();
         reaches && address.port() == listen.port()
     })
 }
@@ -127,6 +139,7 @@ mod tests {
         let list = "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3";
         assert_eq!(candidates(list, "127.0.0.1:2", None), Ok(Rank(1)));
         assert_eq!(candidates(list, "0.0.0.0:3", None), Ok(Rank(2)));
+        assert_eq!(candidates("[::1]:1,[::1]:2", "[::]:2", None), Ok(Rank(1)));
         // An address that no machine of ours has (RFC 5737).
         let remote = "198.51.100.1:8080,127.0.0.1:8080,198.51.100.3:8080";
         assert_eq!(candidates(remote, "0.0.0.0:8080", None), Ok(Rank(1)));
@@ -148,6 +161,7 @@ mod tests {
         for (list, listen) in [
             ("198.51.100.1:1,198.51.100.2:1", "0.0.0.0:1"),
             ("127.0.0.1:1,127.0.0.2:1", "0.0.0.0:1"),
+            ("[::1]:1,[::1]:2", "0.0.0.0:1"),
         ] {
             let error = candidates(list, listen, None).unwrap_err();
             assert!(error.contains("--advertise says which one"), "{error}");

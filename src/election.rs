@@ -308,6 +308,12 @@ impl Election {
         })
     }
 
+    /// Whom we hear and are heard by.
+    #[must_use]
+    pub fn touches(&self, now: Duration) -> Ranks {
+        self.in_touch(now).map(|(rank, _)| rank).collect()
+    }
+
     /// What those tell that hear us, and that we hear.
     fn in_touch(&self, now: Duration) -> impl Iterator<Item = (Rank, Beat)> {
         let heard = (0..self.heard.len()).map(Rank);

@@ -129,8 +129,6 @@ pub struct Settings {
     pub timestamp_patience: u32,
     /// Nobody will be told of the corrections, so none is kept for anybody.
     pub dry_run: bool,
-    /// The master is one of several candidates.
-    pub candidate: bool,
 }
 
 impl Default for Settings {
@@ -141,7 +139,6 @@ impl Default for Settings {
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
             dry_run: false,
-            candidate: false,
         }
     }
 }
@@ -274,23 +271,37 @@ impl Ensemble {
             .collect()
     }
 
-    /// How much each clock is in doubt: the master's own, then every follower's that gave its
-    /// time.
-    fn judge(&mut self, agreed: &Consensus) -> Vec<f64> {
+    /// How much a vote of each clock would be in doubt: the master's own, then every follower's
+    /// that gave its time.
+    fn doubts(&self, agreed: &Consensus) -> Vec<f64> {
         let allowance = allowance(self.settings.interval, agreed.deviation);
-        let mut doubts = vec![0.0];
-        for member in self.members.values_mut() {
-            let Some(heard) = member.heard else {
-                continue;
-            };
-            let distance = heard.sample.offset - agreed.median;
-            let doubt = member.standing.judge(distance, agreed.window, allowance);
-            // Nobody is told a correction in a dry run. On the timestamp wire the master keeps it
-            // for its peer, and can't tell one that drifts from one that lies.
-            let cannot_follow = self.settings.dry_run || member.wire == Wire::Timestamp;
-            doubts.push(if cannot_follow { 0.0 } else { doubt });
+        let followers = self.members.values().filter_map(|member| {
+            let distance = member.heard?.sample.offset - agreed.median;
+            Some(match member.wire {
+                // Nobody is told a correction.
+                _ if self.settings.dry_run => 0.0,
+                Wire::Line => member.standing.doubt(distance, allowance),
+                // The master keeps its correction for it, and can't tell whether it drifts or
+                // lies. Its vote is asked for where there is no majority without.
+                Wire::Timestamp => f64::MAX,
+            })
+        });
+        std::iter::once(0.0).chain(followers).collect()
+    }
+
+    /// Notes who has voted, in the same order.
+    fn note(&mut self, agreed: &Consensus, votes: &[bool]) {
+        let heard = self
+            .members
+            .values_mut()
+            .filter(|member| member.heard.is_some());
+        for (member, votes) in heard.zip(&votes[1..]) {
+            if let Some(heard) = member.heard {
+                let distance = heard.sample.offset - agreed.median;
+                let within = agreed.votes(heard.sample.offset);
+                member.standing.note(within, votes.then_some(distance));
+            }
         }
-        doubts
     }
 
     fn average(&mut self, own: Heard) -> Round {
@@ -343,13 +354,11 @@ impl Ensemble {
     /// What the clocks agree on, the master's own first, and which of them have voted.
     fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<bool>) {
         // A master that has just started is no part of a group that agrees already, nor is any
-        // other clock that has: however few of the group are here yet, they tell the time. They
-        // have to be the most of those who are here, for anybody can claim to be one; but a
-        // candidate leads only where no other one of the group is left.
+        // other clock that has: those tell the time that followed a master before, if they are
+        // the most of the followers. (Anybody can claim to be one of them.)
         let followers = &clocks[1..];
-        let group = followers.iter().filter(|clock| clock.synchronized).count();
-        let enough = group * 2 > followers.len() || self.settings.candidate && group > 0;
-        let returns = !clocks[0].synchronized && enough;
+        let group = followers.iter().filter(|clock| clock.synchronized);
+        let returns = !clocks[0].synchronized && group.count() * 2 > followers.len();
         let counts = |clock: &&Heard| clock.synchronized || !returns;
         let counted = clocks.iter().filter(counts);
         let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
@@ -357,7 +366,7 @@ impl Ensemble {
             Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![false; clocks.len()]),
         };
-        let doubts = self.judge(&agreed);
+        let doubts = self.doubts(&agreed);
         let may_vote = |clock: &Heard| counts(&clock) && agreed.votes(clock.sample.offset);
         let voting = clocks
             .iter()
@@ -369,6 +378,7 @@ impl Ensemble {
             .zip(doubts)
             .map(|(clock, doubt)| may_vote(clock) && doubt <= most)
             .collect();
+        self.note(&agreed, &votes);
         let voting = clocks.iter().zip(&votes).filter(|(_, votes)| **votes);
         (
             Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),

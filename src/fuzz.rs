@@ -17,6 +17,7 @@ use crate::address::Address;
 use crate::admission::Limits;
 use crate::allegiance::Allegiance;
 use crate::candidacy::Candidacy;
+use crate::candidate::MOST_INPUTS;
 use crate::candidates::Candidates;
 use crate::clock::{Clock, SteadyClock, WallClock, since_epoch};
 use crate::discipline::{Correction, Steering};
@@ -172,7 +173,7 @@ fn network_clock() -> NetworkClock {
 fn serve(said: &[Vec<u8>], with_candidates: bool) {
     let (ours, theirs) = connection();
     let address = theirs.peer_addr().unwrap();
-    let (inputs, _heard) = mpsc::channel();
+    let (inputs, _heard) = mpsc::sync_channel(MOST_INPUTS);
     let list = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
     let candidates = Candidates::new(list.to_vec(), "127.0.0.1:2".parse().unwrap(), None);
     let candidacy = Arc::new(Candidacy::new(candidates.unwrap(), inputs));
@@ -184,6 +185,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
     let limits = Limits {
         in_all: 1,
         per_address: 1,
+        candidates: Vec::new(),
     };
     let (shared, _receivers) = Shared::new(
         network_clock(),

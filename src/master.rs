@@ -19,7 +19,7 @@ use crate::admission::Limits;
 use crate::allegiance::Leadership;
 use crate::average::Rules;
 use crate::candidacy::Candidacy;
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, MOST_INPUTS};
 use crate::candidates::Candidates;
 use crate::clock::{Clock, Simulation, SteadyClock};
 use crate::coordinator::Coordinator;
@@ -218,7 +218,7 @@ impl Master {
         };
         let clock = NetworkClock::new(raw, options.steering);
         let following = system_clock.map(|system| system.follow(clock.clone()));
-        let (inputs, heard) = mpsc::channel();
+        let (inputs, heard) = mpsc::sync_channel(MOST_INPUTS);
         let candidates = options.candidates;
         let candidacy = candidates.map(|all| Arc::new(Candidacy::new(all, inputs)));
         let (shared, receivers) = Shared::new(
@@ -234,12 +234,15 @@ impl Master {
                 min_followers: options.min_followers,
                 timestamp_patience: timestamp_patience(options.interval),
                 dry_run: options.dry_run,
-                candidate: candidacy.is_some(),
             }),
             address,
             Limits {
                 in_all: options.max_followers,
                 per_address: options.max_per_address,
+                candidates: candidacy
+                    .iter()
+                    .flat_map(|us| us.candidates.hosts())
+                    .collect(),
             },
             candidacy.clone(),
         );

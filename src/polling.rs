@@ -84,6 +84,8 @@ struct Dialogue {
     decoder: LineDecoder,
     /// The number of the latest poll.
     n: u64,
+    /// Whether it has answered any.
+    answers: bool,
     /// When the line began that has not ended yet.
     line_began: Option<Instant>,
 }
@@ -118,6 +120,7 @@ impl Dialogue {
                     term,
                     synchronized,
                 } if n == self.n && answer.is_none() => {
+                    self.answers = true;
                     answer = Some(Answer {
                         t2,
                         t3,
@@ -199,13 +202,26 @@ impl Peer {
         let mut dialogue = Dialogue {
             decoder: LineDecoder::default(),
             n: 0,
+            answers: false,
             line_began: None,
         };
         let mut measured = None;
+        let greeted = Instant::now();
         // The first burst at once: the next round is to count this clock.
         let mut due = Instant::now();
         loop {
-            match self.mailbox.wait(due) {
+            // Who has not answered yet, or not to the end, is not waited for until the next burst.
+            let unfinished = dialogue
+                .line_began
+                .or((!dialogue.answers).then_some(greeted));
+            let deadline = unfinished.map(|since| since + MESSAGE_DEADLINE);
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return Err(End::Silent);
+            }
+            match self
+                .mailbox
+                .wait(deadline.map_or(due, |deadline| due.min(deadline)))
+            {
                 Some(Command::Correct {
                     interval,
                     correction,
@@ -237,6 +253,7 @@ impl Peer {
                     say_bye(connection, reason)?;
                     return Err(End::Dismissed(reason));
                 }
+                None if Instant::now() < due => {}
                 None => {
                     self.greet(connection, rhythm, &mut told)?;
                     measured = self.burst(connection, &mut dialogue, rhythm)?;
@@ -337,6 +354,7 @@ mod tests {
         Dialogue {
             decoder: LineDecoder::default(),
             n,
+            answers: false,
             line_began: None,
         }
     }

@@ -173,6 +173,70 @@ fn candidates_with_different_lists_say_so() {
     );
 }
 
+/// Who a candidate says leads, in words of a greeting.
+fn asked(address: std::net::SocketAddr) -> String {
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(SOON)).expect("a socket");
+    (&stream)
+        .write_all(b"2026-01-01 00:00:00.000000\n")
+        .expect("it reads");
+    let mut greeting = String::new();
+    let read = BufReader::new(&stream).read_line(&mut greeting);
+    read.expect("a greeting");
+    greeting
+}
+
+#[test]
+fn who_claims_to_be_a_candidate_does_not_part_the_others() {
+    let ports = Ports::reserve(2);
+    let [first, second] = [0, 1].map(|rank| ports.candidate(rank, &[]));
+    second.line("Following");
+    let twin = TcpStream::connect(ports.address(1)).expect("it listens");
+    let twin_says = |line: &str| {
+        let line = format!("CANDIDATE 0 {} {line}\n", ports.address(0));
+        (&twin).write_all(line.as_bytes()).is_ok()
+    };
+    // For a while there are two of rank 0, one of them in touch with nobody.
+    twin_says("0 seeks hears=");
+    let led_by_one = || {
+        let greetings = [0, 1].map(|rank| asked(ports.address(rank)));
+        let leads = |greeting: &String| greeting.contains("leader=self");
+        greetings.iter().filter(|greeting| leads(greeting)).count() == 1
+    };
+    drop(twin);
+    let deadline = Instant::now() + SOON;
+    while !led_by_one() {
+        assert!(Instant::now() < deadline, "there are two leaders, or none");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // And one that talks too much is sent away, whatever it says.
+    let twin = TcpStream::connect(ports.address(1)).expect("it listens");
+    let line = format!("CANDIDATE 0 {} 1 seeks hears=1\n", ports.address(0)).repeat(200);
+    let _ = (&twin).write_all(line.as_bytes());
+    twin.set_read_timeout(Some(SOON)).expect("a socket");
+    let mut answer = String::new();
+    let _ = BufReader::new(&twin).read_line(&mut answer);
+    assert_eq!(answer, "BYE you sent too many CANDIDATE lines\n");
+    while !led_by_one() {
+        assert!(Instant::now() < deadline, "there are two leaders, or none");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop((first, second));
+}
+
+#[test]
+fn candidates_find_each_other_though_there_is_no_room() {
+    let ports = Ports::reserve(2);
+    let full = ["--max-followers", "1"];
+    let first = ports.candidate(0, &full);
+    let follower = Program::follower(ports.address(0), &[]);
+    first.line("Leading");
+    follower.line("Synchronized time: ");
+    let second = ports.candidate(1, &full);
+    second.line("Following");
+    second.line("Synchronized time: ");
+}
+
 #[test]
 fn a_record_of_a_candidate_tells_term_rank_and_wait() {
     let ports = Ports::reserve(2);

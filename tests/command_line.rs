@@ -83,7 +83,10 @@ fn a_bad_argument_is_named_and_exits_with_2() {
     ] {
         fails(MASTER, &arguments, 2, part);
     }
+    let dry = ["--dry-run", "--candidates", "a,b"];
+    fails(MASTER, &dry, 2, "--dry-run does not go with --candidates");
     fails(FOLLOWER, &["--wire", "pigeon"], 2, "'--wire ");
+    fails(FOLLOWER, &["http://127.0.0.1:80"], 2, "MASTER");
     fails(FOLLOWER, &["host:65536"], 2, "MASTER");
     fails(FOLLOWER, &[""], 2, "MASTER");
 }

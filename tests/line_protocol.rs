@@ -375,3 +375,28 @@ fn a_flood_of_corrections_is_a_fault() {
     let _ = master.stream.write_all(flood.as_bytes());
     follower.log_line("too many corrections");
 }
+
+#[test]
+fn an_unfinished_handshake_and_an_unfinished_line_are_gone_in_10_s() {
+    // However long the interval is.
+    let master = Program::master(&["--interval", "1h"]);
+    let address = master.address();
+    let mut silent = Peer::greeted_by(address);
+    let mut half = Peer::greeted_by(address);
+    half.line_of("POLL 1");
+    half.stream.write_all(b"TIME 1 17").expect("it reads");
+    let mut nothing = Peer::new(TcpStream::connect(address).expect("it accepts"));
+    let mut opening = Peer::new(TcpStream::connect(address).expect("it accepts"));
+    opening.stream.write_all(b"2024-01-0").expect("it reads");
+    let began = std::time::Instant::now();
+    for peer in [&mut silent, &mut half, &mut nothing, &mut opening] {
+        let patience = Duration::from_secs(30);
+        peer.stream
+            .set_read_timeout(Some(patience))
+            .expect("a socket");
+        while !peer.line().is_empty() {}
+    }
+    let took = began.elapsed();
+    // A first burst waits for its answer before anything else.
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}

@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser};
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, name = "berkeley-follower")]
 struct Arguments {
     /// Where the master is: a host name or address, with or without a port; several candidates,
     /// or any one of them

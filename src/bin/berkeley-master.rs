@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser};
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
 /// averages, and sends each clock its correction.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, name = "berkeley-master")]
 struct Arguments {
     /// Where followers connect; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = arguments::listen)]
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
         arguments::refuse(&mut Arguments::command(), conflict);
     }
-    let candidates = match arguments.election.candidates(arguments.listen) {
+    let candidates = match (arguments.election).candidates(arguments.listen, arguments.dry_run) {
         Ok(candidates) => candidates,
         Err(why) => arguments::refuse(&mut Arguments::command(), &why),
     };

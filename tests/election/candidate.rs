@@ -42,7 +42,6 @@ pub struct Candidate {
 
 fn settings() -> Settings {
     Settings {
-        candidate: true,
         interval: Duration::from_nanos(INTERVAL as u64),
         ..Settings::default()
     }

@@ -90,7 +90,8 @@ impl Observer {
                 }
             }
         }
-        let all = if clocks[rank].corrections == 0 && synchronized > 0 {
+        let followers = round.rows.len() - 1;
+        let all = if clocks[rank].corrections == 0 && synchronized * 2 > followers {
             synchronized
         } else {
             round.rows.len()
