@@ -1,10 +1,10 @@
 //! A network that falls into two parts and grows together again.
 
 mod programs;
+mod records;
 #[path = "partition/sides.rs"]
 mod sides;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use berkeley::clock::{Clock, WallClock};
 use berkeley::human::span;
 use chrono::{DateTime, TimeDelta, Utc};
 use programs::Program;
+use records::{Moment, ahead_at, moments};
 use sides::Network;
 
 const CANDIDATES: &str = "10.0.0.1:8080,10.0.0.2:8080,10.0.0.3:8080";
@@ -24,13 +25,6 @@ const CUT: Duration = Duration::from_mins(1);
 
 /// How far apart clocks of one side may be.
 const APART: TimeDelta = TimeDelta::microseconds(200);
-
-/// How far a follower's clock was ahead of the machine's when it was corrected.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    time: DateTime<Utc>,
-    ahead: TimeDelta,
-}
 
 struct Follower {
     program: Program,
@@ -54,37 +48,12 @@ impl Follower {
     }
 
     fn moments(&self) -> Vec<Moment> {
-        let record = fs::read_to_string(&self.record).expect("a record");
-        let whole = record
-            .lines()
-            .skip(1)
-            .filter(|line| line.split(',').count() == 5);
-        let moment = |line: &str| {
-            let columns: Vec<_> = line.split(',').collect();
-            let time: DateTime<Utc> = columns[0].parse().expect("a time");
-            let network = DateTime::from_timestamp_nanos(columns[4].parse().expect("a number"));
-            Moment {
-                time,
-                ahead: network - time,
-            }
-        };
-        whole.map(moment).collect()
+        moments(&self.record)
     }
 
     fn last(&self) -> Moment {
         *self.moments().last().expect("a correction")
     }
-}
-
-/// Network time ahead of the machine's at a moment between two of a record.
-fn ahead_at(moments: &[Moment], time: DateTime<Utc>) -> Option<TimeDelta> {
-    let pair = moments
-        .windows(2)
-        .find(|pair| pair[0].time <= time && time <= pair[1].time)?;
-    let nanoseconds = |span: TimeDelta| span.num_nanoseconds().expect("a short span") as f64;
-    let part = nanoseconds(time - pair[0].time) / nanoseconds(pair[1].time - pair[0].time);
-    let gained = nanoseconds(pair[1].ahead - pair[0].ahead) * part;
-    Some(pair[0].ahead + TimeDelta::nanoseconds(gained as i64))
 }
 
 /// How far apart these clocks were at most, at any moment of corrections between two times.

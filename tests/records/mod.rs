@@ -1,0 +1,41 @@
+//! Followers' records, read back.
+
+use std::fs;
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A moment of a follower's record: the machine's clock, and network time ahead of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) ahead: TimeDelta,
+}
+
+/// The moments of a record, as far as its lines are whole: it may be growing.
+pub(crate) fn moments(path: &Path) -> Vec<Moment> {
+    let record = fs::read_to_string(path).expect("a record");
+    let lines = record.split_inclusive('\n').skip(1);
+    let whole = lines.filter_map(|line| line.strip_suffix('\n'));
+    let moment = |line: &str| {
+        let columns: Vec<_> = line.split(',').collect();
+        let time: DateTime<Utc> = columns[0].parse().expect("a time");
+        let network = DateTime::from_timestamp_nanos(columns[4].parse().expect("a number"));
+        Moment {
+            time,
+            ahead: network - time,
+        }
+    };
+    whole.map(moment).collect()
+}
+
+/// Network time ahead of the machine's clock at any moment between the first and the last.
+pub(crate) fn ahead_at(moments: &[Moment], time: DateTime<Utc>) -> Option<TimeDelta> {
+    let pair = moments
+        .windows(2)
+        .find(|pair| pair[0].time <= time && time <= pair[1].time)?;
+    let nanoseconds = |span: TimeDelta| span.num_nanoseconds().expect("a short span") as f64;
+    let part = nanoseconds(time - pair[0].time) / nanoseconds(pair[1].time - pair[0].time);
+    let gained = nanoseconds(pair[1].ahead - pair[0].ahead) * part;
+    Some(pair[0].ahead + TimeDelta::nanoseconds(gained as i64))
+}
