@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::allegiance::Leader;
 use crate::candidacy::{Candidacy, Input, View, now};
 use crate::candidates::Candidates;
 use crate::connection::{Connection, Incoming, MESSAGE_DEADLINE};
@@ -181,7 +182,7 @@ impl Candidate {
         if self.untold && self.changes.admit(Instant::now()).is_some() {
             self.untold = false;
             self.log_role();
-            self.shared.tell(Event::Lead(self.candidacy.leadership()));
+            self.tell_role();
         }
     }
 
@@ -199,6 +200,17 @@ impl Candidate {
         {
             self.follow(leader);
         }
+    }
+
+    fn tell_role(&self) {
+        let mut leadership = self.candidacy.leadership();
+        match self.role {
+            // It is told to followers, who may reach it; we don't.
+            Role::Misses(..) => leadership.leader = Leader::Nobody,
+            Role::Yields(_) => return,
+            Role::Leads | Role::Follows(_) | Role::Seeks => {}
+        }
+        self.shared.tell(Event::Lead(leadership));
     }
 
     fn log_role(&self) {
