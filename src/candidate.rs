@@ -20,6 +20,7 @@ use crate::ensemble::NodeId;
 use crate::follower::Follower;
 use crate::master::{Error, Event, spawn};
 use crate::peer::{End, Peer};
+use crate::polling::say_bye;
 use crate::protocol::{LONGEST_LINE, LineDecoder, Message};
 use crate::shared::Shared;
 use crate::throttle::Throttle;
@@ -432,10 +433,7 @@ impl Peer {
         };
         let Err(end) = self.hear_beats(connection, candidacy, &mut link, opening);
         if let End::Fault(reason) = &end {
-            let bye = Message::Bye {
-                reason: format!("you sent {reason}"),
-            };
-            let _ = connection.write(bye.line().as_bytes());
+            let _ = say_bye(connection, &format!("you sent {reason}"));
         }
         if let Some(from) = link.from {
             candidacy.input(Input::Lost(from, self.node));

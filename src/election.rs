@@ -20,7 +20,6 @@
 //!
 //! Pure: time is passed in, as what has passed since any one moment by a clock that does not jump.
 
-use std::fmt;
 use std::time::Duration;
 
 /// How often a candidate tells what it does, if nothing changes.
@@ -82,18 +81,6 @@ pub enum Role {
     Seeks,
     /// It led, is about to stop, and wants this one to lead.
     Yields(Rank),
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Leads => out.write_str("leads"),
-            Self::Follows(Rank(leader)) => write!(out, "follows {leader}"),
-            Self::Misses(Rank(leader), _) => write!(out, "misses {leader}"),
-            Self::Seeks => out.write_str("seeks"),
-            Self::Yields(Rank(successor)) => write!(out, "yields {successor}"),
-        }
-    }
 }
 
 /// What a candidate tells the others.

@@ -338,7 +338,7 @@ impl Peer {
     }
 }
 
-fn say_bye(connection: &mut Connection, reason: &str) -> Result<(), End> {
+pub(crate) fn say_bye(connection: &mut Connection, reason: &str) -> Result<(), End> {
     let bye = Message::Bye {
         reason: reason.to_owned(),
     };
