@@ -1,7 +1,7 @@
 //! Thousands of runs of the election's simulation: broken invariants, and how long things take.
 //! `cargo bench --bench election -- RUNS`, 10,000 if it does not say.
 
-#[path = "../tests/election/mod.rs"]
+#[path = "../tests/it/simulation/candidates/mod.rs"]
 #[allow(dead_code, reason = "the scenarios need more of it")]
 mod election;
 

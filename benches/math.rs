@@ -5,12 +5,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berkeley::average::{Rules, consensus};
-use berkeley::clock::SteadyClock;
-use berkeley::discipline::Steering;
-use berkeley::ensemble::{Ensemble, Heard, NodeId, Settings, Wire};
-use berkeley::network_clock::NetworkClock;
-use berkeley::sample::Sample;
+use berkeley::internals::average::consensus::{Rules, consensus};
+use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Settings, Wire};
+use berkeley::internals::clock::SteadyClock;
+use berkeley::internals::discipline::correction::Steering;
+use berkeley::internals::discipline::network_clock::NetworkClock;
+use berkeley::internals::measurement::sample::Sample;
 use chrono::TimeDelta;
 
 /// How many rounds end.

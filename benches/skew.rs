@@ -1,10 +1,10 @@
 //! How far apart the clocks of the default simulation are, with and without drift correction.
 
-#[path = "../tests/simulation/network.rs"]
+#[path = "../tests/it/simulation/network.rs"]
 #[allow(dead_code, reason = "the simulation's scenarios need more of it")]
 mod network;
 
-use berkeley::discipline::Steering;
+use berkeley::internals::discipline::correction::Steering;
 use network::{Network, Scenario};
 
 fn main() {

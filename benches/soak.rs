@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use berkeley::address::Address;
-use berkeley::follower::{Event, Follower, Options, Stopper};
+use berkeley::internals::wire::address::Address;
+use berkeley::{Follower, FollowerEvent, FollowerOptions, FollowerStopper};
 
-#[path = "../tests/faults/process.rs"]
+#[path = "../tests/it/faults/process.rs"]
 mod process;
-#[path = "../tests/relay/mod.rs"]
+#[path = "../tests/it/support/relay/mod.rs"]
 mod relay;
 
 use process::Process;
@@ -202,7 +202,7 @@ struct State {
     last: Option<Instant>,
     missed: u64,
     corrections: u64,
-    stopper: Option<Stopper>,
+    stopper: Option<FollowerStopper>,
 }
 
 impl Node {
@@ -225,7 +225,8 @@ impl Node {
 
     fn follow(&self) {
         let address = Address::from(self.relay.address());
-        let follower = Follower::connect([address], Options::default()).expect("a follower");
+        let follower =
+            Follower::connect([address], FollowerOptions::default()).expect("a follower");
         let state = Arc::clone(&self.state);
         let mut now = self.lock();
         now.stopper = Some(follower.stopper());
@@ -233,7 +234,7 @@ impl Node {
         drop(now);
         start("events", move || {
             while let Some(event) = follower.next_event() {
-                if matches!(event, Event::Synchronized { .. }) {
+                if matches!(event, FollowerEvent::Synchronized { .. }) {
                     state.lock().expect("no panic").corrected(Instant::now());
                 }
             }
@@ -295,7 +296,7 @@ impl Node {
             _ => {
                 // Killed, as far as its master can tell, and started again.
                 let stopper = self.lock().stopper.take();
-                stopper.inspect(Stopper::stop);
+                stopper.inspect(FollowerStopper::stop);
                 self.relay.cut();
                 self.lock().fault = Some(("restarted", Instant::now()));
                 self.follow();

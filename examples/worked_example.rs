@@ -6,33 +6,32 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use berkeley::address::Address;
-use berkeley::clock::Simulation;
-use berkeley::follower::{self, Follower};
-use berkeley::human;
-use berkeley::master::{self, Event, Master};
+use berkeley::internals::clock::Simulation;
+use berkeley::internals::span;
+use berkeley::internals::wire::address::Address;
+use berkeley::{Follower, FollowerEvent, FollowerOptions, Master, MasterEvent, MasterOptions};
 use chrono::TimeDelta;
 
 /// Whole minutes are promised, so what the network adds to them must stay below a second.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let master = Master::start(master::Options {
+    let master = Master::start(MasterOptions {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         interval: Duration::from_millis(500),
         min_followers: 2,
         rounds: Some(1),
-        ..master::Options::default()
+        ..MasterOptions::default()
     })?;
     let mut followers = Vec::new();
     for minutes in [-14, 20] {
-        let options = follower::Options {
+        let options = FollowerOptions {
             rounds: Some(1),
             simulation: Simulation {
                 offset: TimeDelta::minutes(minutes),
                 ..Simulation::NONE
             },
-            ..follower::Options::default()
+            ..FollowerOptions::default()
         };
         let here = Address::from(master.local_addr());
         followers.push((minutes, Follower::connect([here], options)?));
@@ -40,14 +39,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut corrections = Vec::new();
     while let Some(event) = master.next_event() {
-        if let Event::Round(round) = event {
+        if let MasterEvent::Round(round) = event {
             println!("{round}\n");
             corrections.push((0, round.outcome?.average));
         }
     }
     for (minutes, follower) in &followers {
         while let Some(event) = follower.next_event() {
-            if let follower::Event::Synchronized { correction, .. } = event {
+            if let FollowerEvent::Synchronized { correction, .. } = event {
                 corrections.push((*minutes, correction));
             }
         }
@@ -60,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "the clock that shows {:02}:{:02} is corrected by {}",
             clock / 60,
             clock % 60,
-            human::signed(*correction)
+            span::signed(*correction)
         );
         if (TimeDelta::minutes(2 - minutes) - *correction).abs() > TOLERANCE {
             return Err("that does not make 14:02".into());

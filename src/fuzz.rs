@@ -13,23 +13,23 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 use socket2::SockRef;
 
-use crate::address::Address;
-use crate::admission::Limits;
-use crate::allegiance::Allegiance;
-use crate::candidacy::Candidacy;
-use crate::candidate::MOST_INPUTS;
-use crate::candidates::Candidates;
+use crate::average::ensemble::{Ensemble, NodeId, Settings};
 use crate::clock::{Clock, SteadyClock, WallClock, since_epoch};
-use crate::discipline::{Correction, Steering};
-use crate::ensemble::{Ensemble, NodeId, Settings};
-use crate::follower::{Event, Options, Worker};
-use crate::network_clock::NetworkClock;
-use crate::peer::Peer;
-use crate::polling::Rhythm;
-use crate::protocol::Message;
-use crate::session::End;
-use crate::shared::Shared;
-use crate::timestamp;
+use crate::discipline::correction::{Correction, Steering};
+use crate::discipline::network_clock::NetworkClock;
+use crate::election::allegiance::Allegiance;
+use crate::election::candidates::Candidates;
+use crate::follower::handle::{FollowerEvent, FollowerOptions, Worker};
+use crate::follower::session::End;
+use crate::master::admission::Limits;
+use crate::master::candidacy::Candidacy;
+use crate::master::candidate::MOST_INPUTS;
+use crate::master::peer::Peer;
+use crate::master::polling::Rhythm;
+use crate::master::shared::Shared;
+use crate::wire::address::Address;
+use crate::wire::message::Message;
+use crate::wire::timestamp;
 
 /// Two ends of a connection.
 fn connection() -> (TcpStream, TcpStream) {
@@ -215,7 +215,7 @@ fn follow(said: &[Vec<u8>]) -> (NetworkClock, bool) {
     let clock = network_clock();
     let allegiance = Allegiance::new(vec![Address::new("a", 1)]);
     let (mut worker, _control, events) =
-        Worker::new(allegiance, clock.clone(), false, Options::default());
+        Worker::new(allegiance, clock.clone(), false, FollowerOptions::default());
     say(&ours, said);
     let end = worker.session(&theirs);
     assert!(!matches!(end, End::Done), "no rounds were asked for");
@@ -223,8 +223,8 @@ fn follow(said: &[Vec<u8>]) -> (NetworkClock, bool) {
     answers(&ours);
     let stepped = events.try_iter().any(|event| {
         let made = match event {
-            Event::Synchronized { made, .. } => made,
-            Event::Connected(_) => None,
+            FollowerEvent::Synchronized { made, .. } => made,
+            FollowerEvent::Connected(_) => None,
         };
         made == Some(Correction::Stepped)
     });

@@ -11,9 +11,9 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use berkeley::clock::{Clock, WallClock};
-use berkeley::protocol::{LineDecoder, Message};
-use berkeley::timestamp;
+use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::wire::message::{LineDecoder, Message};
+use berkeley::internals::wire::timestamp;
 use chrono::{DateTime, TimeDelta, Utc};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};

@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use berkeley::clock::{Clock, WallClock};
+use berkeley::internals::clock::{Clock, WallClock};
 use chrono::{DateTime, Utc};
 
 use crate::load::{Load, Manner, RoundSpan};
@@ -31,7 +31,7 @@ use crate::program::{Program, Usage};
 pub const INTERVAL: Duration = berkeley::DEFAULT_INTERVAL;
 
 /// The default of the master: how often it polls a follower in a round.
-const BURST: u64 = berkeley::master::DEFAULT_BURST as u64;
+const BURST: u64 = berkeley::DEFAULT_BURST as u64;
 
 /// How many followers, and how many rounds are measured: a minute of them.
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];

@@ -13,8 +13,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
-use berkeley::discipline::{Discipline, Steering};
-use berkeley::record::MASTER_HEADER;
+use berkeley::internals::discipline::correction::{Discipline, Steering};
+use berkeley::internals::report::record::MASTER_HEADER;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::load::{Load, Told, microseconds};

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use berkeley::address::Address;
-use berkeley::arguments::{self, Common};
-use berkeley::follower::{Follower, Options, WireChoice};
-use berkeley::logging;
-use berkeley::signals::StopSignals;
+use berkeley::internals::command_line::arguments::{self, Common};
+use berkeley::internals::command_line::logging;
+use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::wire::address::Address;
+use berkeley::{Follower, FollowerOptions, WireChoice};
 use clap::{CommandFactory, Parser};
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
@@ -52,7 +52,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let common = arguments.common;
     let record = common.record()?;
     let steered = common.steering(false)?;
-    let options = Options {
+    let options = FollowerOptions {
         interval: common.interval,
         wire: arguments.wire,
         rounds: common.rounds,

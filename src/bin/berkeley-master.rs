@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use berkeley::arguments::{self, Common, Election, Followers, Voting};
-use berkeley::candidates::Candidates;
-use berkeley::logging;
-use berkeley::master::{DEFAULT_BURST, Master, Options};
-use berkeley::signals::StopSignals;
+use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
+use berkeley::internals::command_line::logging;
+use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::election::candidates::Candidates;
+use berkeley::{DEFAULT_BURST, Master, MasterOptions};
 use clap::{CommandFactory, Parser};
 
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
@@ -67,7 +67,7 @@ fn run(arguments: Arguments, candidates: Option<Candidates>) -> anyhow::Result<(
     let common = arguments.common;
     let record = common.record()?;
     let steered = common.steering(arguments.dry_run)?;
-    let master = Master::start(Options {
+    let master = Master::start(MasterOptions {
         listen: arguments.listen,
         interval: common.interval,
         min_followers: arguments.followers.min_followers as usize,

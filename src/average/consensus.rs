@@ -1,0 +1,466 @@
+//! The averaging math: which clocks agree, and what time they agree on.
+//!
+//! The clocks' offsets have a median *m*. A clock within a window of *m* votes; the average is
+//! the mean over the voters, and every clock, voter or not, is corrected to it.
+//!
+//! The window is fixed by `--tolerance` or else drawn from the clocks themselves: three standard
+//! deviations, estimated from the median absolute deviation as 1.4826 · MAD, which is right for
+//! normally distributed offsets and which no minority can stretch (Rousseeuw and Croux, 1993).
+//!
+//! Fewer than half the clocks, whatever they claim, cannot bring *m* outside the range of the
+//! others, so the average never lies further outside that range than one window; and the
+//! automatic window is never wider than max(1 ms, 4.4478 times that range).
+
+use std::fmt;
+
+use chrono::TimeDelta;
+
+use crate::clock::at_rate;
+use crate::measurement::sample::Sample;
+use crate::span;
+
+/// The automatic window is never narrower: clocks this close together all agree.
+pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
+
+/// The part of [`mean_rate`] that the network gives up in a round. The rates follow what the
+/// network does only as fast as the window of the drift fit moves, so this must be slow.
+pub const RATE_GAIN: f64 = 0.1;
+
+/// Three standard deviations for each MAD, in units of 1/10,000.
+const WINDOW_PER_MAD: i32 = 44_478;
+
+/// Which clocks may vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How far from the median a clock may be and still vote; `None` draws it from the clocks.
+    pub tolerance: Option<TimeDelta>,
+    /// How far from the median a clock may be and still vote, whatever the tolerance. At most
+    /// [`Rules::LARGEST_OFFSET`]; more counts as that.
+    pub max_offset: TimeDelta,
+}
+
+impl Rules {
+    /// The largest `max_offset`: 100 years.
+    pub const LARGEST_OFFSET: TimeDelta = TimeDelta::days(36_525);
+}
+
+impl Default for Rules {
+    /// An automatic tolerance, and 24 hours.
+    fn default() -> Self {
+        Self {
+            tolerance: None,
+            max_offset: TimeDelta::hours(24),
+        }
+    }
+}
+
+/// What a majority of the clocks agrees on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consensus {
+    /// The group's time, as an offset from the clock that the offsets were measured against.
+    pub average: TimeDelta,
+    /// The mean of the voters' errors: no more than this can `average` be wrong.
+    pub error: TimeDelta,
+    /// The median of all offsets.
+    pub median: TimeDelta,
+    /// The median of all distances from it.
+    pub deviation: TimeDelta,
+    /// How far from the median a clock votes.
+    pub window: TimeDelta,
+    /// How many clocks vote.
+    pub voters: usize,
+}
+
+impl Consensus {
+    /// Whether a clock with this offset votes.
+    #[must_use]
+    pub fn votes(&self, offset: TimeDelta) -> bool {
+        (offset - self.median).abs() <= self.window
+    }
+
+    /// The same, where only these clocks vote, as far as they lie within the window.
+    #[must_use]
+    pub fn among<'a>(self, voters: impl Iterator<Item = &'a Sample>) -> Self {
+        let (mut count, mut distances, mut errors) = (0, 0_i128, 0_i128);
+        for sample in voters.filter(|sample| self.votes(sample.offset)) {
+            count += 1;
+            distances += nanoseconds(sample.offset - self.median);
+            errors += nanoseconds(sample.error);
+        }
+        let mean = |sum: i128| TimeDelta::nanoseconds((sum / count.max(1) as i128) as i64);
+        Self {
+            average: self.median + mean(distances),
+            error: mean(errors),
+            voters: count,
+            ..self
+        }
+    }
+
+    /// What a clock with this offset must add to agree with the group.
+    #[must_use]
+    pub fn correction(&self, offset: TimeDelta) -> TimeDelta {
+        self.average - offset
+    }
+
+    /// How wrong the correction of a clock may be whose offset is known to ± `error`: it is the
+    /// average less the offset, and either may be wrong.
+    #[must_use]
+    pub fn correction_error(&self, error: TimeDelta) -> TimeDelta {
+        self.error + error
+    }
+}
+
+/// No strict majority of the clocks agrees, so there is no average that deserves the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMajority {
+    /// How many clocks there are.
+    pub clocks: usize,
+    /// How many of them lie within the window.
+    pub voters: usize,
+    /// The window.
+    pub window: TimeDelta,
+    /// Whether `max_offset` made the window, not the tolerance.
+    pub limited_by_max_offset: bool,
+}
+
+impl fmt::Display for NoMajority {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "only {} of {} clocks lie within {} of their median, and more than half must: \
+             nobody is corrected; set the clocks that are wrong, or raise {}",
+            self.voters,
+            self.clocks,
+            span::span(self.window),
+            if self.limited_by_max_offset {
+                "--max-offset"
+            } else {
+                "--tolerance"
+            }
+        )
+    }
+}
+
+impl std::error::Error for NoMajority {}
+
+/// Averages the clocks that agree. `samples` holds every clock's, the measuring clock's own
+/// ([`Sample::OWN`]) included; their order does not matter.
+///
+/// Takes time in proportion to the number of clocks and allocates once.
+///
+/// # Errors
+/// [`NoMajority`] when no more than half of the clocks lie within the window.
+///
+/// ```
+/// use berkeley::internals::average::consensus::{Rules, consensus};
+/// use berkeley::internals::measurement::sample::Sample;
+/// use chrono::TimeDelta;
+///
+/// // 14:00, 13:46 and 14:20, measured by the first:
+/// let clocks = [0, -14, 20].map(|minutes| Sample::one_way(TimeDelta::minutes(minutes)));
+/// let agreed = consensus(&clocks, &Rules::default()).unwrap();
+/// assert_eq!(agreed.average, TimeDelta::minutes(2)); // 14:02
+/// let corrections = clocks.map(|clock| agreed.correction(clock.offset).num_minutes());
+/// assert_eq!(corrections, [2, 16, -18]);
+/// ```
+pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajority> {
+    let max_offset = rules.max_offset.min(Rules::LARGEST_OFFSET);
+    let mut spans: Vec<TimeDelta> = samples.iter().map(|sample| sample.offset).collect();
+    let median = median(&mut spans);
+    for span in &mut spans {
+        *span = (*span - median).abs();
+    }
+    let deviation = self::median(&mut spans).min(max_offset);
+    let tolerance = rules
+        .tolerance
+        .unwrap_or_else(|| (deviation * WINDOW_PER_MAD / 10_000).max(LEAST_WINDOW));
+    let agreed = Consensus {
+        average: median,
+        error: TimeDelta::zero(),
+        median,
+        deviation,
+        window: tolerance.min(max_offset),
+        voters: 0,
+    };
+    let agreed = agreed.among(samples.iter());
+    if agreed.voters * 2 <= samples.len() {
+        return Err(NoMajority {
+            clocks: samples.len(),
+            voters: agreed.voters,
+            window: agreed.window,
+            limited_by_max_offset: tolerance >= max_offset,
+        });
+    }
+    Ok(agreed)
+}
+
+/// Deviations from a median are below 100 years, so each is an `i64` of nanoseconds, and the sum
+/// of any number of them an `i128`.
+fn nanoseconds(span: TimeDelta) -> i128 {
+    i128::from(span.num_nanoseconds().unwrap_or(i64::MAX))
+}
+
+/// The rate that clocks have on average, in ppm: they are averaged as offsets are, each counting
+/// as what it gains in 1000 s, so that no minority moves it far. `None` without a majority.
+///
+/// It holds the rate of a network in place. Each node follows the rate that the network had, and
+/// the network has the rate that its nodes follow: together they would wander off, by a ppm or
+/// more in a day. Each node's rate is the network's against its own oscillator, so the mean of
+/// these rates is the network's against the mean of all oscillators, and the network is asked to
+/// give up [`RATE_GAIN`] of it in each round. All nodes are asked alike, so this sets none of
+/// them apart from the others.
+#[must_use]
+pub fn mean_rate(rates_ppm: &[f64]) -> Option<f64> {
+    let base = TimeDelta::seconds(1000);
+    let clocks: Vec<_> = rates_ppm
+        .iter()
+        .map(|ppm| Sample::one_way(at_rate(base, *ppm)))
+        .collect();
+    let agreed = consensus(&clocks, &Rules::default()).ok()?;
+    Some(nanoseconds(agreed.average) as f64 / nanoseconds(base) as f64 * 1e6)
+}
+
+/// The middle value, or the midpoint of the two in the middle. Reorders `spans`.
+fn median(spans: &mut [TimeDelta]) -> TimeDelta {
+    if spans.is_empty() {
+        return TimeDelta::zero();
+    }
+    let middle = spans.len() / 2;
+    let even = spans.len().is_multiple_of(2);
+    let (below, &mut upper, _) = spans.select_nth_unstable(middle);
+    match below.iter().max() {
+        Some(&lower) if even => lower + (upper - lower) / 2,
+        _ => upper,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOUR: i64 = 3_600_000_000_000;
+
+    fn clocks(offsets: &[TimeDelta]) -> Vec<Sample> {
+        offsets.iter().copied().map(Sample::one_way).collect()
+    }
+
+    fn seconds(offsets: &[i64]) -> Vec<Sample> {
+        clocks(
+            &offsets
+                .iter()
+                .copied()
+                .map(TimeDelta::seconds)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn within(tolerance: TimeDelta) -> Rules {
+        Rules {
+            tolerance: Some(tolerance),
+            ..Rules::default()
+        }
+    }
+
+    #[test]
+    fn the_worked_example() {
+        let clocks = clocks(&[0, -14, 20].map(TimeDelta::minutes));
+        let agreed = consensus(&clocks, &Rules::default()).unwrap();
+        assert_eq!(agreed.average, TimeDelta::minutes(2));
+        assert_eq!(agreed.voters, 3);
+        let corrections: Vec<_> = clocks
+            .iter()
+            .map(|clock| agreed.correction(clock.offset).num_minutes())
+            .collect();
+        assert_eq!(corrections, [2, 16, -18]);
+    }
+
+    #[test]
+    fn one_clock_agrees_with_itself() {
+        let agreed = consensus(&[Sample::OWN], &Rules::default()).unwrap();
+        assert_eq!((agreed.average, agreed.voters), (TimeDelta::zero(), 1));
+        assert_eq!(agreed.error, TimeDelta::zero());
+    }
+
+    #[test]
+    fn two_clocks_meet_in_the_middle() {
+        let agreed = consensus(&seconds(&[0, 10]), &Rules::default()).unwrap();
+        assert_eq!(agreed.average, TimeDelta::seconds(5));
+    }
+
+    #[test]
+    fn no_clock_at_all_agrees_on_nothing() {
+        assert!(consensus(&[], &Rules::default()).is_err());
+    }
+
+    #[test]
+    fn a_clock_from_1970_has_no_vote_and_is_corrected() {
+        let lost = TimeDelta::days(-20_000);
+        let clocks = clocks(&[
+            TimeDelta::zero(),
+            TimeDelta::microseconds(300),
+            TimeDelta::microseconds(-300),
+            lost,
+        ]);
+        let agreed = consensus(&clocks, &Rules::default()).unwrap();
+        assert_eq!((agreed.average, agreed.voters), (TimeDelta::zero(), 3));
+        assert!(!agreed.votes(lost));
+        assert_eq!(agreed.correction(lost), TimeDelta::days(20_000));
+    }
+
+    #[test]
+    fn half_the_clocks_are_no_majority() {
+        let halves = seconds(&[0, 0, 3600, 3600]);
+        let refused = consensus(&halves, &within(TimeDelta::seconds(1))).unwrap_err();
+        assert_eq!((refused.voters, refused.clocks), (0, 4));
+        assert!(
+            refused.to_string().contains("raise --tolerance"),
+            "{refused}"
+        );
+        // One more on either side decides it.
+        let decided = seconds(&[0, 0, 0, 3600, 3600]);
+        let agreed = consensus(&decided, &within(TimeDelta::seconds(1))).unwrap();
+        assert_eq!((agreed.average, agreed.voters), (TimeDelta::zero(), 3));
+        // Exactly half within the window is not enough either.
+        let scattered = seconds(&[0, 0, 100, -200]);
+        let refused = consensus(&scattered, &within(TimeDelta::seconds(1))).unwrap_err();
+        assert_eq!((refused.voters, refused.clocks), (2, 4));
+    }
+
+    #[test]
+    fn clocks_all_days_apart_agree_on_nothing_and_are_told_what_to_do() {
+        let scattered = clocks(&[0, 40, -40, 90].map(TimeDelta::hours));
+        let refused = consensus(&scattered, &Rules::default()).unwrap_err();
+        assert!(refused.limited_by_max_offset);
+        let message = refused.to_string();
+        assert!(message.contains("raise --max-offset"), "{message}");
+        assert!(message.contains("nobody is corrected"), "{message}");
+    }
+
+    #[test]
+    fn the_window_ends_where_it_says() {
+        let edge = seconds(&[0, 0, 0, 1]);
+        assert_eq!(
+            consensus(&edge, &within(TimeDelta::seconds(1)))
+                .unwrap()
+                .voters,
+            4
+        );
+        let narrower = within(TimeDelta::nanoseconds(999_999_999));
+        assert_eq!(consensus(&edge, &narrower).unwrap().voters, 3);
+    }
+
+    #[test]
+    fn ten_thousand_clocks() {
+        let offsets: Vec<_> = (0..10_000).map(TimeDelta::microseconds).collect();
+        let agreed = consensus(&clocks(&offsets), &Rules::default()).unwrap();
+        assert_eq!(agreed.voters, 10_000);
+        assert_eq!(agreed.average, TimeDelta::nanoseconds(4_999_500));
+    }
+
+    #[test]
+    fn the_error_of_the_average_is_the_mean_of_the_voters_errors() {
+        let asked = |offset, error| Sample {
+            offset: TimeDelta::microseconds(offset),
+            delay: None,
+            error: TimeDelta::microseconds(error),
+        };
+        let clocks = [
+            asked(0, 10),
+            asked(1, 20),
+            asked(2, 60),
+            asked(9_000_000, 999_999),
+        ];
+        let agreed = consensus(&clocks, &Rules::default()).unwrap();
+        assert_eq!(agreed.error, TimeDelta::microseconds(30));
+    }
+
+    #[test]
+    fn the_widest_offsets_do_not_overflow() {
+        let wild = [
+            TimeDelta::days(365 * 9998),
+            TimeDelta::days(-365 * 9998),
+            TimeDelta::zero(),
+        ];
+        let rules = Rules {
+            tolerance: None,
+            max_offset: TimeDelta::MAX,
+        };
+        let _ = consensus(&clocks(&wild), &rules);
+    }
+
+    fn any_offset() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            -2_000_000..2_000_000_i64,
+            -HOUR..HOUR,
+            Just(0),
+            any::<i64>()
+        ]
+    }
+
+    fn any_rules() -> impl Strategy<Value = Rules> {
+        prop::option::of(0..10 * HOUR).prop_map(|tolerance| Rules {
+            tolerance: tolerance.map(TimeDelta::nanoseconds),
+            ..Rules::default()
+        })
+    }
+
+    fn measured(offsets: &[i64]) -> Vec<Sample> {
+        clocks(
+            &offsets
+                .iter()
+                .copied()
+                .map(TimeDelta::nanoseconds)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn order_does_not_matter(
+            (offsets, shuffled) in prop::collection::vec(any_offset(), 1..40)
+                .prop_flat_map(|offsets| (Just(offsets.clone()), Just(offsets).prop_shuffle())),
+            rules in any_rules(),
+        ) {
+            prop_assert_eq!(
+                consensus(&measured(&offsets), &rules),
+                consensus(&measured(&shuffled), &rules)
+            );
+        }
+
+        #[test]
+        fn the_average_lies_within_the_voters(
+            offsets in prop::collection::vec(any_offset(), 1..40),
+            rules in any_rules(),
+        ) {
+            let clocks = measured(&offsets);
+            if let Ok(agreed) = consensus(&clocks, &rules) {
+                let voters = || clocks.iter().map(|c| c.offset).filter(|o| agreed.votes(*o));
+                prop_assert_eq!(voters().count(), agreed.voters);
+                prop_assert!(agreed.voters * 2 > clocks.len());
+                prop_assert!(voters().min().unwrap() <= agreed.average);
+                prop_assert!(agreed.average <= voters().max().unwrap());
+            }
+        }
+
+        #[test]
+        fn no_minority_moves_it_beyond_the_window(
+            honest in prop::collection::vec(-HOUR..HOUR, 1..30),
+            liars in prop::collection::vec(any_offset(), 0..29),
+            rules in any_rules(),
+        ) {
+            let liars = &liars[..liars.len().min(honest.len() - 1)];
+            let (low, high) = (*honest.iter().min().unwrap(), *honest.iter().max().unwrap());
+            let all = [&honest[..], liars].concat();
+            if let Ok(agreed) = consensus(&measured(&all), &rules) {
+                let average = agreed.average.num_nanoseconds().unwrap();
+                let window = agreed.window.num_nanoseconds().unwrap();
+                prop_assert!(low - window <= average && average <= high + window);
+                if rules.tolerance.is_none() {
+                    let widest = (4.4478 * (high - low) as f64).max(1e6);
+                    prop_assert!(window as f64 <= widest + 1.0);
+                }
+            }
+        }
+    }
+}

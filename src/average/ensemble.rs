@@ -1,0 +1,648 @@
+//! The master's memory: who is here, what is known of their clocks, and a round's outcome.
+//!
+//! A round goes in as samples ([`Ensemble::report`]) and comes out as corrections
+//! ([`Ensemble::close_round`]); sending them is left to the caller.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
+use crate::average::reputation::{Standing, allowance, most_doubt};
+use crate::discipline::rate::CRYSTAL_PPM;
+use crate::measurement::sample::Sample;
+
+/// A node that gives no clock in so many rounds in a row is dropped.
+pub const MISSED_ROUNDS: u32 = 3;
+
+/// One connection of a follower, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// How a node speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// It tells its time when it likes and applies nothing (see [`crate::wire::timestamp`]): the master
+    /// keeps its correction for it.
+    Timestamp,
+    /// It is polled and corrects itself.
+    Line,
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Timestamp => "timestamp wire",
+            Self::Line => "line protocol",
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Member {
+    name: Arc<str>,
+    wire: Wire,
+    heard: Option<Heard>,
+    /// Whether `heard` came since the last round.
+    fresh: bool,
+    missed: u32,
+    standing: Standing,
+    /// What a peer that never corrects itself was told to add so far.
+    kept: TimeDelta,
+}
+
+/// A clock as it was heard.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heard {
+    /// The clock against the master's.
+    pub sample: Sample,
+    /// The network's rate against its oscillator, if it says.
+    pub rate_ppm: Option<f64>,
+    /// Whether it has followed a correction since it started.
+    pub synchronized: bool,
+}
+
+impl From<Sample> for Heard {
+    /// A clock that says nothing of itself.
+    fn from(sample: Sample) -> Self {
+        Self {
+            sample,
+            rate_ppm: None,
+            synchronized: false,
+        }
+    }
+}
+
+/// The outcome of a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// Counted from 1.
+    pub number: u64,
+    /// The interval whose samples it averaged, see [`Ensemble::interval`].
+    pub interval: u64,
+    /// The master's own clock, then every follower's that gave its time.
+    pub rows: Vec<Row>,
+    /// What the clocks agree on, if they do.
+    pub outcome: Result<Consensus, NoMajority>,
+    /// By how many ppm all clocks are to run faster than they did.
+    pub common_ppm: f64,
+}
+
+/// One clock in a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The follower's connection; `None` is the master itself.
+    pub node: Option<NodeId>,
+    /// What people call it: `master`, or the follower's address.
+    pub name: Arc<str>,
+    /// The clock against the master's; what the master keeps for the peer is already in it.
+    pub sample: Sample,
+    /// Whether it has a vote in the average.
+    pub voted: bool,
+    /// What it must add to agree with the group; `None` when the round was abandoned.
+    pub correction: Option<TimeDelta>,
+}
+
+/// What the end of an interval brings.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// The round, if enough clocks were there to hold one.
+    pub round: Option<Round>,
+    /// Who was silent for too long and is no longer a member.
+    pub dropped: Vec<NodeId>,
+}
+
+/// How an ensemble holds its rounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// From one round to the next.
+    pub interval: Duration,
+    /// Which clocks vote.
+    pub rules: Rules,
+    /// The first round waits for so many followers; no round is held without any.
+    pub min_followers: usize,
+    /// A peer on the timestamp wire reports when it likes: its last report counts until it has
+    /// been silent for so many intervals, [`MISSED_ROUNDS`] at least.
+    pub timestamp_patience: u32,
+    /// Nobody will be told of the corrections, so none is kept for anybody.
+    pub dry_run: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interval: crate::DEFAULT_INTERVAL,
+            rules: Rules::default(),
+            min_followers: 1,
+            timestamp_patience: MISSED_ROUNDS,
+            dry_run: false,
+        }
+    }
+}
+
+/// Everybody the master knows.
+#[derive(Debug)]
+pub struct Ensemble {
+    settings: Settings,
+    members: BTreeMap<NodeId, Member>,
+    intervals: u64,
+    rounds: u64,
+}
+
+impl Ensemble {
+    /// An ensemble of the master alone.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            members: BTreeMap::new(),
+            intervals: 0,
+            rounds: 0,
+        }
+    }
+
+    /// Takes a follower in.
+    pub fn join(&mut self, node: NodeId, name: Arc<str>, wire: Wire) {
+        self.members.insert(
+            node,
+            Member {
+                name,
+                wire,
+                heard: None,
+                fresh: false,
+                missed: 0,
+                standing: Standing::default(),
+                kept: TimeDelta::zero(),
+            },
+        );
+    }
+
+    /// Lets a follower go. Whether it was a member until now.
+    pub fn leave(&mut self, node: NodeId) -> bool {
+        self.members.remove(&node).is_some()
+    }
+
+    /// The interval that samples are being collected in, to be passed to [`Ensemble::report`].
+    #[must_use]
+    pub fn interval(&self) -> u64 {
+        self.intervals
+    }
+
+    /// Notes a clock, measured against the master's target in the given interval.
+    ///
+    /// A measurement that was begun in an earlier interval is thrown away: the master's target
+    /// has been corrected since.
+    pub fn report(&mut self, node: NodeId, interval: u64, mut heard: Heard) {
+        if interval != self.intervals {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(&node) {
+            heard.sample.offset += member.kept;
+            member.heard = Some(heard);
+            member.fresh = true;
+        }
+    }
+
+    /// Ends an interval: averages the clocks that gave their time, and starts the next one.
+    /// `own` is the master's clock.
+    pub fn close_round(&mut self, own: Heard) -> Closed {
+        self.intervals += 1;
+        let dropped = self.drop_silent();
+        let reported = self.members.values().filter(|m| m.heard.is_some()).count();
+        let enough = match self.rounds {
+            0 => self.settings.min_followers,
+            _ => 1,
+        };
+        let round = (reported >= enough.max(1)).then(|| self.average(own));
+        for member in self.members.values_mut() {
+            member.fresh = false;
+            if member.wire == Wire::Line {
+                member.heard = None;
+            }
+        }
+        Closed { round, dropped }
+    }
+
+    /// Ends an interval of a master that does not lead: whoever is here is told the time that it
+    /// follows itself, so agrees with the group.
+    pub fn close_relayed(&mut self) -> Closed {
+        self.intervals += 1;
+        let dropped = self.drop_silent();
+        for member in self.members.values_mut() {
+            member.fresh = false;
+            if let Some(heard) = &mut member.heard {
+                member.kept -= heard.sample.offset;
+                heard.sample.offset = TimeDelta::zero();
+            }
+        }
+        Closed {
+            round: None,
+            dropped,
+        }
+    }
+
+    /// Ends an interval without a round: the clock that everything was measured against has been
+    /// set meanwhile.
+    pub fn abandon_interval(&mut self) {
+        self.intervals += 1;
+        for member in self.members.values_mut() {
+            member.heard = None;
+        }
+    }
+
+    fn drop_silent(&mut self) -> Vec<NodeId> {
+        for member in self.members.values_mut() {
+            member.missed = if member.fresh { 0 } else { member.missed + 1 };
+        }
+        let timestamp_patience = self.settings.timestamp_patience.max(MISSED_ROUNDS);
+        let silent = |_: &NodeId, member: &mut Member| {
+            member.missed
+                >= match member.wire {
+                    Wire::Timestamp => timestamp_patience,
+                    Wire::Line => MISSED_ROUNDS,
+                }
+        };
+        self.members
+            .extract_if(.., silent)
+            .map(|(node, _)| node)
+            .collect()
+    }
+
+    /// How much a vote of each clock would be in doubt: the master's own, then every follower's
+    /// that gave its time.
+    fn doubts(&self, agreed: &Consensus) -> Vec<f64> {
+        let allowance = allowance(self.settings.interval, agreed.deviation);
+        let followers = self.members.values().filter_map(|member| {
+            let distance = member.heard?.sample.offset - agreed.median;
+            Some(match member.wire {
+                // Nobody is told a correction.
+                _ if self.settings.dry_run => 0.0,
+                Wire::Line => member.standing.doubt(distance, allowance),
+                // The master keeps its correction for it, and can't tell whether it drifts or
+                // lies. Its vote is asked for where there is no majority without.
+                Wire::Timestamp => f64::MAX,
+            })
+        });
+        std::iter::once(0.0).chain(followers).collect()
+    }
+
+    /// Notes who has voted, in the same order.
+    fn note(&mut self, agreed: &Consensus, votes: &[bool]) {
+        let heard = self
+            .members
+            .values_mut()
+            .filter(|member| member.heard.is_some());
+        for (member, votes) in heard.zip(&votes[1..]) {
+            if let Some(heard) = member.heard {
+                let distance = heard.sample.offset - agreed.median;
+                let within = agreed.votes(heard.sample.offset);
+                member.standing.note(within, votes.then_some(distance));
+            }
+        }
+    }
+
+    fn average(&mut self, own: Heard) -> Round {
+        let followers = self.members.values().filter_map(|member| member.heard);
+        let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
+        let (outcome, votes) = self.agree(&clocks);
+        let row = |node, name: &Arc<str>, sample: Sample, voted| Row {
+            node,
+            name: Arc::clone(name),
+            sample,
+            voted,
+            correction: outcome.ok().map(|agreed| agreed.correction(sample.offset)),
+        };
+        let mut in_turn = votes.iter().copied();
+        let mut rows = Vec::with_capacity(clocks.len());
+        rows.push(row(
+            None,
+            &Arc::from("master"),
+            own.sample,
+            in_turn.next() == Some(true),
+        ));
+        for (&node, member) in &mut self.members {
+            let Some(Heard { sample, .. }) = &mut member.heard else {
+                continue;
+            };
+            rows.push(row(
+                Some(node),
+                &member.name,
+                *sample,
+                in_turn.next() == Some(true),
+            ));
+            if let (Wire::Timestamp, Ok(agreed), false) =
+                (member.wire, outcome, self.settings.dry_run)
+            {
+                member.kept += agreed.correction(sample.offset);
+                // With its correction it now agrees with the group, and so does the master.
+                sample.offset = TimeDelta::zero();
+            }
+        }
+        self.rounds += 1;
+        Round {
+            number: self.rounds,
+            interval: self.intervals - 1,
+            rows,
+            outcome,
+            common_ppm: common_rate(&clocks, &votes),
+        }
+    }
+
+    /// What the clocks agree on, the master's own first, and which of them have voted.
+    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<bool>) {
+        // A master that has just started is no part of a group that agrees already, nor is any
+        // other clock that has: those tell the time that followed a master before, if they are
+        // the most of the followers. (Anybody can claim to be one of them.)
+        let followers = &clocks[1..];
+        let group = followers.iter().filter(|clock| clock.synchronized);
+        let returns = !clocks[0].synchronized && group.count() * 2 > followers.len();
+        let counts = |clock: &&Heard| clock.synchronized || !returns;
+        let counted = clocks.iter().filter(counts);
+        let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
+        let agreed = match consensus(&samples, &self.settings.rules) {
+            Ok(agreed) => agreed,
+            Err(refused) => return (Err(refused), vec![false; clocks.len()]),
+        };
+        let doubts = self.doubts(&agreed);
+        let may_vote = |clock: &Heard| counts(&clock) && agreed.votes(clock.sample.offset);
+        let voting = clocks
+            .iter()
+            .zip(&doubts)
+            .filter(|(clock, _)| may_vote(clock));
+        let most = most_doubt(voting.map(|(_, doubt)| *doubt), samples.len());
+        let votes: Vec<bool> = clocks
+            .iter()
+            .zip(doubts)
+            .map(|(clock, doubt)| may_vote(clock) && doubt <= most)
+            .collect();
+        self.note(&agreed, &votes);
+        let voting = clocks.iter().zip(&votes).filter(|(_, votes)| **votes);
+        (
+            Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),
+            votes,
+        )
+    }
+}
+
+/// By how many ppm all clocks are to run faster, given the rates that voters tell: nothing, unless
+/// most of the voters tell theirs.
+fn common_rate(clocks: &[Heard], has_vote: &[bool]) -> f64 {
+    let voters = || clocks.iter().zip(has_vote).filter(|(_, votes)| **votes);
+    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
+    if rates.len() * 2 <= voters().count() {
+        return 0.0;
+    }
+    let common = -RATE_GAIN * mean_rate(&rates).unwrap_or(0.0);
+    common.clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ensemble(followers: u64, wire: Wire) -> Ensemble {
+        let mut ensemble = Ensemble::new(Settings {
+            timestamp_patience: 15,
+            ..Settings::default()
+        });
+        for node in 1..=followers {
+            ensemble.join(NodeId(node), Arc::from(format!("node {node}")), wire);
+        }
+        ensemble
+    }
+
+    /// The master's own clock, in a group that agrees.
+    const OWN: Heard = Heard {
+        sample: Sample::OWN,
+        rate_ppm: Some(0.0),
+        synchronized: true,
+    };
+
+    fn heard(ensemble: &mut Ensemble, node: u64, offset: TimeDelta) {
+        let interval = ensemble.interval();
+        ensemble.report(NodeId(node), interval, Sample::one_way(offset).into());
+    }
+
+    fn corrections(round: &Round) -> Vec<i64> {
+        round
+            .rows
+            .iter()
+            .map(|row| row.correction.unwrap().num_minutes())
+            .collect()
+    }
+
+    #[test]
+    fn every_round_of_the_worked_example_says_the_same_time() {
+        let mut ensemble = ensemble(2, Wire::Timestamp);
+        let mut master = TimeDelta::zero();
+        for round in 1..=4 {
+            // The clients stand at -14 and +20 for ever; the master follows its corrections.
+            heard(&mut ensemble, 1, TimeDelta::minutes(-14) - master);
+            heard(&mut ensemble, 2, TimeDelta::minutes(20) - master);
+            let closed = ensemble.close_round(OWN).round.unwrap();
+            assert_eq!(closed.number, round);
+            let expected = if round == 1 { [2, 16, -18] } else { [0, 0, 0] };
+            assert_eq!(corrections(&closed), expected, "round {round}");
+            master += closed.outcome.unwrap().average;
+            assert_eq!(master, TimeDelta::minutes(2), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_report_counts_until_its_sender_is_dropped() {
+        let mut ensemble = ensemble(2, Wire::Timestamp);
+        heard(&mut ensemble, 1, TimeDelta::minutes(3));
+        for _ in 0..15 {
+            heard(&mut ensemble, 2, TimeDelta::zero());
+            assert_eq!(ensemble.close_round(OWN).round.unwrap().rows.len(), 3);
+        }
+        heard(&mut ensemble, 2, TimeDelta::zero());
+        let closed = ensemble.close_round(OWN);
+        assert_eq!(closed.dropped, [NodeId(1)]);
+        assert_eq!(closed.round.unwrap().rows.len(), 2);
+    }
+
+    #[test]
+    fn a_polled_clock_counts_in_its_own_round_only_and_is_dropped_after_three() {
+        let mut ensemble = ensemble(2, Wire::Line);
+        heard(&mut ensemble, 1, TimeDelta::zero());
+        heard(&mut ensemble, 2, TimeDelta::zero());
+        assert_eq!(ensemble.close_round(OWN).round.unwrap().rows.len(), 3);
+        for missed in 1..=3 {
+            heard(&mut ensemble, 2, TimeDelta::zero());
+            let closed = ensemble.close_round(OWN);
+            assert_eq!(closed.round.unwrap().rows.len(), 2);
+            assert_eq!(closed.dropped.is_empty(), missed < 3);
+        }
+    }
+
+    /// Who votes in the last of some rounds in which followers 1, 2... are ahead by so many µs.
+    fn voters(ensemble: &mut Ensemble, rounds: usize, ahead: &[i64]) -> Vec<bool> {
+        let mut voted = Vec::new();
+        for _ in 0..rounds {
+            for (node, &micros) in (1..).zip(ahead) {
+                heard(ensemble, node, TimeDelta::microseconds(micros));
+            }
+            let round = ensemble.close_round(OWN).round.unwrap();
+            voted = round.rows.iter().map(|row| row.voted).collect();
+        }
+        voted
+    }
+
+    #[test]
+    fn a_clock_that_does_not_follow_its_corrections_has_no_vote() {
+        let ahead = [0, 5, 300];
+        let mut polled = ensemble(3, Wire::Line);
+        assert_eq!(voters(&mut polled, 1, &ahead), [true; 4], "all are new");
+        let judged = voters(&mut polled, 10, &ahead);
+        assert_eq!(judged, [true, true, true, false]);
+        // It would do so within the window of the timestamp wire, where none can follow.
+        let mut heard = ensemble(3, Wire::Timestamp);
+        assert_eq!(voters(&mut heard, 10, &ahead), [true; 4]);
+        let mut dry = Ensemble::new(Settings {
+            dry_run: true,
+            ..Settings::default()
+        });
+        for node in 1..=3 {
+            dry.join(NodeId(node), Arc::from("node"), Wire::Line);
+        }
+        assert_eq!(voters(&mut dry, 10, &ahead), [true; 4]);
+    }
+
+    #[test]
+    fn a_majority_votes_even_if_some_of_it_are_in_doubt() {
+        let mut ensemble = ensemble(3, Wire::Line);
+        let judged = voters(&mut ensemble, 20, &[5, 300, -500]);
+        assert_eq!(judged, [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_newcomer_has_no_vote_until_it_has_followed() {
+        let mut ensemble = ensemble(3, Wire::Line);
+        voters(&mut ensemble, 10, &[1, 2, 3]);
+        ensemble.join(NodeId(4), Arc::from("late"), Wire::Line);
+        let new = voters(&mut ensemble, 1, &[1, 2, 3, 4]);
+        assert_eq!(new, [true, true, true, true, false]);
+        assert_eq!(voters(&mut ensemble, 8, &[1, 2, 3, 4]), [true; 5]);
+    }
+
+    #[test]
+    fn a_group_goes_on_from_its_own_time_under_a_master_that_has_just_started() {
+        let new = Heard {
+            synchronized: false,
+            ..OWN
+        };
+        let mut ensemble = ensemble(3, Wire::Line);
+        let mut hear = |node, minutes, synchronized| {
+            let sample = Sample::one_way(TimeDelta::minutes(minutes));
+            let heard = Heard {
+                synchronized,
+                ..Heard::from(sample)
+            };
+            ensemble.report(NodeId(node), 0, heard);
+        };
+        // Two are here yet that followed the last master; another has just started too.
+        hear(1, 20, true);
+        hear(2, 0, false);
+        hear(3, 20, true);
+        let round = ensemble.close_round(new).round.unwrap();
+        assert_eq!(corrections(&round), [20, 0, 20, 0]);
+        let votes: Vec<_> = round.rows.iter().map(|row| row.voted).collect();
+        assert_eq!(votes, [false, true, false, true]);
+    }
+
+    #[test]
+    fn one_that_claims_to_be_of_a_group_decides_for_no_others() {
+        let new = Heard {
+            synchronized: false,
+            ..OWN
+        };
+        let mut ensemble = ensemble(3, Wire::Line);
+        for node in 1..=3 {
+            let liar = node == 3;
+            let sample = Sample::one_way(TimeDelta::hours(if liar { 10 } else { 0 }));
+            let heard = Heard {
+                synchronized: liar,
+                ..Heard::from(sample)
+            };
+            ensemble.report(NodeId(node), 0, heard);
+        }
+        let round = ensemble.close_round(new).round.unwrap();
+        assert_eq!(corrections(&round), [0, 0, 0, -600]);
+    }
+
+    #[test]
+    fn who_is_told_a_time_that_is_only_relayed_agrees_with_it() {
+        let mut ensemble = ensemble(1, Wire::Timestamp);
+        heard(&mut ensemble, 1, TimeDelta::minutes(20));
+        assert!(ensemble.close_relayed().round.is_none());
+        heard(&mut ensemble, 1, TimeDelta::minutes(21));
+        let round = ensemble.close_round(OWN).round.unwrap();
+        assert_eq!(round.rows[1].sample.offset, TimeDelta::minutes(1));
+        for _ in 0..14 {
+            assert!(ensemble.close_relayed().dropped.is_empty());
+        }
+        assert_eq!(ensemble.close_relayed().dropped, [NodeId(1)]);
+    }
+
+    #[test]
+    fn a_measurement_across_the_end_of_a_round_is_thrown_away() {
+        let mut ensemble = ensemble(1, Wire::Line);
+        let begun = ensemble.interval();
+        ensemble.close_round(OWN);
+        ensemble.report(NodeId(1), begun, OWN);
+        assert!(ensemble.close_round(OWN).round.is_none());
+    }
+
+    #[test]
+    fn the_first_round_waits_for_enough_followers() {
+        let mut ensemble = Ensemble::new(Settings {
+            min_followers: 2,
+            ..Settings::default()
+        });
+        assert!(ensemble.close_round(OWN).round.is_none());
+        for node in [1, 2] {
+            ensemble.join(NodeId(node), Arc::from("node"), Wire::Timestamp);
+        }
+        heard(&mut ensemble, 1, TimeDelta::zero());
+        assert!(
+            ensemble.close_round(OWN).round.is_none(),
+            "2 joined, 1 reported"
+        );
+        heard(&mut ensemble, 2, TimeDelta::zero());
+        assert_eq!(ensemble.close_round(OWN).round.unwrap().number, 1);
+        assert!(ensemble.leave(NodeId(2)));
+        assert_eq!(ensemble.close_round(OWN).round.unwrap().number, 2);
+        assert!(ensemble.leave(NodeId(1)));
+        assert!(
+            ensemble.close_round(OWN).round.is_none(),
+            "nobody left to agree with"
+        );
+    }
+
+    #[test]
+    fn an_abandoned_round_moves_nobody() {
+        let mut ensemble = ensemble(3, Wire::Timestamp);
+        for (node, hours) in [(1, 40), (2, -40), (3, 90)] {
+            heard(&mut ensemble, node, TimeDelta::hours(hours));
+        }
+        let round = ensemble.close_round(OWN).round.unwrap();
+        assert!(round.outcome.is_err());
+        assert!(
+            round
+                .rows
+                .iter()
+                .all(|row| row.correction.is_none() && !row.voted)
+        );
+        heard(&mut ensemble, 1, TimeDelta::hours(40));
+        let round = ensemble.close_round(OWN).round.unwrap();
+        assert_eq!(
+            round.rows[1].sample.offset,
+            TimeDelta::hours(40),
+            "nothing was kept"
+        );
+    }
+}

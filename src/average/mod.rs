@@ -1,0 +1,5 @@
+//! Who agrees, who deserves a vote, and what the group agrees on.
+
+pub mod consensus;
+pub mod ensemble;
+pub mod reputation;

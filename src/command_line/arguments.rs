@@ -1,0 +1,305 @@
+//! What the two command lines have in common.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::average::consensus::Rules;
+use crate::clock::Simulation;
+use crate::discipline::correction::{STEP_ROUNDS, Steering};
+use crate::discipline::drift_file::DriftFile;
+use crate::election::candidates::Candidates;
+use crate::report::record::Record;
+use crate::span;
+use crate::system_clock::kernel::{self, SystemClock};
+use crate::wire::address::Address;
+
+/// The shortest interval: below it, rounds would overlap on any network.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The longest interval: beyond it, an interval is more likely a slip of the pen.
+const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
+
+/// Which clock is corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Steer {
+    /// Only the one inside the program.
+    None,
+    /// The operating system's.
+    System,
+}
+
+/// The flags that both programs have.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// Time between rounds (master) and between reports (follower): 500ms, 5s, 1m
+    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
+    pub interval: Duration,
+
+    /// Stop, in order, after N rounds (master) or N corrections (follower) [default: for ever]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rounds: Option<u64>,
+
+    /// Pretend that this machine's clock is off by so much: -14m, +20m, 1.5s
+    #[arg(long, value_name = "DURATION", default_value = "0s", allow_hyphen_values = true, value_parser = offset)]
+    simulate_offset: TimeDelta,
+
+    /// Pretend that this machine's clock gains so many parts per million: 100, -50ppm
+    #[arg(long, value_name = "PPM", default_value = "0ppm", allow_hyphen_values = true, value_parser = drift)]
+    simulate_drift: f64,
+
+    /// Make a correction above this in one step, in the first three rounds; slew all others
+    #[arg(long, value_name = "DURATION", default_value = "1s", allow_hyphen_values = true, value_parser = window)]
+    step_threshold: TimeDelta,
+
+    /// Step in so many of the first rounds at most
+    #[arg(long, value_name = "N", default_value_t = STEP_ROUNDS)]
+    step_rounds: u32,
+
+    /// Which clock to correct: only the one inside this program, or the operating system's
+    #[arg(long, value_name = "CLOCK", default_value = "none")]
+    steer: Steer,
+
+    /// Refuse a correction of the system's clock above this, once it has been corrected
+    #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = window)]
+    panic_threshold: TimeDelta,
+
+    /// Keep what was learned of this clock's rate in FILE, for the next start [default: none]
+    #[arg(long, value_name = "FILE")]
+    drift_file: Option<PathBuf>,
+
+    /// Write one line of CSV for each clock and round to FILE [default: none]
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+impl Common {
+    /// The record, if one was asked for.
+    ///
+    /// # Errors
+    /// When the file can't be written; the error names it and the flag.
+    pub fn record(&self) -> io::Result<Option<Record>> {
+        let Some(path) = &self.record else {
+            return Ok(None);
+        };
+        let named = |error: io::Error| {
+            let what = format!("cannot write --record {}: {error}", path.display());
+            io::Error::new(error.kind(), what)
+        };
+        Record::open(path).map(Some).map_err(named)
+    }
+
+    /// How wrong this machine's clock pretends to be.
+    #[must_use]
+    pub fn simulation(&self) -> Simulation {
+        Simulation {
+            offset: self.simulate_offset,
+            drift_ppm: self.simulate_drift,
+        }
+    }
+
+    /// Which flags don't go together, if any. `only_told` says that this clock will be told the
+    /// time and never corrected.
+    #[must_use]
+    pub fn conflict(&self, only_told: bool) -> Option<&'static str> {
+        if self.steer == Steer::None {
+            return None;
+        }
+        let pretends = self.simulation() != Simulation::NONE;
+        let pretends = pretends.then_some(
+            "--steer system does not go with --simulate-offset or --simulate-drift: a clock that \
+             pretends must not set a real one",
+        );
+        let only_told = only_told.then_some(
+            "--steer system does not go with --wire timestamp: timestamps correct nothing",
+        );
+        pretends.or(only_told)
+    }
+
+    /// How corrections are followed: the rules, where the rate is kept, and the system's clock if
+    /// that is to follow too. With `dry_run` it is not touched.
+    ///
+    /// # Errors
+    /// When the system's clock can't be steered.
+    pub fn steering(&self, dry_run: bool) -> Result<Steered, kernel::Error> {
+        let mut steering = Steering {
+            step_threshold: self.step_threshold,
+            step_rounds: self.step_rounds,
+            ..Steering::default()
+        };
+        let mut system_clock = None;
+        if self.steer == Steer::System && !dry_run {
+            let system = SystemClock::open()?;
+            steering.panic_threshold = Some(self.panic_threshold);
+            steering.rate.ppm = system.frequency_ppm();
+            system_clock = Some(system);
+        }
+        let drift_file = self.drift_file.as_deref().map(|path| {
+            let (file, kept) = DriftFile::open(path);
+            steering.rate = kept.unwrap_or(steering.rate);
+            file
+        });
+        Ok(Steered {
+            steering,
+            drift_file,
+            system_clock,
+        })
+    }
+}
+
+/// How corrections are to be followed.
+#[derive(Debug)]
+pub struct Steered {
+    /// The rules.
+    pub steering: Steering,
+    /// Where the rate is kept.
+    pub drift_file: Option<DriftFile>,
+    /// The system's clock, if that is to follow.
+    pub system_clock: Option<SystemClock>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = span::parse(text)?;
+    if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("an interval is from 10ms to 1day".to_owned())
+    }
+}
+
+fn offset(text: &str) -> Result<TimeDelta, String> {
+    let offset = span::parse_signed(text)?;
+    if offset.abs() <= Simulation::LARGEST_OFFSET {
+        Ok(offset)
+    } else {
+        Err("an offset is at most 200 years either way".to_owned())
+    }
+}
+
+fn drift(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("ppm").unwrap_or(text).trim_end();
+    let ppm: f64 = number
+        .parse()
+        .map_err(|_| "a drift is a number of ppm, for example 100 or -50ppm".to_owned())?;
+    // Not a range check on its own: NaN is outside of every range.
+    if ppm.abs() <= Simulation::LARGEST_DRIFT_PPM {
+        Ok(ppm)
+    } else {
+        Err("a drift is at most 10000 ppm (1 %) either way".to_owned())
+    }
+}
+
+/// The master's flags on who votes.
+#[derive(Debug, clap::Args)]
+pub struct Voting {
+    /// How far from the median a clock may be and still vote
+    /// [default: automatic, three standard deviations of the clocks and at least 1ms]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = window)]
+    tolerance: Option<TimeDelta>,
+
+    /// How far from the median a clock may be and still vote, whatever the tolerance
+    #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true, value_parser = window)]
+    max_offset: TimeDelta,
+}
+
+impl Voting {
+    /// Which clocks vote.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            tolerance: self.tolerance,
+            max_offset: self.max_offset,
+        }
+    }
+}
+
+/// The master's flags on how many followers there are.
+#[derive(Debug, clap::Args)]
+pub struct Followers {
+    /// Hold no round before so many followers have joined and reported a clock
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub min_followers: u32,
+
+    /// Turn away one more connection than so many
+    #[arg(long, value_name = "N", default_value_t = 16000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_followers: u32,
+
+    /// Turn away who holds one more connection from one address, or opens one more in a second
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_per_address: u32,
+}
+
+impl Followers {
+    /// Which flags don't go together, if any.
+    #[must_use]
+    pub fn conflict(&self) -> Option<&'static str> {
+        (self.min_followers > self.max_followers)
+            .then_some("--min-followers is more than --max-followers lets in")
+    }
+}
+
+/// The master's flags on who leads.
+#[derive(Debug, clap::Args)]
+pub struct Election {
+    /// The masters of which one leads, in one order for all: A:8080,B:8080,C:8080
+    /// [default: this one alone]
+    #[arg(long, value_name = "ADDR,...", value_delimiter = ',')]
+    candidates: Vec<Address>,
+
+    /// Which of the candidates this master is [default: the one that listens here]
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<Address>,
+}
+
+impl Election {
+    /// The candidates, if there are any, and which of them we are.
+    ///
+    /// # Errors
+    /// A sentence that names the flag to change.
+    pub fn candidates(
+        &self,
+        listen: SocketAddr,
+        dry_run: bool,
+    ) -> Result<Option<Candidates>, String> {
+        if dry_run && !self.candidates.is_empty() {
+            let why = "--dry-run does not go with --candidates: a leader that corrects nobody \
+                       leaves the group without one";
+            return Err(why.to_owned());
+        }
+        if self.candidates.is_empty() {
+            return match &self.advertise {
+                None => Ok(None),
+                Some(_) => Err("--advertise goes with --candidates only".to_owned()),
+            };
+        }
+        let list = self.candidates.clone();
+        Candidates::new(list, listen, self.advertise.as_ref()).map(Some)
+    }
+}
+
+fn window(text: &str) -> Result<TimeDelta, String> {
+    let window = TimeDelta::from_std(span::parse(text)?).unwrap_or(TimeDelta::MAX);
+    if window > TimeDelta::zero() && window <= Rules::LARGEST_OFFSET {
+        Ok(window)
+    } else {
+        Err("more than 0s, and 100 years at most".to_owned())
+    }
+}
+
+/// Ends the program with a sentence about arguments that don't go together, and how it is used.
+pub fn refuse(command: &mut clap::Command, why: &str) -> ! {
+    let kind = clap::error::ErrorKind::ArgumentConflict;
+    command.error(kind, why).exit()
+}
+
+/// Reads the address to listen on, for `--listen`.
+///
+/// # Errors
+/// A sentence that says what belongs there.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    let example = "an IP address of this machine and a port, for example 0.0.0.0:8080";
+    text.parse().map_err(|_| example.to_owned())
+}

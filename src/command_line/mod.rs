@@ -1,0 +1,5 @@
+//! What the two programs have in common: arguments, the log, signals.
+
+pub mod arguments;
+pub mod logging;
+pub mod signals;

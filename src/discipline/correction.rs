@@ -1,0 +1,686 @@
+//! A software clock laid over a raw one: it is steered to the network's time by corrections.
+//!
+//! It keeps two times. The *target* is where the network's time is known to be: a correction
+//! moves it at once, and it runs at the fitted rate between corrections and without them
+//! (holdover). The *reading* is what applications see: it slews towards the target and never runs
+//! backwards, except for a step. Polls are answered with the target, so that a slew under way is
+//! not measured as an error and corrected twice.
+//!
+//! Everything here is a function of the raw clock's reading, which the caller passes in.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::{nanoseconds, since_epoch};
+use crate::discipline::rate::{DriftFit, Line, Point, Rate};
+
+/// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
+pub const SLEW_PPM: f64 = 100_000.0;
+
+/// In how many of its first rounds a node may step, if nothing else is said.
+pub const STEP_ROUNDS: u32 = 3;
+
+/// No oscillator is further off, simulated ones included; what looks like more is a clock that
+/// was set.
+const LARGEST_WRONG_PPM: f64 = 12_000.0;
+
+/// How a node follows its corrections.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steering {
+    /// A correction above this, in one of the first `step_rounds`, is made in one step.
+    pub step_threshold: TimeDelta,
+    /// In how many of its first rounds the clock may step.
+    pub step_rounds: u32,
+    /// Once the clock has been corrected, a correction above this is refused: something is wrong
+    /// that no clock should follow. `None` refuses none.
+    pub panic_threshold: Option<TimeDelta>,
+    /// Whether the rate is learned and compensated. Without it clocks drift apart between rounds.
+    pub drift: bool,
+    /// What is known of the rate beforehand.
+    pub rate: Rate,
+}
+
+impl Default for Steering {
+    /// Steps above 1 s, refuses nothing, learns the rate, knows nothing of it.
+    fn default() -> Self {
+        Self {
+            step_threshold: TimeDelta::seconds(1),
+            step_rounds: STEP_ROUNDS,
+            panic_threshold: None,
+            drift: true,
+            rate: Rate::UNKNOWN,
+        }
+    }
+}
+
+/// The network's time as a node knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkTime {
+    /// The reading: never earlier than one before it, except after a step.
+    pub time: DateTime<Utc>,
+    /// The network's time lies within `time` ± `error`; `None` before the first correction.
+    pub error: Option<TimeDelta>,
+}
+
+/// Where a node's target was at a moment, by its raw clock: what an offset was measured against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// What the raw clock showed.
+    pub raw: DateTime<Utc>,
+    /// The target at that moment.
+    pub target: DateTime<Utc>,
+    /// How often the raw clock had been set by then: what was measured before it was set says
+    /// nothing of it after.
+    pub sets: u32,
+}
+
+/// Where a clock has to be steered to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Aim {
+    /// The target now.
+    pub target: DateTime<Utc>,
+    /// By how much the target gains on the raw clock, in ppm.
+    pub rate_ppm: f64,
+    /// Whether the clock is to get there by a step.
+    pub step_due: bool,
+    /// How wrong the target may be; unknown when the clock was set by hand, or has refused a
+    /// correction, and no correction was taken since.
+    pub error: Option<TimeDelta>,
+}
+
+/// What became of a correction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correction {
+    /// The reading jumped to the target.
+    Stepped,
+    /// The reading approaches the target.
+    Slewing,
+    /// Nothing: it is above the panic threshold.
+    Refused,
+    /// Nothing: the raw clock was set after it was measured.
+    Outdated,
+}
+
+/// A correction to a year before 1678 or after 2261.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfRange;
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a correction beyond the years 1678 to 2261")
+    }
+}
+
+impl std::error::Error for OutOfRange {}
+
+/// The state of a steered clock. Pure: the raw clock's reading is an argument everywhere.
+///
+/// Inside, times are nanoseconds since the Unix epoch: a reading has to be cheap.
+#[derive(Debug, Clone)]
+pub struct Discipline {
+    steering: Steering,
+    fit: DriftFit,
+    line: Option<Line>,
+    /// The raw time from which everything below counts.
+    since: i64,
+    /// How far the target was ahead of the raw clock then.
+    ahead: i64,
+    /// By how much the target gains on the raw clock, in ppm.
+    rate_ppm: f64,
+    /// How far the reading was ahead of the target; slewed away from then on.
+    lead: i64,
+    /// How wrong the target may have been, and how fast that grows, in ppm.
+    error: i64,
+    error_growth_ppm: f64,
+    /// The latest reading given out.
+    shown: i64,
+    rounds: u32,
+    /// The last correction contradicted the line, as if the rate were wrong by this.
+    last_miss_ppm: Option<f64>,
+    /// The clock was set, or has refused a correction, and no correction was taken since.
+    in_doubt: bool,
+    /// How often the raw clock was set.
+    sets: u32,
+    /// A step was made that the system's clock has not followed yet.
+    step_due: bool,
+}
+
+impl Discipline {
+    /// A clock that shows the raw time, which is `raw` now.
+    #[must_use]
+    pub fn new(steering: Steering, raw: DateTime<Utc>) -> Self {
+        let known = steering.drift.then_some(steering.rate.ppm);
+        Self {
+            fit: DriftFit::new(steering.rate),
+            line: None,
+            since: since_epoch(raw),
+            ahead: 0,
+            rate_ppm: known.unwrap_or(0.0),
+            lead: 0,
+            error: 0,
+            error_growth_ppm: 0.0,
+            shown: i64::MIN,
+            rounds: 0,
+            last_miss_ppm: None,
+            in_doubt: false,
+            sets: 0,
+            step_due: false,
+            steering,
+        }
+    }
+
+    /// Where the network's time is known to be.
+    #[must_use]
+    pub fn target(&self, raw: DateTime<Utc>) -> DateTime<Utc> {
+        DateTime::from_timestamp_nanos(self.target_at(since_epoch(raw)))
+    }
+
+    /// The target, with the raw reading it belongs to.
+    #[must_use]
+    pub fn mark(&self, raw: DateTime<Utc>) -> Mark {
+        Mark {
+            raw,
+            target: self.target(raw),
+            sets: self.sets,
+        }
+    }
+
+    /// What an application sees.
+    pub fn read(&mut self, raw: DateTime<Utc>) -> NetworkTime {
+        let raw = since_epoch(raw);
+        let target = self.target_at(raw);
+        self.shown = self.shown.max(target.saturating_add(self.lead_at(raw)));
+        let error = self.line.is_some().then(|| {
+            let target_error = self.error_at(raw);
+            let lead = self.shown.saturating_sub(target).saturating_abs();
+            TimeDelta::nanoseconds(target_error.saturating_add(lead))
+        });
+        NetworkTime {
+            time: DateTime::from_timestamp_nanos(self.shown),
+            error,
+        }
+    }
+
+    fn target_at(&self, raw: i64) -> i64 {
+        let gained = gained(raw.saturating_sub(self.since), self.rate_ppm);
+        raw.saturating_add(self.ahead).saturating_add(gained)
+    }
+
+    fn error_at(&self, raw: i64) -> i64 {
+        let gained = gained(raw.saturating_sub(self.since), self.error_growth_ppm);
+        self.error.saturating_add(gained)
+    }
+
+    /// How far the reading is ahead of the target.
+    fn lead_at(&self, raw: i64) -> i64 {
+        let slewed = gained(raw.saturating_sub(self.since), SLEW_PPM);
+        if self.lead > 0 {
+            self.lead.saturating_sub(slewed).max(0)
+        } else {
+            self.lead.saturating_add(slewed).min(0)
+        }
+    }
+
+    /// Takes a correction: when the target was at `mark`, the network was `offset` ahead of it,
+    /// give or take `error`; and from now on the whole network runs `common_ppm` faster than it
+    /// did (see [`mean_rate`](crate::average::consensus::mean_rate)).
+    ///
+    /// # Errors
+    /// [`OutOfRange`] when the target would have no name in nanoseconds of an `i64` any more, in
+    /// the years 1678 to 2261; nothing is changed.
+    pub fn correct(
+        &mut self,
+        mark: Mark,
+        offset: TimeDelta,
+        error: TimeDelta,
+        common_ppm: f64,
+        raw: DateTime<Utc>,
+    ) -> Result<Correction, OutOfRange> {
+        if mark.sets != self.sets {
+            return Ok(Correction::Outdated);
+        }
+        let corrected = mark.target.checked_add_signed(offset).ok_or(OutOfRange)?;
+        corrected.timestamp_nanos_opt().ok_or(OutOfRange)?;
+        let point = Point {
+            raw: mark.raw,
+            ahead: corrected - mark.raw,
+            error,
+        };
+        let refused = |limit| self.line.is_some() && offset.abs() > limit;
+        if self.steering.panic_threshold.is_some_and(refused) {
+            self.in_doubt = true;
+            return Ok(Correction::Refused);
+        }
+        let steps =
+            self.rounds < self.steering.step_rounds && offset.abs() > self.steering.step_threshold;
+        self.rounds = self.rounds.saturating_add(1);
+        self.in_doubt = false;
+        if !self.steering.drift {
+            self.fit = DriftFit::new(Rate::UNKNOWN);
+        } else if steps {
+            self.fit.restart();
+        } else {
+            let miss_ppm = self.contradiction(&point);
+            if let Some(ppm) = miss_ppm {
+                // Once is a clock that was set. Twice alike is an oscillator that is further off
+                // than was thought.
+                if self.last_miss_ppm.is_some_and(|last| alike(last, ppm)) {
+                    self.fit.doubt_rate();
+                }
+                self.fit.restart();
+            }
+            self.last_miss_ppm = miss_ppm;
+        }
+        let line = self.fit.add(point);
+        let line = self.fit.turn(line, raw, common_ppm);
+        let now = since_epoch(raw);
+        let reading = self.target_at(now).saturating_add(self.lead_at(now));
+        self.since = now;
+        if self.steering.drift {
+            self.ahead = nanoseconds(line.ahead(raw));
+            self.rate_ppm = line.rate.ppm;
+        } else {
+            self.ahead = nanoseconds(point.ahead);
+        }
+        self.error = nanoseconds(line.error(raw));
+        self.error_growth_ppm = line.error_growth_ppm();
+        self.line = Some(line);
+        if steps {
+            self.lead = 0;
+            self.shown = i64::MIN;
+            self.step_due = true;
+            Ok(Correction::Stepped)
+        } else {
+            self.lead = reading.saturating_sub(self.target_at(now));
+            Ok(Correction::Slewing)
+        }
+    }
+
+    /// Whether a point lies further from the line than both their errors can explain, and by which
+    /// rate it would. It is no noise then: somebody has set a clock, or the rate is wrong.
+    fn contradiction(&self, point: &Point) -> Option<f64> {
+        let line = self.line.filter(|_| !self.fit.is_empty())?;
+        let explained = line.error(point.raw) + point.error;
+        let miss = point.ahead - line.ahead(point.raw);
+        let elapsed = nanoseconds(point.raw - line.raw()).max(1);
+        let ppm = nanoseconds(miss) as f64 / elapsed as f64 * 1e6;
+        (miss.abs() > explained * 2).then_some(ppm)
+    }
+
+    /// The raw clock was set, by `by`: the target goes along, for others are to see it, and the
+    /// line starts anew.
+    pub fn raw_was_set(&mut self, by: TimeDelta) {
+        self.fit.restart();
+        self.in_doubt = true;
+        self.sets = self.sets.wrapping_add(1);
+        self.since = self.since.saturating_add(nanoseconds(by));
+    }
+
+    /// The system's clock has followed a step.
+    pub fn step_is_done(&mut self) {
+        self.step_due = false;
+    }
+
+    /// Where a clock has to be steered to; `None` before the first correction.
+    #[must_use]
+    pub fn aim(&self, raw: DateTime<Utc>) -> Option<Aim> {
+        let error = self.error_at(since_epoch(raw));
+        self.line.map(|_| Aim {
+            target: self.target(raw),
+            rate_ppm: self.rate_ppm,
+            step_due: self.step_due,
+            error: (!self.in_doubt).then(|| TimeDelta::nanoseconds(error)),
+        })
+    }
+
+    /// What is known of the clock's rate: the network's against the raw clock.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.line.map_or(self.steering.rate, |line| line.rate)
+    }
+}
+
+/// Whether two misses may come of one wrong rate.
+fn alike(one_ppm: f64, other_ppm: f64) -> bool {
+    let part = one_ppm / other_ppm;
+    (0.5..2.0).contains(&part) && one_ppm.abs().max(other_ppm.abs()) < LARGEST_WRONG_PPM
+}
+
+fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
+    // Cut off, not rounded: that would be the most expensive part of a reading.
+    (elapsed as f64 * (rate_ppm * 1e-6)) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::at_rate;
+
+    const EXACT: TimeDelta = TimeDelta::microseconds(10);
+
+    fn raw(seconds: f64) -> DateTime<Utc> {
+        DateTime::from_timestamp_nanos(1_700_000_000_000_000_000 + (seconds * 1e9) as i64)
+    }
+
+    fn clock() -> Discipline {
+        Discipline::new(Steering::default(), raw(0.0))
+    }
+
+    /// Corrects `clock` by what it is told at `now`.
+    fn correct(clock: &mut Discipline, now: f64, offset: TimeDelta) -> Correction {
+        let mark = clock.mark(raw(now));
+        clock.correct(mark, offset, EXACT, 0.0, raw(now)).unwrap()
+    }
+
+    #[test]
+    fn before_any_correction_it_is_the_raw_clock() {
+        let mut clock = clock();
+        let now = clock.read(raw(7.0));
+        assert_eq!((now.time, now.error), (raw(7.0), None));
+    }
+
+    #[test]
+    fn a_big_correction_steps_in_the_first_three_rounds_only() {
+        let minute = TimeDelta::minutes(1);
+        let mut clock = clock();
+        for round in 1..=5 {
+            let before = clock.read(raw(5.0 * f64::from(round))).time;
+            let made = correct(&mut clock, 5.0 * f64::from(round), minute);
+            let jumped = clock.read(raw(5.0 * f64::from(round))).time - before;
+            if round <= STEP_ROUNDS {
+                assert_eq!(
+                    (made, jumped),
+                    (Correction::Stepped, minute),
+                    "round {round}"
+                );
+            } else {
+                assert_eq!((made, jumped), (Correction::Slewing, TimeDelta::zero()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_may_go_backwards_and_a_slew_may_not() {
+        let mut clock = clock();
+        let before = clock.read(raw(5.0)).time;
+        correct(&mut clock, 5.0, TimeDelta::minutes(-1));
+        assert_eq!(clock.read(raw(5.0)).time, before - TimeDelta::minutes(1));
+        correct(&mut clock, 6.0, TimeDelta::milliseconds(-900));
+        let mut last = clock.read(raw(6.0)).time;
+        for step in 0..20_000 {
+            let next = clock.read(raw(6.0 + f64::from(step) * 1e-3)).time;
+            assert!(next > last || step == 0, "at step {step}");
+            last = next;
+        }
+    }
+
+    #[test]
+    fn the_target_moves_at_once_and_the_reading_slews_at_a_tenth() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::milliseconds(500));
+        assert_eq!(clock.target(raw(5.0)), raw(5.5));
+        assert_eq!(clock.read(raw(5.0)).time, raw(5.0));
+        let behind = |clock: &mut Discipline, now| {
+            (clock.target(raw(now)) - clock.read(raw(now)).time).num_milliseconds()
+        };
+        assert_eq!(behind(&mut clock, 7.0), 300);
+        assert_eq!(behind(&mut clock, 10.0), 0);
+        assert_eq!(behind(&mut clock, 100.0), 0);
+    }
+
+    #[test]
+    fn the_error_includes_a_slew_under_way() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::milliseconds(500));
+        assert!(clock.read(raw(5.0)).error.unwrap() >= TimeDelta::milliseconds(500));
+        let later = clock.read(raw(10.0)).error.unwrap();
+        assert!(later < TimeDelta::milliseconds(3), "{later}");
+    }
+
+    #[test]
+    fn a_correction_counts_from_when_it_was_measured() {
+        let mut clock = clock();
+        let mark = clock.mark(raw(1.0));
+        clock
+            .correct(mark, TimeDelta::milliseconds(3), EXACT, 0.0, raw(5.0))
+            .unwrap();
+        assert_eq!(
+            clock.target(raw(5.0)) - raw(5.0),
+            TimeDelta::milliseconds(3)
+        );
+    }
+
+    #[test]
+    fn it_holds_over_at_the_rate_it_learned() {
+        let mut clock = clock();
+        for round in 1..=20 {
+            // The network gains 100 ppm on the raw clock.
+            let now = 5.0 * f64::from(round);
+            let network = raw(now) + at_rate(raw(now) - raw(0.0), 100.0);
+            let offset = network - clock.target(raw(now));
+            correct(&mut clock, now, offset);
+        }
+        assert!((clock.rate().ppm - 100.0).abs() < 0.1, "{:?}", clock.rate());
+        let hour = raw(100.0 + 3600.0);
+        let off = clock.target(hour) - (hour + at_rate(hour - raw(0.0), 100.0));
+        assert!(
+            off.abs() < TimeDelta::microseconds(200),
+            "{off} after an hour alone"
+        );
+        assert!(clock.read(hour).error.unwrap() > off.abs());
+    }
+
+    #[test]
+    fn without_drift_correction_it_runs_at_the_raw_rate() {
+        let steering = Steering {
+            drift: false,
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        for round in 1..=20 {
+            correct(
+                &mut clock,
+                5.0 * f64::from(round),
+                TimeDelta::microseconds(500),
+            );
+        }
+        let ahead = clock.target(raw(200.0)) - raw(200.0);
+        assert_eq!(ahead, TimeDelta::milliseconds(10));
+    }
+
+    #[test]
+    fn a_contradiction_starts_the_line_anew() {
+        let mut clock = clock();
+        for round in 1..=20 {
+            correct(&mut clock, 5.0 * f64::from(round), TimeDelta::zero());
+        }
+        let moved = TimeDelta::milliseconds(20);
+        correct(&mut clock, 105.0, moved);
+        assert_eq!(clock.fit.len(), 1);
+        assert_eq!(clock.target(raw(105.0)) - raw(105.0), moved);
+    }
+
+    #[test]
+    fn a_rate_from_an_earlier_run_is_used_at_once() {
+        let steering = Steering {
+            rate: Rate {
+                ppm: 40.0,
+                error_ppm: 1.0,
+            },
+            ..Steering::default()
+        };
+        let clock = Discipline::new(steering, raw(0.0));
+        assert_eq!(
+            clock.target(raw(1000.0)) - raw(1000.0),
+            TimeDelta::milliseconds(40)
+        );
+    }
+
+    #[test]
+    fn a_correction_above_the_panic_threshold_is_refused_once_one_was_taken() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::seconds(1000)),
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        let hour = TimeDelta::hours(1);
+        // The first one may be as large as it likes.
+        assert_eq!(correct(&mut clock, 5.0, hour), Correction::Stepped);
+        assert_eq!(correct(&mut clock, 10.0, hour), Correction::Refused);
+        assert_eq!(correct(&mut clock, 15.0, -hour), Correction::Refused);
+        assert_eq!(clock.target(raw(15.0)) - raw(15.0), hour);
+        assert_eq!(clock.aim(raw(15.0)).unwrap().error, None, "it is in doubt");
+        correct(&mut clock, 20.0, TimeDelta::zero());
+        assert!(clock.aim(raw(20.0)).unwrap().error.is_some());
+    }
+
+    #[test]
+    fn no_round_is_early_enough_for_a_step_if_none_is_allowed() {
+        let steering = Steering {
+            step_rounds: 0,
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        assert_eq!(
+            correct(&mut clock, 5.0, TimeDelta::hours(1)),
+            Correction::Slewing
+        );
+        assert!(!clock.aim(raw(5.0)).unwrap().step_due);
+    }
+
+    #[test]
+    fn a_step_is_due_until_it_is_done() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::hours(1));
+        assert!(clock.aim(raw(5.0)).unwrap().step_due);
+        correct(&mut clock, 10.0, TimeDelta::zero());
+        assert!(clock.aim(raw(10.0)).unwrap().step_due);
+        clock.step_is_done();
+        assert!(!clock.aim(raw(10.0)).unwrap().step_due);
+    }
+
+    #[test]
+    fn what_was_measured_before_the_raw_clock_was_set_is_outdated() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::zero());
+        let mark = clock.mark(raw(10.0));
+        clock.raw_was_set(TimeDelta::minutes(10));
+        let made = clock.correct(mark, TimeDelta::zero(), EXACT, 0.0, raw(611.0));
+        assert_eq!(made, Ok(Correction::Outdated));
+        assert_eq!(
+            clock.aim(raw(611.0)).unwrap().error,
+            None,
+            "it is in doubt still"
+        );
+    }
+
+    #[test]
+    fn offsets_in_rounds_one_after_the_other_are_no_rate() {
+        for offsets in [[300, 200, 12], [100, 100, 20]] {
+            let mut clock = clock();
+            correct(&mut clock, 5.0, TimeDelta::zero());
+            for (round, offset) in (2..).zip(offsets) {
+                correct(
+                    &mut clock,
+                    5.0 * f64::from(round),
+                    TimeDelta::milliseconds(offset),
+                );
+                assert!(
+                    clock.rate().ppm.abs() < 30.0,
+                    "{offsets:?}: {:?}",
+                    clock.rate()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_raw_clock_that_is_set_takes_the_target_along_and_keeps_its_rate() {
+        let mut clock = clock();
+        for round in 1..=20 {
+            let now = 5.0 * f64::from(round);
+            let network = raw(now) + at_rate(raw(now) - raw(0.0), 100.0);
+            let offset = network - clock.target(raw(now));
+            correct(&mut clock, now, offset);
+        }
+        let before = clock.target(raw(101.0));
+        clock.raw_was_set(TimeDelta::hours(1));
+        let hour = TimeDelta::hours(1);
+        assert_eq!(clock.target(raw(101.0) + hour) - before, hour);
+        assert_eq!(clock.aim(raw(101.0) + hour).unwrap().error, None);
+        let later = clock.target(raw(1101.0) + hour) - clock.target(raw(101.0) + hour);
+        let gained = later - TimeDelta::seconds(1000);
+        assert!((gained - TimeDelta::milliseconds(100)).abs() < TimeDelta::microseconds(200));
+    }
+
+    #[test]
+    fn an_offset_in_any_round_is_an_offset_and_no_rate() {
+        for disturbed in 1..=8 {
+            for offset in [TimeDelta::milliseconds(30), TimeDelta::minutes(-10)] {
+                let mut clock = clock();
+                let mut network = TimeDelta::zero();
+                for round in 1..=disturbed + 3 {
+                    let now = 5.0 * f64::from(round);
+                    if round == disturbed {
+                        network = offset;
+                    }
+                    let off = raw(now) + network - clock.target(raw(now));
+                    correct(&mut clock, now, off);
+                    let ppm = clock.rate().ppm.abs();
+                    assert!(
+                        ppm < 30.0,
+                        "{offset} in round {disturbed}: {ppm} ppm in {round}"
+                    );
+                }
+                let now = raw(5.0 * f64::from(disturbed + 4));
+                let off = (clock.target(now) - now - network).abs();
+                assert!(
+                    off < TimeDelta::microseconds(200),
+                    "{offset} in {disturbed}: {off}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_oscillator_far_off_is_learned_all_the_same() {
+        for ppm in [1000.0, -10_000.0] {
+            let mut clock = clock();
+            for round in 1..=12 {
+                let now = 5.0 * f64::from(round);
+                let network = raw(now) + at_rate(raw(now) - raw(0.0), ppm);
+                let off = network - clock.target(raw(now));
+                correct(&mut clock, now, off);
+            }
+            assert!((clock.rate().ppm - ppm).abs() < 5.0, "{:?}", clock.rate());
+        }
+    }
+
+    #[test]
+    fn corrections_from_one_end_of_time_to_the_other_do_not_overflow() {
+        let mut clock = clock();
+        for round in 1..=4 {
+            correct(&mut clock, f64::from(round), TimeDelta::zero());
+        }
+        let _ = clock.read(raw(4.5));
+        let back = TimeDelta::nanoseconds(-9_200_000_000_000_000_000);
+        correct(&mut clock, 5.0, back);
+        let mark = clock.mark(raw(6.0));
+        let _ = clock.correct(mark, TimeDelta::days(-20_000), EXACT, 0.0, raw(6.0));
+        let _ = clock.read(raw(6.5));
+        let _ = clock.aim(raw(6.5));
+    }
+
+    #[test]
+    fn a_correction_out_of_all_range_changes_nothing() {
+        let mut clock = clock();
+        let mark = clock.mark(raw(5.0));
+        for _ in 0..3 {
+            let wild = TimeDelta::nanoseconds(i64::MAX);
+            let refused = clock.correct(mark, wild, EXACT, 0.0, raw(5.0));
+            assert_eq!(refused, Err(OutOfRange));
+        }
+        assert_eq!(clock.target(raw(5.0)), raw(5.0));
+    }
+}

@@ -1,0 +1,178 @@
+//! Keeps a clock's rate across restarts.
+//!
+//! The file holds one line: the network's rate against the machine's oscillator and its standard
+//! deviation, both in ppm. It is replaced whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::discipline::rate::{CRYSTAL_PPM, Rate, WANDER_PPM};
+use crate::wire::message::LARGEST_RATE_PPM;
+
+/// How often the file is written while the program runs.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// A rate that is known no better than this is not worth keeping, in ppm.
+const WORTH_PPM: f64 = 5.0;
+
+/// No drift file is longer, in bytes.
+const LONGEST: u64 = 100;
+
+/// Where a rate is kept.
+#[derive(Debug)]
+pub struct DriftFile {
+    path: PathBuf,
+    saved: Option<Instant>,
+    failed: bool,
+}
+
+impl DriftFile {
+    /// The file, and the rate in it: none if there is no file yet or, with a warning, if it is
+    /// damaged.
+    #[must_use]
+    pub fn open(path: &Path) -> (Self, Option<Rate>) {
+        let rate = match read(path) {
+            Ok(text) => {
+                let rate = parse(&text);
+                if rate.is_none() {
+                    log::warn!(
+                        "{} does not hold a rate and its error in ppm; starting without",
+                        path.display()
+                    );
+                }
+                rate
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    log::warn!("cannot read {}: {error}; starting without", path.display());
+                }
+                None
+            }
+        };
+        let file = Self {
+            path: path.to_owned(),
+            saved: None,
+            failed: false,
+        };
+        (file, rate)
+    }
+
+    /// Saves the rate, if it is worth it and was not saved within a minute.
+    pub fn keep(&mut self, rate: Rate, now: Instant) {
+        if self.saved.is_none_or(|saved| now >= saved + PERIOD) {
+            self.saved = Some(now);
+            self.save(rate);
+        }
+    }
+
+    /// Saves the rate, if it is known well enough to be worth it.
+    pub fn save(&mut self, rate: Rate) {
+        if rate.error_ppm > WORTH_PPM {
+            return;
+        }
+        let written = replace(
+            &self.path,
+            &format!("{:.6} {:.6}\n", rate.ppm, rate.error_ppm),
+        );
+        if let Err(error) = &written
+            && !self.failed
+        {
+            log::warn!("cannot write {}: {error}; going on", self.path.display());
+        }
+        self.failed = written.is_err();
+    }
+}
+
+/// Reads a line's worth, whatever the file turns out to be.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn parse(text: &str) -> Option<Rate> {
+    let (ppm, error_ppm) = text.trim_end().split_once(' ')?;
+    let (ppm, error_ppm): (f64, f64) = (ppm.parse().ok()?, error_ppm.parse().ok()?);
+    let holds = ppm.abs() <= LARGEST_RATE_PPM && (0.0..=CRYSTAL_PPM).contains(&error_ppm);
+    holds.then_some(Rate {
+        ppm,
+        error_ppm: error_ppm + WANDER_PPM,
+    })
+}
+
+/// Writes a file beside the old one and puts it in its place, so that there is a whole one at
+/// any moment.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: Rate = Rate {
+        ppm: -12.5,
+        error_ppm: 0.25,
+    };
+
+    #[test]
+    fn a_rate_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("drift");
+        let (mut file, rate) = DriftFile::open(&path);
+        assert_eq!(rate, None);
+        file.save(KNOWN);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "-12.500000 0.250000\n");
+        let rate = DriftFile::open(&path).1.unwrap();
+        assert!((rate.ppm + 12.5).abs() < 1e-9 && (rate.error_ppm - 1.25).abs() < 1e-9);
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
+    }
+
+    #[test]
+    fn it_is_written_once_a_minute_and_only_with_something_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("drift");
+        let (mut file, _) = DriftFile::open(&path);
+        let now = Instant::now();
+        file.save(Rate::UNKNOWN);
+        assert!(!path.exists());
+        file.keep(KNOWN, now);
+        let other = Rate { ppm: 7.0, ..KNOWN };
+        file.keep(other, now + PERIOD / 2);
+        assert!(fs::read_to_string(&path).unwrap().starts_with("-12.5"));
+        file.keep(other, now + PERIOD);
+        assert!(fs::read_to_string(&path).unwrap().starts_with("7.0"));
+    }
+
+    #[test]
+    fn a_damaged_file_is_a_fresh_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("drift");
+        for text in [
+            "", "12.5", "x y\n", "1 2 3", "inf 1", "nan 1", "1 nan", "30000 1", "1 -1",
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(DriftFile::open(&path).1, None, "{text:?}");
+        }
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert_eq!(DriftFile::open(&path).1, None);
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_does_not_end_anything() {
+        let (mut file, _) = DriftFile::open(Path::new("/no/such/folder/drift"));
+        file.save(KNOWN);
+        assert!(file.failed);
+    }
+}

@@ -1,0 +1,115 @@
+//! Network time for any thread to read: a [`Discipline`] over the raw clock that it steers.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::Clock;
+use crate::discipline::correction::{
+    Aim, Correction, Discipline, Mark, NetworkTime, OutOfRange, Steering,
+};
+use crate::discipline::rate::Rate;
+use crate::lock::lock;
+
+/// A steered clock that any thread may read: network time.
+///
+/// A reading takes one look at the machine's clock and a lock that is only ever held for a few
+/// lines of arithmetic, never across input or output.
+#[derive(Clone)]
+pub struct NetworkClock {
+    raw: Arc<dyn Clock>,
+    discipline: Arc<Mutex<Discipline>>,
+}
+
+impl NetworkClock {
+    /// A network clock over `raw`, which must not jump (see
+    /// [`SteadyClock`](crate::clock::SteadyClock)).
+    #[must_use]
+    pub fn new(raw: Arc<dyn Clock>, steering: Steering) -> Self {
+        let discipline = Discipline::new(steering, raw.read());
+        Self {
+            raw,
+            discipline: Arc::new(Mutex::new(discipline)),
+        }
+    }
+
+    /// The network's time: never earlier than one read before, by any thread, except after a
+    /// step in one of the first rounds (see [`Steering`]).
+    #[must_use]
+    pub fn now(&self) -> NetworkTime {
+        // The raw clock is read under the lock, so that readings are taken in order.
+        let mut discipline = self.lock();
+        discipline.read(self.raw.read())
+    }
+
+    /// The target now: what polls are answered with and offsets are measured against.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.lock().mark(self.raw.read())
+    }
+
+    /// What the raw clock shows, and the reading at the same moment.
+    #[must_use]
+    pub fn raw_and_now(&self) -> (DateTime<Utc>, NetworkTime) {
+        let mut discipline = self.lock();
+        let raw = self.raw.read();
+        (raw, discipline.read(raw))
+    }
+
+    /// Takes a correction, see [`Discipline::correct`].
+    ///
+    /// # Errors
+    /// [`OutOfRange`], as there.
+    pub fn correct(
+        &self,
+        mark: Mark,
+        offset: TimeDelta,
+        error: TimeDelta,
+        common_ppm: f64,
+    ) -> Result<Correction, OutOfRange> {
+        let mut discipline = self.lock();
+        discipline.correct(mark, offset, error, common_ppm, self.raw.read())
+    }
+
+    /// What the raw clock shows, and where the system's clock is to be steered to.
+    pub(crate) fn aim(&self) -> (DateTime<Utc>, Option<Aim>) {
+        let discipline = self.lock();
+        let raw = self.raw.read();
+        (raw, discipline.aim(raw))
+    }
+
+    /// See [`Discipline::step_is_done`].
+    pub(crate) fn step_is_done(&self) {
+        self.lock().step_is_done();
+    }
+
+    /// See [`Discipline::raw_was_set`].
+    pub(crate) fn raw_was_set(&self, by: TimeDelta) {
+        self.lock().raw_was_set(by);
+    }
+
+    /// Whether it has followed a correction yet.
+    #[must_use]
+    pub fn is_synchronized(&self) -> bool {
+        self.now().error.is_some()
+    }
+
+    /// What is known of the raw clock's rate.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.lock().rate()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Discipline> {
+        lock(&self.discipline)
+    }
+}
+
+impl fmt::Debug for NetworkClock {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("NetworkClock")
+            .field("discipline", &self.discipline)
+            .finish_non_exhaustive()
+    }
+}

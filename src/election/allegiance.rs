@@ -1,0 +1,201 @@
+//! Which master a follower follows, where there may be several.
+//!
+//! Pure: it says where to go and whom to believe; connecting is left to the caller.
+
+use std::time::Duration;
+
+use crate::election::rules::Term;
+use crate::wire::address::Address;
+
+/// Who leads, as a candidate greets its followers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leadership {
+    /// The term of the lead, or the highest that the speaker knows of.
+    pub term: Term,
+    /// Who leads.
+    pub leader: Leader,
+    /// All who may lead.
+    pub candidates: Vec<Address>,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leader {
+    /// The one who speaks.
+    Speaker,
+    /// This one.
+    Other(Address),
+    /// Nobody that the speaker is in touch with.
+    Nobody,
+}
+
+/// Which masters there are, and the highest term that was followed.
+#[derive(Debug, Clone)]
+pub struct Allegiance {
+    named: Vec<Address>,
+    candidates: Vec<Address>,
+    /// Where in the list of both to try next.
+    next: usize,
+    /// Who leads, as another candidate says.
+    hint: Option<Address>,
+    term: Term,
+    /// It is told by an election of its own whom to follow, and by nobody else.
+    elects: bool,
+}
+
+impl Allegiance {
+    /// A follower that was told of these masters and was in no group yet.
+    ///
+    /// # Panics
+    /// Without any master, in [`Allegiance::next_master`].
+    #[must_use]
+    pub fn new(named: Vec<Address>) -> Self {
+        Self {
+            named,
+            candidates: Vec::new(),
+            next: 0,
+            hint: None,
+            term: 0,
+            elects: false,
+        }
+    }
+
+    /// A candidate that follows the leader that its election tells, and knows of this term.
+    pub(crate) fn to_leader(leader: Address, term: Term) -> Self {
+        Self {
+            elects: true,
+            term,
+            ..Self::new(vec![leader])
+        }
+    }
+
+    /// Where to try to connect: to the leader, if somebody said who that is, or else to the next
+    /// in the list.
+    ///
+    /// Being sent somewhere does not change whose turn comes after: who is sent again and again to
+    /// a leader that it does not reach is to get to the others all the same.
+    pub fn next_master(&mut self) -> Address {
+        if let Some(leader) = self.hint.take() {
+            return leader;
+        }
+        let known: Vec<_> = self.known().cloned().collect();
+        let place = self.next % known.len();
+        self.next = place + 1;
+        known[place].clone()
+    }
+
+    /// Whether it is a candidate's.
+    pub(crate) fn elects(&self) -> bool {
+        self.elects
+    }
+
+    /// How many masters there are to try.
+    pub(crate) fn choice(&self) -> usize {
+        self.known().count()
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Address> {
+        let learned = self.candidates.iter();
+        self.named
+            .iter()
+            .chain(learned.filter(|candidate| !self.named.contains(candidate)))
+    }
+
+    /// A master greets. Whether to stay with it.
+    pub fn greeted(&mut self, leadership: &Leadership) -> bool {
+        if !self.elects {
+            self.candidates.clone_from(&leadership.candidates);
+        }
+        match &leadership.leader {
+            Leader::Speaker => true,
+            Leader::Other(leader) => {
+                self.hint = (!self.elects).then(|| leader.clone());
+                false
+            }
+            Leader::Nobody => false,
+        }
+    }
+
+    /// Whether to follow the corrections of a leader that greeted with this term.
+    #[must_use]
+    pub fn believes(&self, term: Term) -> bool {
+        term >= self.term
+    }
+
+    /// A correction was followed, of a leader that greeted with this term.
+    ///
+    /// A greeting alone changes nothing: whoever was greeted by a leader of a high term, and lost
+    /// it before a correction came, has to follow the next one whatever its term is, and is not to
+    /// pass for one that agrees with the group.
+    pub fn corrected(&mut self, term: Term) {
+        self.term = self.term.max(term);
+    }
+
+    /// The highest term of a leader that was followed; 0 before the first correction.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+}
+
+/// How long a leader that other candidates may replace can be silent before a follower looks for
+/// another one: polls and corrections come once an interval each.
+#[must_use]
+pub fn patience(interval: Duration) -> Duration {
+    interval + interval / 4 + Duration::from_millis(250)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masters(ports: &[u16]) -> Vec<Address> {
+        ports.iter().map(|port| Address::new("a", *port)).collect()
+    }
+
+    fn greeting(term: Term, leader: Leader) -> Leadership {
+        Leadership {
+            term,
+            leader,
+            candidates: masters(&[1, 2, 3]),
+        }
+    }
+
+    #[test]
+    fn all_masters_are_tried_in_turn() {
+        let mut allegiance = Allegiance::new(masters(&[7, 1]));
+        let tried = |allegiance: &mut Allegiance, count: usize| {
+            let tried = (0..count).map(|_| allegiance.next_master());
+            tried.collect::<Vec<_>>()
+        };
+        assert_eq!(tried(&mut allegiance, 3), masters(&[7, 1, 7]));
+        // What it learns comes after what it was told.
+        assert!(allegiance.greeted(&greeting(1, Leader::Speaker)));
+        assert_eq!(tried(&mut allegiance, 4), masters(&[1, 2, 3, 7]));
+    }
+
+    #[test]
+    fn it_goes_where_it_is_sent_and_then_on_through_the_list() {
+        let mut allegiance = Allegiance::new(masters(&[1]));
+        allegiance.next_master();
+        let leader = Address::new("a", 3);
+        for port in [2, 3, 1] {
+            assert!(!allegiance.greeted(&greeting(4, Leader::Other(leader.clone()))));
+            assert_eq!(allegiance.next_master(), leader);
+            assert_eq!(allegiance.next_master(), Address::new("a", port));
+        }
+        assert!(!allegiance.greeted(&greeting(4, Leader::Nobody)));
+        assert_eq!(allegiance.next_master(), Address::new("a", 2));
+    }
+
+    #[test]
+    fn it_believes_only_the_highest_term() {
+        let mut allegiance = Allegiance::new(masters(&[1]));
+        assert!(allegiance.believes(0));
+        allegiance.corrected(3);
+        allegiance.corrected(2);
+        allegiance.greeted(&greeting(4, Leader::Speaker));
+        assert!(!allegiance.believes(2) && allegiance.believes(3) && allegiance.believes(4));
+        assert_eq!(allegiance.term(), 3);
+    }
+}

@@ -1,0 +1,5 @@
+//! Who leads, and whom a follower follows.
+
+pub mod allegiance;
+pub mod candidates;
+pub mod rules;

@@ -1,0 +1,152 @@
+//! Ends each interval with a round.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::average::ensemble::{Closed, Heard, NodeId, Round};
+use crate::clock::{Clock, WallClock};
+use crate::discipline::correction::Correction;
+use crate::discipline::drift_file::DriftFile;
+use crate::master::handle::MasterEvent;
+use crate::master::peer::Command;
+use crate::master::shared::Shared;
+use crate::measurement::sample::Sample;
+use crate::rate_limit::Refusals;
+use crate::report::record::Record;
+
+/// How long connections' threads have to say goodbye before their sockets are closed for them.
+const FAREWELL: Duration = Duration::from_millis(400);
+
+pub(crate) struct Coordinator {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dry_run: bool,
+    pub(crate) rounds: Option<u64>,
+    pub(crate) record: Option<Record>,
+    pub(crate) drift_file: Option<DriftFile>,
+    pub(crate) refusals: Refusals,
+    /// How often our clock had been set when the last interval ended.
+    pub(crate) sets: u32,
+    pub(crate) wake: Receiver<()>,
+    /// Disconnected when the acceptor and all connections' threads have ended.
+    pub(crate) all_ended: Receiver<()>,
+}
+
+impl Coordinator {
+    pub(crate) fn run(mut self) {
+        while !self.shared.is_stopping() {
+            let now = Instant::now();
+            let wait = self.shared.rhythm().next_round(now) - now;
+            if self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                // To stop, or to another rhythm.
+                continue;
+            }
+            if !self.shared.leads() {
+                self.relay();
+            } else if self.close_round() {
+                self.shared.stop();
+            }
+        }
+        self.say_goodbye();
+    }
+
+    /// Holds a round. Whether it was the last one.
+    fn close_round(&mut self) -> bool {
+        let sets = self.shared.clock.mark().sets;
+        if std::mem::replace(&mut self.sets, sets) != sets {
+            self.shared.ensemble().abandon_interval();
+            return false;
+        }
+        let own = Heard {
+            sample: Sample::OWN,
+            rate_ppm: Some(self.shared.clock.rate().ppm),
+            synchronized: self.shared.clock.is_synchronized(),
+        };
+        let Closed { round, dropped } = self.shared.ensemble().close_round(own);
+        self.dismiss(dropped);
+        let Some(round) = round else {
+            return false;
+        };
+        if !self.dry_run {
+            self.correct(&round);
+        }
+        if let Some(file) = &mut self.drift_file {
+            file.keep(self.shared.clock.rate(), Instant::now());
+        }
+        if let Some(record) = &mut self.record {
+            let lead = self.shared.candidacy.as_ref().map(|us| us.lead());
+            record.master(WallClock.read(), &round, lead);
+        }
+        let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
+        self.shared.tell(MasterEvent::Round(round));
+        last
+    }
+
+    /// While another candidate leads: who is told timestamps is told its time.
+    fn relay(&mut self) {
+        let closed = self.shared.ensemble().close_relayed();
+        self.dismiss(closed.dropped);
+        if self.shared.clock.is_synchronized() {
+            self.shared.announce();
+        }
+        if let Some(file) = &mut self.drift_file {
+            file.keep(self.shared.clock.rate(), Instant::now());
+        }
+    }
+
+    fn dismiss(&self, dropped: Vec<NodeId>) {
+        for node in dropped {
+            self.shared
+                .command(node, Command::Dismiss("it gave no time in three rounds"));
+        }
+    }
+
+    /// The master follows its own correction at once; the others are told theirs.
+    fn correct(&mut self, round: &Round) {
+        let Ok(agreed) = round.outcome else {
+            return;
+        };
+        let clock = &self.shared.clock;
+        match clock.correct(clock.mark(), agreed.average, agreed.error, round.common_ppm) {
+            Ok(Correction::Stepped | Correction::Slewing | Correction::Outdated) => {}
+            Ok(Correction::Refused) => self.refusals.warn(agreed.average),
+            Err(error) => log::debug!("the master does not correct itself: {error}"),
+        }
+        let now = Instant::now();
+        let mut followers: Vec<_> = round
+            .rows
+            .iter()
+            .filter_map(|row| Some((row.node?, row.sample)))
+            .collect();
+        // Who is polled next is told first: the next bursts may begin before the last of many is
+        // told, and after its next burst a correction is out of date.
+        let rhythm = self.shared.rhythm();
+        followers.sort_by_cached_key(|&(node, _)| rhythm.next_burst(now, node));
+        for (node, sample) in followers {
+            let command = Command::Correct {
+                interval: round.interval,
+                correction: agreed.correction(sample.offset),
+                error: agreed.correction_error(sample.error),
+                common_ppm: round.common_ppm,
+            };
+            self.shared.command(node, command);
+        }
+    }
+
+    /// Ends all connections: in order those that listen, by force those that don't.
+    fn say_goodbye(mut self) {
+        if let Some(file) = &mut self.drift_file {
+            file.save(self.shared.clock.rate());
+        }
+        if let Some(candidacy) = &self.shared.candidacy {
+            candidacy.hand_over();
+        }
+        self.shared.dismiss_all("the master is stopping");
+        if self.all_ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
+            self.shared.close_all();
+            // There may have been no descriptor left to wake it with.
+            self.shared.wake_acceptor();
+        }
+        self.shared.end_events();
+    }
+}

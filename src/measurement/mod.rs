@@ -1,0 +1,3 @@
+//! Four instants become an offset and a delay.
+
+pub mod sample;

@@ -1,0 +1,4 @@
+//! What people and programs are told.
+
+pub mod record;
+pub mod table;

@@ -1,0 +1,4 @@
+//! The operating system's clock, steered on request.
+
+pub mod kernel;
+pub mod servo;

@@ -1,0 +1,98 @@
+//! A socket with a deadline for every whole message, not for every system call.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::wire::message::LONGEST_LINE;
+
+/// A message that has begun must be whole within this time, in either direction; so must the
+/// first message of a connection.
+pub(crate) const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What waiting for bytes came to.
+#[derive(Debug)]
+pub(crate) enum Incoming<'a> {
+    /// These came.
+    Bytes(&'a [u8]),
+    /// The time is up and nothing came.
+    Nothing,
+    /// The peer has ended the connection.
+    End,
+}
+
+/// One end of a connection, used by one thread.
+pub(crate) struct Connection<'a> {
+    stream: &'a TcpStream,
+    /// Not on the thread's stack, of which a connection is to touch two pages and no third: ten
+    /// thousand of them touch ten thousand more.
+    buffer: Box<[u8; LONGEST_LINE]>,
+    /// The read time-out in force: setting the same one again would cost a system call between
+    /// a question and its answer.
+    wait: Cell<Option<Duration>>,
+}
+
+impl<'a> Connection<'a> {
+    pub(crate) fn new(stream: &'a TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(MESSAGE_DEADLINE))?;
+        Ok(Self {
+            stream,
+            buffer: Box::new([0; LONGEST_LINE]),
+            wait: Cell::new(None),
+        })
+    }
+
+    /// Waits for bytes, but no longer than `wait`.
+    pub(crate) fn read(&mut self, wait: Duration) -> io::Result<Incoming<'_>> {
+        // The operating system takes a time-out of zero for none at all.
+        let wait = wait.max(Duration::from_millis(1));
+        if self.wait.get() != Some(wait) {
+            self.stream.set_read_timeout(Some(wait))?;
+            self.wait.set(Some(wait));
+        }
+        let began = Instant::now();
+        loop {
+            match self.stream.read(&mut *self.buffer) {
+                Ok(0) => return Ok(Incoming::End),
+                Ok(length) => return Ok(Incoming::Bytes(&self.buffer[..length])),
+                // A process that was stopped (Ctrl-Z) and goes on is interrupted in its wait.
+                Err(error) if error.kind() == ErrorKind::Interrupted && began.elapsed() < wait => {}
+                Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {
+                    return Ok(Incoming::Nothing);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends the whole of `message` within [`MESSAGE_DEADLINE`].
+    pub(crate) fn write(&mut self, mut message: &[u8]) -> io::Result<()> {
+        let deadline = Instant::now() + MESSAGE_DEADLINE;
+        while !message.is_empty() {
+            match self.stream.write(message) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) => message = &message[length..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Err(reads_nothing()),
+                Err(error) => return Err(error),
+            }
+            if !message.is_empty() && Instant::now() >= deadline {
+                return Err(reads_nothing());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn reads_nothing() -> io::Error {
+    io::Error::new(
+        ErrorKind::TimedOut,
+        format!("it has not read for {} s", MESSAGE_DEADLINE.as_secs()),
+    )
+}

@@ -1,0 +1,717 @@
+//! The line protocol: messages as ASCII lines, readable in a packet dump and typable by hand.
+//!
+//! Times are whole nanoseconds since the Unix epoch, UTC; spans are whole nanoseconds; rates are
+//! whole ppb (a thousandth of a ppm). A number is followed by a space or the end of the line.
+//! Words of the form `key=value` may follow the ones below; those that are not known are skipped,
+//! so that a peer of today understands one of tomorrow.
+//!
+//! | line | from | says |
+//! | --- | --- | --- |
+//! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
+//! | `POLL n` | master | what is your time? |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `term=T`, the highest of a leader that I know |
+//! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
+//! | `BYE reason` | both | an orderly end |
+//! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::{nanoseconds, since_epoch};
+use crate::election::allegiance::{Leader, Leadership};
+use crate::election::rules::{Beat, MOST_CANDIDATES, Rank, Ranks, Role, Term};
+use crate::wire::address::Address;
+
+/// The version that is spoken here.
+pub const VERSION: u32 = 1;
+
+/// The longest line, its newline not counted.
+pub const LONGEST_LINE: usize = 256;
+
+/// The largest rate that is believed, either way, in ppm.
+pub const LARGEST_RATE_PPM: f64 = 20_000.0;
+
+/// The largest error that is believed: an hour.
+pub const LARGEST_ERROR: TimeDelta = TimeDelta::hours(1);
+
+/// One line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// The master's greeting.
+    Berkeley {
+        /// The version of the protocol that the master speaks.
+        version: u32,
+        /// The time between rounds, if it says.
+        interval: Option<Duration>,
+        /// Who leads, where there are candidates.
+        leadership: Option<Leadership>,
+    },
+    /// A question for the time.
+    Poll {
+        /// The question's number.
+        n: u64,
+    },
+    /// The answer to a question.
+    Time {
+        /// The question's number.
+        n: u64,
+        /// The follower's target when the question came.
+        t2: DateTime<Utc>,
+        /// The follower's target when this answer left.
+        t3: DateTime<Utc>,
+        /// The network's rate against the follower's oscillator, in ppm, if it says.
+        rate_ppm: Option<f64>,
+        /// The highest term of a leader that greeted it, if any.
+        term: Option<Term>,
+        /// Whether it has followed a correction since it started.
+        synchronized: bool,
+    },
+    /// A correction.
+    Adjust {
+        /// The number of the question whose answer told the offset.
+        n: u64,
+        /// What the follower must add.
+        offset: TimeDelta,
+        /// How wrong that may be.
+        error: TimeDelta,
+        /// By how much every clock is to run faster than it did, in ppm.
+        rate_ppm: f64,
+    },
+    /// What a candidate tells the others.
+    Candidate {
+        /// Its place in the list.
+        rank: Rank,
+        /// What stands there: so that a list that is not the same everywhere is noticed.
+        address: Address,
+        /// What it does.
+        beat: Beat,
+    },
+    /// An orderly end, and why.
+    Bye {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// Why a line is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Malformed {
+    /// More than [`LONGEST_LINE`] bytes without a newline.
+    TooLong,
+    /// A byte that is not printable ASCII.
+    Byte(u8),
+    /// A line that begins with no known word.
+    Unknown(String),
+    /// A word is missing, or no number, or out of range.
+    Word {
+        /// The message it should have been.
+        message: &'static str,
+        /// What the word stands for.
+        word: &'static str,
+    },
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(out, "a line of more than {LONGEST_LINE} bytes"),
+            Self::Byte(byte) => {
+                write!(out, "a line with the byte {byte:#04x}, not printable ASCII")
+            }
+            Self::Unknown(line) => write!(out, "no message of the line protocol: {line:?}"),
+            Self::Word { message, word } => {
+                write!(
+                    out,
+                    "a {message} whose {word} is missing, no number or out of range"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl fmt::Display for Message {
+    /// The line, without its newline.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Berkeley {
+                version,
+                interval,
+                leadership,
+            } => {
+                write!(out, "BERKELEY {version}")?;
+                if let Some(interval) = interval {
+                    write!(out, " interval={}", interval.as_nanos())?;
+                }
+                match leadership {
+                    Some(leadership) => write!(out, "{leadership}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Poll { n } => write!(out, "POLL {n}"),
+            Self::Time {
+                n,
+                t2,
+                t3,
+                rate_ppm,
+                term,
+                synchronized,
+            } => {
+                write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
+                if let Some(ppm) = rate_ppm {
+                    write!(out, " rate={}", ppb(*ppm))?;
+                }
+                if let Some(term) = term {
+                    write!(out, " term={term}")?;
+                }
+                out.write_str(synchronized_word(*synchronized))
+            }
+            Self::Adjust {
+                n,
+                offset,
+                error,
+                rate_ppm,
+            } => write!(
+                out,
+                "ADJUST {n} {} {} rate={}",
+                nanoseconds(*offset),
+                nanoseconds(*error),
+                ppb(*rate_ppm)
+            ),
+            Self::Candidate {
+                rank: Rank(rank),
+                address,
+                beat,
+            } => {
+                write!(out, "CANDIDATE {rank} {address} {} ", beat.term)?;
+                match beat.role {
+                    Role::Leads => out.write_str("leads")?,
+                    Role::Seeks => out.write_str("seeks")?,
+                    Role::Follows(Rank(leader)) => write!(out, "follows={leader}")?,
+                    Role::Misses(Rank(leader), away) => {
+                        write!(out, "misses={leader} away={away}")?;
+                    }
+                    Role::Yields(Rank(successor)) => write!(out, "yields={successor}")?,
+                }
+                let heard: Vec<_> = beat.hears.iter().map(|rank| rank.0.to_string()).collect();
+                write!(out, " hears={}", heard.join(","))?;
+                out.write_str(synchronized_word(beat.synchronized))
+            }
+            Self::Bye { reason } => {
+                let mut line = format!("BYE {reason}").replace('µ', "u");
+                line.retain(|character| character == ' ' || character.is_ascii_graphic());
+                line.truncate(LONGEST_LINE);
+                out.write_str(line.trim_end())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Leadership {
+    /// The words of a greeting, with a space before them.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, " term={}", self.term)?;
+        match &self.leader {
+            Leader::Speaker => out.write_str(" leader=self")?,
+            Leader::Other(leader) => write!(out, " leader={leader}")?,
+            Leader::Nobody => out.write_str(" leader=none")?,
+        }
+        let candidates: Vec<_> = self.candidates.iter().map(Address::to_string).collect();
+        write!(out, " candidates={}", candidates.join(","))
+    }
+}
+
+fn synchronized_word(synchronized: bool) -> &'static str {
+    if synchronized {
+        " synchronized=yes"
+    } else {
+        ""
+    }
+}
+
+fn ppb(ppm: f64) -> i64 {
+    (ppm.clamp(-LARGEST_RATE_PPM, LARGEST_RATE_PPM) * 1e3).round() as i64
+}
+
+impl Message {
+    /// The line as it is sent, with its newline.
+    #[must_use]
+    pub fn line(&self) -> String {
+        use fmt::Write;
+        let mut line = String::with_capacity(LONGEST_LINE);
+        // Writing to a string fails only if a `Display` does.
+        let _ = writeln!(line, "{self}");
+        line
+    }
+
+    /// Reads a line, which comes without its newline.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the first word is not known, or a word that belongs there is missing,
+    /// is no number or is out of range.
+    pub fn parse(line: &str) -> Result<Self, Malformed> {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap_or_default();
+        let mut words = Words { message: "", words };
+        match name {
+            "BERKELEY" => {
+                words.message = "BERKELEY";
+                let version = words.number("version")?;
+                let interval = words.key::<u64>("interval")?;
+                Ok(Self::Berkeley {
+                    version,
+                    interval: interval.map(Duration::from_nanos),
+                    leadership: words.leadership()?,
+                })
+            }
+            "POLL" => {
+                words.message = "POLL";
+                Ok(Self::Poll {
+                    n: words.number("number")?,
+                })
+            }
+            "TIME" => {
+                words.message = "TIME";
+                Ok(Self::Time {
+                    n: words.number("number")?,
+                    t2: DateTime::from_timestamp_nanos(words.number("time of arrival")?),
+                    t3: DateTime::from_timestamp_nanos(words.number("time of departure")?),
+                    rate_ppm: words.rate()?,
+                    term: words.key("term")?,
+                    synchronized: words.is_synchronized(),
+                })
+            }
+            "ADJUST" => {
+                words.message = "ADJUST";
+                let n = words.number("number")?;
+                let offset = TimeDelta::nanoseconds(words.number("offset")?);
+                let error = TimeDelta::nanoseconds(words.number("error")?);
+                if !(TimeDelta::zero()..=LARGEST_ERROR).contains(&error) {
+                    return Err(words.wrong("error"));
+                }
+                Ok(Self::Adjust {
+                    n,
+                    offset,
+                    error,
+                    rate_ppm: words.rate()?.unwrap_or(0.0),
+                })
+            }
+            "CANDIDATE" => {
+                words.message = "CANDIDATE";
+                let rank = words.rank("rank")?;
+                let address = words.number("address")?;
+                let term = words.number("term")?;
+                let role = words.role()?;
+                let hears = words.list::<usize>("hears")?;
+                Ok(Self::Candidate {
+                    rank,
+                    address,
+                    beat: Beat {
+                        term,
+                        role,
+                        synchronized: words.is_synchronized(),
+                        hears: hears.into_iter().map(Rank).collect::<Ranks>(),
+                    },
+                })
+            }
+            "BYE" => Ok(Self::Bye {
+                reason: line.get(4..).unwrap_or_default().to_owned(),
+            }),
+            _ => Err(Malformed::Unknown(line.chars().take(40).collect())),
+        }
+    }
+}
+
+/// The words of a message after its name.
+struct Words<'a> {
+    message: &'static str,
+    words: std::str::Split<'a, char>,
+}
+
+impl Words<'_> {
+    fn wrong(&self, word: &'static str) -> Malformed {
+        Malformed::Word {
+            message: self.message,
+            word,
+        }
+    }
+
+    /// The next word, a number (or an address).
+    fn number<T: FromStr>(&mut self, word: &'static str) -> Result<T, Malformed> {
+        let number = self.words.next().and_then(|number| number.parse().ok());
+        number.ok_or_else(|| self.wrong(word))
+    }
+
+    /// What stands after `key=` anywhere among the words to come.
+    fn word(&self, key: &'static str) -> Option<&str> {
+        self.words
+            .clone()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// The number there, if the key is.
+    fn key<T: FromStr>(&self, key: &'static str) -> Result<Option<T>, Malformed> {
+        let number = self.word(key).map(str::parse).transpose();
+        number.map_err(|_| self.wrong(key))
+    }
+
+    /// The list there, with commas between; empty if the key is not.
+    fn list<T: FromStr>(&self, key: &'static str) -> Result<Vec<T>, Malformed> {
+        let items = self.word(key).unwrap_or_default().split(',');
+        let items = items.filter(|item| !item.is_empty()).map(str::parse);
+        items.collect::<Result<_, _>>().map_err(|_| self.wrong(key))
+    }
+
+    fn is_synchronized(&self) -> bool {
+        self.word("synchronized") == Some("yes")
+    }
+
+    fn rank(&mut self, word: &'static str) -> Result<Rank, Malformed> {
+        match self.number(word)? {
+            rank if rank < MOST_CANDIDATES => Ok(Rank(rank)),
+            _ => Err(self.wrong(word)),
+        }
+    }
+
+    fn role(&mut self) -> Result<Role, Malformed> {
+        let word = self.words.next().unwrap_or_default();
+        let (role, other) = word.split_once('=').unwrap_or((word, ""));
+        let other = other.parse().ok().filter(|rank| *rank < MOST_CANDIDATES);
+        match (role, other.map(Rank)) {
+            ("leads", None) => Ok(Role::Leads),
+            ("seeks", None) => Ok(Role::Seeks),
+            ("follows", Some(leader)) => Ok(Role::Follows(leader)),
+            ("misses", Some(leader)) => match self.key("away")? {
+                Some(away) => Ok(Role::Misses(leader, away)),
+                None => Err(self.wrong("away")),
+            },
+            ("yields", Some(successor)) => Ok(Role::Yields(successor)),
+            _ => Err(self.wrong("role")),
+        }
+    }
+
+    /// Who leads, if the greeting has a term.
+    fn leadership(&self) -> Result<Option<Leadership>, Malformed> {
+        let Some(term) = self.key("term")? else {
+            return Ok(None);
+        };
+        let leader = match self.word("leader") {
+            Some("self") | None => Leader::Speaker,
+            Some("none") => Leader::Nobody,
+            Some(_) => Leader::Other(self.key("leader")?.ok_or_else(|| self.wrong("leader"))?),
+        };
+        Ok(Some(Leadership {
+            term,
+            leader,
+            candidates: self.list("candidates")?,
+        }))
+    }
+
+    fn rate(&self) -> Result<Option<f64>, Malformed> {
+        let ppm = self.key::<i64>("rate")?.map(|ppb| ppb as f64 * 1e-3);
+        match ppm {
+            Some(ppm) if ppm.abs() > LARGEST_RATE_PPM => Err(self.wrong("rate")),
+            ppm => Ok(ppm),
+        }
+    }
+}
+
+/// Takes a stream of lines apart, one byte at a time, and never holds more than one.
+#[derive(Debug)]
+pub struct LineDecoder {
+    line: [u8; LONGEST_LINE],
+    length: usize,
+    complete: bool,
+}
+
+impl Default for LineDecoder {
+    fn default() -> Self {
+        Self {
+            line: [0; LONGEST_LINE],
+            length: 0,
+            complete: false,
+        }
+    }
+}
+
+impl LineDecoder {
+    /// Takes the next byte and, if that ends a line, returns the line without its newline.
+    ///
+    /// # Errors
+    /// [`Malformed::TooLong`], [`Malformed::Byte`]; the stream is of no more use then.
+    pub fn push(&mut self, byte: u8) -> Result<Option<&str>, Malformed> {
+        if self.complete {
+            self.length = 0;
+            self.complete = false;
+        }
+        if byte == b'\n' {
+            self.complete = true;
+            // Only ASCII was let in.
+            return Ok(std::str::from_utf8(&self.line[..self.length]).ok());
+        }
+        if byte != b' ' && !byte.is_ascii_graphic() {
+            return Err(Malformed::Byte(byte));
+        }
+        if self.length == LONGEST_LINE {
+            return Err(Malformed::TooLong);
+        }
+        self.line[self.length] = byte;
+        self.length += 1;
+        Ok(None)
+    }
+
+    /// Whether a line has begun and not ended.
+    #[must_use]
+    pub fn is_in_line(&self) -> bool {
+        !self.complete && self.length > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_address() -> impl Strategy<Value = Address> {
+        let host = prop_oneof!["[a-z]{1,12}", "10[.]0[.]0[.][1-9]", "fd00::[1-9]"];
+        (host, 1..=u16::MAX).prop_map(|(host, port)| Address::new(host, port))
+    }
+
+    fn any_rank() -> impl Strategy<Value = Rank> {
+        (0..MOST_CANDIDATES).prop_map(Rank)
+    }
+
+    fn any_leadership() -> impl Strategy<Value = Leadership> {
+        let leader = prop_oneof![
+            Just(Leader::Speaker),
+            Just(Leader::Nobody),
+            any_address().prop_map(Leader::Other)
+        ];
+        let candidates = prop::collection::vec(any_address(), 1..5);
+        (any::<u64>(), leader, candidates).prop_map(|(term, leader, candidates)| Leadership {
+            term,
+            leader,
+            candidates,
+        })
+    }
+
+    fn any_beat() -> impl Strategy<Value = Beat> {
+        let role = prop_oneof![
+            Just(Role::Leads),
+            Just(Role::Seeks),
+            any_rank().prop_map(Role::Follows),
+            (any_rank(), any::<u8>()).prop_map(|(leader, away)| Role::Misses(leader, away)),
+            any_rank().prop_map(Role::Yields)
+        ];
+        let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
+        (any::<u64>(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
+            Beat {
+                term,
+                role,
+                synchronized,
+                hears: hears.into_iter().collect(),
+            }
+        })
+    }
+
+    fn any_message() -> impl Strategy<Value = Message> {
+        let time = || any::<i64>().prop_map(DateTime::from_timestamp_nanos);
+        let rate = || (-20_000_000..=20_000_000_i64).prop_map(|ppb| ppb as f64 * 1e-3);
+        let error = 0..=3_600_000_000_000_i64;
+        prop_oneof![
+            (
+                any::<u32>(),
+                prop::option::of(any::<u64>()),
+                prop::option::of(any_leadership())
+            )
+                .prop_map(|(version, interval, leadership)| Message::Berkeley {
+                    version,
+                    interval: interval.map(Duration::from_nanos),
+                    leadership,
+                }),
+            any::<u64>().prop_map(|n| Message::Poll { n }),
+            (
+                any::<u64>(),
+                time(),
+                time(),
+                prop::option::of(rate()),
+                prop::option::of(any::<u64>()),
+                any::<bool>()
+            )
+                .prop_map(|(n, t2, t3, rate_ppm, term, synchronized)| Message::Time {
+                    n,
+                    t2,
+                    t3,
+                    rate_ppm,
+                    term,
+                    synchronized,
+                }),
+            (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, beat)| {
+                Message::Candidate {
+                    rank,
+                    address,
+                    beat,
+                }
+            }),
+            (any::<u64>(), any::<i64>(), error, rate()).prop_map(|(n, offset, error, rate_ppm)| {
+                Message::Adjust {
+                    n,
+                    offset: TimeDelta::nanoseconds(offset),
+                    error: TimeDelta::nanoseconds(error),
+                    rate_ppm,
+                }
+            }),
+            "[!-~]{1,40}( [!-~]{1,40}){0,3}".prop_map(|reason| Message::Bye { reason }),
+        ]
+    }
+
+    fn decode(stream: &[u8]) -> Result<Vec<Message>, Malformed> {
+        let mut decoder = LineDecoder::default();
+        let mut messages = Vec::new();
+        for &byte in stream {
+            if let Some(line) = decoder.push(byte)? {
+                messages.push(Message::parse(line)?);
+            }
+        }
+        Ok(messages)
+    }
+
+    #[test]
+    fn lines_look_as_documented() {
+        let adjust = Message::Adjust {
+            n: 7,
+            offset: TimeDelta::nanoseconds(-1500),
+            error: TimeDelta::nanoseconds(20),
+            rate_ppm: 0.004,
+        };
+        assert_eq!(adjust.line(), "ADJUST 7 -1500 20 rate=4\n");
+        let time = Message::parse("TIME 7 -1 1700000000000000000 rate=-12500").unwrap();
+        assert_eq!(
+            time,
+            Message::Time {
+                n: 7,
+                t2: DateTime::from_timestamp_nanos(-1),
+                t3: DateTime::from_timestamp_nanos(1_700_000_000_000_000_000),
+                rate_ppm: Some(-12.5),
+                term: None,
+                synchronized: false,
+            }
+        );
+        let beat = Message::Candidate {
+            rank: Rank(1),
+            address: Address::new("10.0.0.2", 8080),
+            beat: Beat {
+                term: 3,
+                role: Role::Follows(Rank(0)),
+                synchronized: true,
+                hears: [Rank(0), Rank(2)].into_iter().collect(),
+            },
+        };
+        let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 synchronized=yes\n";
+        assert_eq!(beat.line(), line);
+        let greeting = "BERKELEY 1 interval=5 term=3 leader=b:1 candidates=a:1,b:1";
+        assert_eq!(Message::parse(greeting).unwrap().to_string(), greeting);
+    }
+
+    #[test]
+    fn words_of_tomorrow_are_skipped() {
+        for line in [
+            "POLL 7 hint=3",
+            "POLL 7 x= y=z =",
+            "TIME 7 1 2 stratum=9",
+            "BERKELEY 1 quorum=4 interval=5000000000 weather=a,b",
+        ] {
+            assert!(Message::parse(line).is_ok(), "{line}");
+        }
+        assert_eq!(
+            Message::parse("BERKELEY 1 quorum=4 interval=5"),
+            Message::parse("BERKELEY 1 interval=5")
+        );
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for line in [
+            "",
+            " POLL 7",
+            "poll 7",
+            "POLL",
+            "POLL ",
+            "POLL -1",
+            "POLL 18446744073709551616",
+            "POLL 0x7",
+            "TIME 7 1",
+            "TIME 7 1 9223372036854775808",
+            "TIME 7 1.5 2",
+            "TIME 7 1 2 rate=x",
+            "TIME 7 1 2 rate=20000001",
+            "ADJUST 7 1 -1",
+            "ADJUST 7 1 3600000000001",
+            "ADJUST 7 1",
+            "BERKELEY",
+            "BERKELEY one",
+            "BERKELEY 1 term=x",
+            "BERKELEY 1 term=1 leader=",
+            "BERKELEY 1 term=1 candidates=a:0",
+            "TIME 7 1 2 term=-1",
+            "CANDIDATE 9 a:1 1 leads",
+            "CANDIDATE 0 a:1 1 follows",
+            "CANDIDATE 0 a:1 1 follows=9",
+            "CANDIDATE 0 a:1 1 leads hears=x",
+            "2024-01-02 03:04:05.678901",
+        ] {
+            assert!(Message::parse(line).is_err(), "{line:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let long = [b"BYE ".as_slice(), &[b'x'; LONGEST_LINE - 4], b"\n"].concat();
+        assert!(decode(&long).is_ok());
+        let longer = [b"BYE ".as_slice(), &[b'x'; LONGEST_LINE - 3]].concat();
+        assert_eq!(decode(&longer), Err(Malformed::TooLong));
+        assert_eq!(decode(b"POLL 7\0\n"), Err(Malformed::Byte(0)));
+        assert_eq!(decode(b"BYE \xc3\xbc\n"), Err(Malformed::Byte(0xc3)));
+    }
+
+    #[test]
+    fn a_reason_stays_one_line() {
+        let bye = Message::Bye {
+            reason: "no\nPOLL 7\r".to_owned() + &"x".repeat(300),
+        };
+        assert!(bye.to_string().starts_with("BYE noPOLL 7xxx"));
+        assert_eq!(bye.to_string().len(), LONGEST_LINE);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(message in any_message()) {
+            let read = Message::parse(&message.to_string()).unwrap();
+            prop_assert_eq!(read.line(), message.line());
+        }
+
+        #[test]
+        fn any_joining_of_lines_comes_apart(messages in prop::collection::vec(any_message(), 0..8)) {
+            let stream: String = messages.iter().map(Message::line).collect();
+            prop_assert!(stream.lines().all(|line| line.len() <= LONGEST_LINE));
+            let read = decode(stream.as_bytes()).unwrap();
+            prop_assert_eq!(read.len(), messages.len());
+        }
+
+        #[test]
+        fn no_bytes_panic(stream in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = decode(&stream);
+        }
+
+        #[test]
+        fn no_near_miss_panics(
+            line in "(BERKELEY|POLL|TIME|ADJUST|CANDIDATE|BYE)( (-?[0-9]{0,22}|rate=-?[0-9]{0,22}|interval=[0-9]*|(term|hears|leader|candidates|follows)=[0-9a-z,:]*)){0,6}"
+        ) {
+            let _ = Message::parse(&line);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What the healthy nodes of a group notice while something fails beside them: real programs, real
+//! sockets, and one named fault a test, with the limit of what it may cost.
+//!
+//! `cargo test --release --test faults -- --nocapture | grep -o 'fault | .*'` prints the table of
+//! the README.
+
+mod connections;
+mod followers;
+mod group;
+mod lies;
+mod links;
+mod local;
+mod master;
+mod network;
+mod nonsense;
+mod peer;
+mod process;

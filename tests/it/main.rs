@@ -1,0 +1,20 @@
+//! The one test program: a folder or a file for each subject, and the helpers once, in `support`.
+//!
+//! Tests run in the order of their names. What keeps both processors busy, the simulations, comes
+//! late in the alphabet, after the tests that compare clocks.
+
+mod candidates;
+mod command_line;
+mod faults;
+mod follower;
+mod line_protocol;
+mod network_time;
+mod partition;
+mod permission;
+mod python_programs;
+mod simulation;
+mod support;
+mod suspend;
+mod system_clock;
+mod systemd_units;
+mod timestamp_wire;

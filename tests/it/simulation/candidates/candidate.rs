@@ -1,0 +1,394 @@
+//! A candidate: its part in the election, and the rounds it holds while it leads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
+use berkeley::internals::election::rules::{BEAT, Beat, Election, Rank, Role, SILENCE, Term};
+use berkeley::internals::measurement::sample::Sample;
+use chrono::{DateTime, Utc};
+
+use super::links::Way;
+use super::world::{Greeting, INTERVAL, Message, Plan, World};
+
+/// Bursts begin in this part of the interval.
+const BEGIN: (f64, f64) = (0.05, 0.70);
+
+/// A follower's connection, as its leader sees it.
+pub struct Session {
+    connection: u32,
+    n: u64,
+    asked: DateTime<Utc>,
+    /// The interval in which the poll left.
+    interval: u64,
+    /// The interval that the last answer belongs to.
+    measured: Option<u64>,
+}
+
+pub struct Candidate {
+    pub election: Election,
+    /// What the threads and sockets were told last.
+    pub role: Role,
+    told_term: Term,
+    told: Option<Beat>,
+    ensemble: Ensemble,
+    /// By node.
+    sessions: Vec<Option<Session>>,
+    /// How often this candidate took the lead, and when it did last.
+    pub lead: u32,
+    began: i64,
+    acted: i64,
+}
+
+fn settings() -> Settings {
+    Settings {
+        interval: Duration::from_nanos(INTERVAL as u64),
+        ..Settings::default()
+    }
+}
+
+fn node_id(connection: u32, client: usize) -> NodeId {
+    NodeId(u64::from(connection) << 8 | client as u64)
+}
+
+impl Candidate {
+    pub fn new(rank: usize, candidates: usize, nodes: usize, now: Duration) -> Self {
+        Self {
+            election: Election::new(Rank(rank), candidates, now),
+            role: Role::Seeks,
+            told_term: 0,
+            told: None,
+            ensemble: Ensemble::new(settings()),
+            sessions: (0..nodes).map(|_| None).collect(),
+            lead: 0,
+            began: 0,
+            acted: 0,
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.role == Role::Leads
+    }
+
+    fn greeting(&self) -> Greeting {
+        let other = match self.role {
+            Role::Follows(Rank(leader))
+            | Role::Misses(Rank(leader), _)
+            | Role::Yields(Rank(leader)) => Some(leader),
+            Role::Leads | Role::Seeks => None,
+        };
+        Greeting {
+            term: self.election.term(),
+            leads: self.leads(),
+            other,
+        }
+    }
+}
+
+impl World {
+    pub fn beat_is_due(&mut self, rank: usize) {
+        self.act(rank);
+        self.tell_others(rank);
+        self.plan(rank, self.now + BEAT.as_nanos() as i64, Plan::Act);
+    }
+
+    pub fn hear_beat(&mut self, rank: usize, from: usize, beat: Beat) {
+        let now = self.elapsed();
+        self.candidates[rank].election.heard(Rank(from), beat, now);
+        self.act(rank);
+    }
+
+    pub fn lose(&mut self, rank: usize, other: usize) {
+        self.candidates[rank].election.lost(Rank(other));
+        self.act(rank);
+    }
+
+    /// A candidate takes its next step in the election, and does what follows from it.
+    pub fn act(&mut self, rank: usize) {
+        let now = self.elapsed();
+        self.candidates[rank].acted = self.now;
+        self.candidates[rank].election.act(now);
+        self.follow_election(rank);
+    }
+
+    fn follow_election(&mut self, rank: usize) {
+        let candidate = &mut self.candidates[rank];
+        let role = candidate.election.role();
+        let before = std::mem::replace(&mut candidate.role, role);
+        let term = candidate.election.term();
+        let told_term = std::mem::replace(&mut candidate.told_term, term);
+        if role != before {
+            if before == Role::Leads {
+                let greeting = self.candidates[rank].greeting();
+                self.close_sessions(rank, Some(greeting));
+            }
+            match role {
+                Role::Leads => self.take_lead(rank),
+                Role::Follows(Rank(leader)) => self.want(rank, Some(leader)),
+                Role::Misses(..) | Role::Seeks | Role::Yields(_) => self.want(rank, None),
+            }
+        } else if role == Role::Leads && term != told_term {
+            self.greet_all(rank);
+        }
+        let beat = self.candidates[rank].election.beat(self.elapsed());
+        if self.candidates[rank].told != Some(beat) {
+            self.tell_others(rank);
+        }
+    }
+
+    fn tell_others(&mut self, rank: usize) {
+        let beat = self.candidates[rank].election.beat(self.elapsed());
+        self.candidates[rank].told = Some(beat);
+        for other in (0..self.candidates.len()).filter(|other| *other != rank) {
+            let start = self.starts[other];
+            self.send(rank, other, Way::Beats, 0, Message::Beat { beat, start });
+        }
+    }
+
+    /// A leader is told to stop. It hands over, and ends; whether there was a successor.
+    pub fn stop_in_order(&mut self, rank: usize) -> bool {
+        let now = self.elapsed();
+        let successor = self.candidates[rank].election.resign(now);
+        self.follow_election(rank);
+        self.crash(rank, false);
+        successor.is_some()
+    }
+
+    fn take_lead(&mut self, rank: usize) {
+        self.want(rank, None);
+        let candidate = &mut self.candidates[rank];
+        candidate.ensemble = Ensemble::new(settings());
+        candidate.lead += 1;
+        candidate.began = self.now - INTERVAL / 2;
+        let (lead, round_at) = (candidate.lead, self.now + INTERVAL / 2);
+        self.plan(rank, round_at, Plan::Round(lead));
+    }
+
+    fn greet_all(&mut self, rank: usize) {
+        let greeting = self.candidates[rank].greeting();
+        for client in 0..self.clients.len() {
+            if let Some(session) = &self.candidates[rank].sessions[client] {
+                let connection = session.connection;
+                self.tell_client(rank, client, connection, Message::Greeting(greeting));
+            }
+        }
+    }
+
+    /// A candidate ends the connections of its followers, with a last word if there is one.
+    pub fn close_sessions(&mut self, rank: usize, last: Option<Greeting>) {
+        for client in 0..self.clients.len() {
+            if let Some(session) = self.candidates[rank].sessions[client].take() {
+                let connection = session.connection;
+                if let Some(greeting) = last {
+                    self.tell_client(rank, client, connection, Message::Greeting(greeting));
+                }
+                self.tell_client(rank, client, connection, Message::Close);
+            }
+        }
+    }
+
+    fn tell_client(&mut self, rank: usize, client: usize, connection: u32, message: Message) {
+        self.send(rank, client, Way::Down, connection, message);
+    }
+
+    pub fn hear_client(&mut self, rank: usize, client: usize, connection: u32, message: &Message) {
+        let open = &self.candidates[rank].sessions[client];
+        let known = open.as_ref().map(|session| session.connection);
+        match *message {
+            Message::Open if known.is_none_or(|known| known < connection) => {
+                self.greet(rank, client, connection);
+            }
+            Message::Time {
+                n,
+                target,
+                rate_ppm,
+                term,
+            } if known == Some(connection) => {
+                self.hear_time(rank, client, n, target, rate_ppm, term);
+            }
+            Message::Close if known == Some(connection) => {
+                let candidate = &mut self.candidates[rank];
+                candidate.sessions[client] = None;
+                candidate.ensemble.leave(node_id(connection, client));
+            }
+            _ => {}
+        }
+    }
+
+    fn greet(&mut self, rank: usize, client: usize, connection: u32) {
+        let greeting = self.candidates[rank].greeting();
+        self.tell_client(rank, client, connection, Message::Greeting(greeting));
+        if !greeting.leads {
+            self.tell_client(rank, client, connection, Message::Close);
+            return;
+        }
+        let name = Arc::clone(&self.name);
+        let candidate = &mut self.candidates[rank];
+        let id = node_id(connection, client);
+        candidate.ensemble.join(id, name, Wire::Line);
+        candidate.sessions[client] = Some(Session {
+            connection,
+            n: 0,
+            asked: DateTime::default(),
+            interval: 0,
+            measured: None,
+        });
+        self.burst(rank, client, connection);
+    }
+
+    /// A burst of one poll.
+    pub fn burst(&mut self, rank: usize, client: usize, connection: u32) {
+        let now = self.now;
+        let asked = self.clocks[rank].target(now);
+        let candidate = &mut self.candidates[rank];
+        let interval = candidate.ensemble.interval();
+        let Some(session) = &mut candidate.sessions[client] else {
+            return;
+        };
+        if session.connection != connection {
+            return;
+        }
+        session.n += 1;
+        session.asked = asked;
+        session.interval = interval;
+        let n = session.n;
+        let spread = (client as f64 * 0.618_034).fract();
+        let part = BEGIN.0 + (BEGIN.1 - BEGIN.0) * spread;
+        let phase = candidate.began + (part * INTERVAL as f64) as i64;
+        let due = now + INTERVAL - (now - phase).rem_euclid(INTERVAL);
+        self.tell_client(rank, client, connection, Message::Poll { n });
+        self.plan(rank, due, Plan::Burst { client, connection });
+    }
+
+    fn hear_time(
+        &mut self,
+        rank: usize,
+        client: usize,
+        n: u64,
+        target: DateTime<Utc>,
+        rate_ppm: f64,
+        term: Option<Term>,
+    ) {
+        let answered = self.clocks[rank].target(self.now);
+        let candidate = &mut self.candidates[rank];
+        let interval = candidate.ensemble.interval();
+        if let Some(session) = &mut candidate.sessions[client]
+            && (session.n, session.interval) == (n, interval)
+        {
+            session.measured = Some(interval);
+            let id = node_id(session.connection, client);
+            match Sample::round_trip(session.asked, target, target, answered) {
+                Ok(sample) => {
+                    let heard = Heard {
+                        sample,
+                        rate_ppm: Some(rate_ppm),
+                        synchronized: term.is_some(),
+                    };
+                    candidate.ensemble.report(id, interval, heard);
+                }
+                Err(impossible) => self.observer.broken(self.now, &impossible),
+            }
+        }
+        if let Some(term) = term {
+            self.candidates[rank].election.knows(term);
+            self.follow_election(rank);
+        }
+    }
+
+    pub fn round_is_due(&mut self, rank: usize, lead: u32) {
+        let candidate = &mut self.candidates[rank];
+        if candidate.lead != lead || !candidate.leads() {
+            return;
+        }
+        // Whoever was asleep may have been replaced meanwhile.
+        if self.now - candidate.acted <= SILENCE.as_nanos() as i64 {
+            self.close_round(rank);
+        }
+        // A pause does not shift the rhythm: the bursts keep to it too.
+        let late = (self.now - self.candidates[rank].began).rem_euclid(INTERVAL);
+        self.plan(rank, self.now + INTERVAL - late, Plan::Round(lead));
+    }
+
+    fn close_round(&mut self, rank: usize) {
+        let own = Heard {
+            sample: Sample::OWN,
+            rate_ppm: Some(self.clocks[rank].discipline.rate().ppm),
+            synchronized: self.clocks[rank].corrections > 0,
+        };
+        let closed = self.candidates[rank].ensemble.close_round(own);
+        for NodeId(id) in closed.dropped {
+            let (client, connection) = ((id & 0xff) as usize, (id >> 8) as u32);
+            let session = &mut self.candidates[rank].sessions[client];
+            if session
+                .take_if(|open| open.connection == connection)
+                .is_some()
+            {
+                self.tell_client(rank, client, connection, Message::Close);
+            }
+        }
+        if let Some(round) = closed.round {
+            self.correct_all(rank, &round);
+        }
+    }
+
+    fn correct_all(&mut self, rank: usize, round: &Round) {
+        let Ok(agreed) = round.outcome else {
+            return;
+        };
+        let cohort = self
+            .observer
+            .cohort_of(rank, round, &self.clocks, &self.clients);
+        let mark = self.clocks[rank].mark(self.now);
+        let term = self.candidates[rank].election.term();
+        self.apply(
+            rank,
+            term,
+            mark,
+            (agreed.average, agreed.error, round.common_ppm),
+            cohort,
+        );
+        for row in &round.rows {
+            let Some(NodeId(id)) = row.node else {
+                continue;
+            };
+            let (client, connection) = ((id & 0xff) as usize, (id >> 8) as u32);
+            let Some(session) = &self.candidates[rank].sessions[client] else {
+                continue;
+            };
+            if session.connection == connection && session.measured == Some(round.interval) {
+                let adjust = Message::Adjust {
+                    n: session.n,
+                    offset: agreed.correction(row.sample.offset),
+                    error: agreed.correction_error(row.sample.error),
+                    common_ppm: round.common_ppm,
+                    cohort,
+                };
+                self.tell_client(rank, client, connection, adjust);
+            }
+        }
+    }
+
+    /// A node's clock follows a correction of this term.
+    pub fn apply(
+        &mut self,
+        node: usize,
+        term: Term,
+        mark: berkeley::internals::discipline::correction::Mark,
+        (offset, error, common_ppm): (chrono::TimeDelta, chrono::TimeDelta, f64),
+        cohort: u32,
+    ) {
+        let now = self.now;
+        self.look_at(node);
+        let clock = &mut self.clocks[node];
+        let before = (clock.term, clock.admits);
+        clock.correct(mark, offset, error, common_ppm, now);
+        clock.term = term;
+        self.clients[node].allegiance.corrected(term);
+        self.observer
+            .corrected(now, node, clock, before, offset, error, cohort);
+        self.look_at(node);
+        if self.is_candidate(node) {
+            self.candidates[node].election.synchronized();
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The algorithm in virtual time.
+
+mod candidates;
+mod election;
+mod network;
+mod rounds;

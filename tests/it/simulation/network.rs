@@ -1,0 +1,439 @@
+//! A network in virtual time: the library's own rooms, with clocks and links that are made up.
+//!
+//! True time is in nanoseconds since the start. Nothing in the library sees it.
+
+use std::sync::Arc;
+
+use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
+use berkeley::internals::discipline::correction::{
+    Correction, Discipline, Mark, NetworkTime, Steering,
+};
+use berkeley::internals::measurement::sample::Sample;
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+
+pub const MILLISECOND: i64 = 1_000_000;
+pub const SECOND: i64 = 1000 * MILLISECOND;
+pub const HOUR: i64 = 3600 * SECOND;
+
+/// When the simulations begin, by a clock that is right: 2026-01-01.
+const EPOCH: i64 = 1_767_225_600 * SECOND;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub seed: u64,
+    /// The master and its followers.
+    pub nodes: usize,
+    pub interval: i64,
+    pub burst: usize,
+    /// Raw clocks start off by up to this, either way.
+    pub offset: i64,
+    /// Raw clocks gain up to this, either way, in ppm.
+    pub drift_ppm: f64,
+    /// By this much a raw clock's rate changes in a round, in ppm (one step of a random walk).
+    pub wander_ppm: f64,
+    /// The least time a message takes, on the way to a follower and on the way back.
+    pub ways: [i64; 2],
+    /// What waiting adds to each way: exponentially distributed, with this mean.
+    pub jitter: i64,
+    /// The part of the polls that get no answer.
+    pub loss: f64,
+    /// The part of the nodes that lie, and what.
+    pub liars: f64,
+    pub lie: Lie,
+    pub steering: Steering,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            nodes: 20,
+            interval: 5 * SECOND,
+            burst: 8,
+            offset: 0,
+            drift_ppm: 100.0,
+            wander_ppm: 0.0,
+            ways: [200_000; 2],
+            jitter: 200_000,
+            loss: 0.0,
+            liars: 0.0,
+            lie: Lie::AtRandom,
+            steering: Steering::default(),
+        }
+    }
+}
+
+/// What liars answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Lie {
+    /// Whatever comes to their mind, within an hour.
+    AtRandom,
+    /// What the master shows, and so much more, whatever they are told.
+    Ahead(i64),
+    /// So much more in each round, whatever they are told.
+    Running(i64),
+    /// So much in one of so many rounds, and the truth in the others.
+    OnceIn(usize, i64),
+    /// So much in one of so many rounds, and then they leave and join anew.
+    ThenRejoining(usize, i64),
+}
+
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts of a made-up node"
+)]
+pub struct Node {
+    /// What the raw clock shows at `since`.
+    shows: DateTime<Utc>,
+    since: i64,
+    pub drift_ppm: f64,
+    pub discipline: Discipline,
+    liar: bool,
+    /// The latest reading seen, and whether the next one may be earlier.
+    seen: DateTime<Utc>,
+    stepped: bool,
+    /// No correction has come since it began or its raw clock was set: it is not a part of the
+    /// network, and can't know how wrong it is.
+    surprised: bool,
+    /// It is left out of the skew.
+    pub apart: bool,
+    /// How often it stepped.
+    pub steps: usize,
+}
+
+impl Node {
+    pub fn new(now: i64, offset: i64, drift_ppm: f64, steering: Steering) -> Self {
+        let shows = DateTime::from_timestamp_nanos(EPOCH + now + offset);
+        Self {
+            shows,
+            since: now,
+            drift_ppm,
+            discipline: Discipline::new(steering, shows),
+            liar: false,
+            seen: shows,
+            stepped: false,
+            surprised: true,
+            apart: false,
+            steps: 0,
+        }
+    }
+
+    pub fn raw(&self, now: i64) -> DateTime<Utc> {
+        let elapsed = now - self.since;
+        let gained = (elapsed as f64 * self.drift_ppm * 1e-6).round() as i64;
+        self.shows + TimeDelta::nanoseconds(elapsed + gained)
+    }
+
+    /// Somebody sets the raw clock.
+    pub fn set(&mut self, now: i64, by: i64) {
+        self.shows = self.raw(now) + TimeDelta::nanoseconds(by);
+        self.since = now;
+        self.surprised = true;
+    }
+
+    fn wander(&mut self, now: i64, by_ppm: f64) {
+        self.shows = self.raw(now);
+        self.since = now;
+        self.drift_ppm += by_ppm;
+    }
+
+    /// The node starts anew, knowing nothing but its raw clock.
+    pub fn restart(&mut self, now: i64, steering: Steering) {
+        self.discipline = Discipline::new(steering, self.raw(now));
+        self.stepped = true;
+        self.surprised = true;
+    }
+
+    /// What an application sees, and that it never sees time run backwards, nor an error that
+    /// does not reach the network's time.
+    fn reading(&mut self, now: i64, network: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        let NetworkTime {
+            time: reading,
+            error,
+        } = self.discipline.read(self.raw(now));
+        let off = network.map_or(TimeDelta::zero(), |network| (reading - network).abs());
+        assert!(
+            self.surprised || error.is_none_or(|error| off <= error),
+            "at {now} the reading is off by {off}, more than the {error:?} it admits",
+        );
+        assert!(
+            self.stepped || reading >= self.seen,
+            "the reading ran backwards at {now}: {} after {}",
+            reading,
+            self.seen
+        );
+        self.stepped = false;
+        self.seen = reading;
+        reading
+    }
+
+    fn mark(&self, now: i64) -> Mark {
+        self.discipline.mark(self.raw(now))
+    }
+
+    fn correct(
+        &mut self,
+        mark: Mark,
+        offset: TimeDelta,
+        error: TimeDelta,
+        common_ppm: f64,
+        now: i64,
+    ) {
+        let raw = self.raw(now);
+        let made = self
+            .discipline
+            .correct(mark, offset, error, common_ppm, raw)
+            .unwrap();
+        if made == Correction::Stepped {
+            self.stepped = true;
+            self.steps += 1;
+        }
+        self.surprised = false;
+    }
+}
+
+pub struct Network {
+    pub scenario: Scenario,
+    pub nodes: Vec<Node>,
+    pub now: i64,
+    pub ensemble: Ensemble,
+    rng: Rng,
+    rounds: usize,
+    /// Skew between the healthy nodes' readings, at every moment looked at since the last reset.
+    skews: Vec<TimeDelta>,
+}
+
+impl Network {
+    pub fn new(scenario: Scenario) -> Self {
+        let mut rng = Rng::with_seed(scenario.seed);
+        let mut nodes: Vec<Node> = (0..scenario.nodes)
+            .map(|_| {
+                let offset = symmetric(&mut rng) * scenario.offset as f64;
+                let drift_ppm = symmetric(&mut rng) * scenario.drift_ppm;
+                Node::new(0, offset as i64, drift_ppm, scenario.steering)
+            })
+            .collect();
+        let honest = ((1.0 - scenario.liars) * nodes.len() as f64).max(1.0);
+        for node in nodes.iter_mut().skip(honest.floor() as usize) {
+            node.liar = true;
+            node.apart = true;
+        }
+        let mut network = Self {
+            nodes: Vec::new(),
+            now: 0,
+            ensemble: Ensemble::new(Settings::default()),
+            rng,
+            rounds: 0,
+            skews: Vec::new(),
+            scenario,
+        };
+        for node in nodes {
+            network.join(node);
+        }
+        network
+    }
+
+    pub fn join(&mut self, node: Node) {
+        self.nodes.push(node);
+        let id = self.nodes.len() as u64 - 1;
+        if id > 0 {
+            self.ensemble
+                .join(NodeId(id), Arc::from("node"), Wire::Line);
+        }
+    }
+
+    pub fn rounds(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.round();
+        }
+    }
+
+    /// One interval: bursts, spread over it; then the round, and its corrections.
+    pub fn round(&mut self) -> Option<Round> {
+        self.rounds += 1;
+        self.rejoin_liars();
+        let interval = self.ensemble.interval();
+        let mut marks = vec![None; self.nodes.len()];
+        for (id, slot) in marks.iter_mut().enumerate().skip(1) {
+            // The golden ratio spreads any number of bursts evenly.
+            let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
+            let begins = self.now + (phase * self.scenario.interval as f64) as i64;
+            if let Some((sample, mark)) = self.burst(id, begins) {
+                let heard = Heard {
+                    rate_ppm: Some(self.nodes[id].discipline.rate().ppm),
+                    ..Heard::from(sample)
+                };
+                self.ensemble.report(NodeId(id as u64), interval, heard);
+                *slot = Some(mark);
+            }
+        }
+        for part in 1..=4 {
+            self.look(self.now + self.scenario.interval * part / 4);
+        }
+        self.now += self.scenario.interval;
+        for node in &mut self.nodes {
+            let by = symmetric(&mut self.rng) * self.scenario.wander_ppm;
+            node.wander(self.now, by);
+        }
+        let closed = self.ensemble.close_round(Heard {
+            rate_ppm: Some(self.nodes[0].discipline.rate().ppm),
+            ..Heard::from(Sample::OWN)
+        });
+        for NodeId(id) in closed.dropped {
+            self.ensemble
+                .join(NodeId(id), Arc::from("node"), Wire::Line);
+        }
+        let round = closed.round?;
+        if let Ok(agreed) = &round.outcome {
+            let mark = self.nodes[0].mark(self.now);
+            self.nodes[0].correct(
+                mark,
+                agreed.average,
+                agreed.error,
+                round.common_ppm,
+                self.now,
+            );
+        }
+        for row in &round.rows {
+            if let (Some(NodeId(id)), Ok(agreed)) = (row.node, round.outcome) {
+                let id = id as usize;
+                let mark = marks[id].unwrap();
+                let correction = agreed.correction(row.sample.offset);
+                let error = agreed.correction_error(row.sample.error);
+                let arrives = self.now + self.way(0);
+                self.nodes[id].correct(mark, correction, error, round.common_ppm, arrives);
+            }
+        }
+        Some(round)
+    }
+
+    /// Liars that were heard once too often come back under a new name.
+    fn rejoin_liars(&mut self) {
+        let Lie::ThenRejoining(every, _) = self.scenario.lie else {
+            return;
+        };
+        if self.rounds.is_multiple_of(every) {
+            for (id, _) in self.nodes.iter().enumerate().filter(|(_, node)| node.liar) {
+                let id = NodeId(id as u64);
+                self.ensemble.leave(id);
+                self.ensemble.join(id, Arc::from("node"), Wire::Line);
+            }
+        }
+    }
+
+    /// What a liar shows at a moment at which the master's target is known.
+    fn lie(&mut self, now: i64, master: DateTime<Utc>) -> DateTime<Utc> {
+        let off = match self.scenario.lie {
+            Lie::AtRandom => (symmetric(&mut self.rng) * HOUR as f64) as i64,
+            Lie::Ahead(by) => by,
+            Lie::Running(by) => {
+                let start = DateTime::from_timestamp_nanos(EPOCH + now);
+                return start + TimeDelta::nanoseconds(by * self.rounds as i64);
+            }
+            Lie::OnceIn(every, by) | Lie::ThenRejoining(every, by) => {
+                if self.rounds % every == every - 1 {
+                    by
+                } else {
+                    0
+                }
+            }
+        };
+        master + TimeDelta::nanoseconds(off)
+    }
+
+    fn way(&mut self, direction: usize) -> i64 {
+        let waiting = -(1.0 - self.rng.f64()).ln() * self.scenario.jitter as f64;
+        self.scenario.ways[direction] + waiting as i64
+    }
+
+    fn burst(&mut self, id: usize, begins: i64) -> Option<(Sample, Mark)> {
+        let mut now = begins;
+        let mut answers: Vec<(Sample, Mark)> = Vec::new();
+        for _ in 0..self.scenario.burst {
+            let t1 = self.nodes[0].mark(now).target;
+            now += self.way(0);
+            let mut mark = self.nodes[id].mark(now);
+            if self.nodes[id].liar {
+                mark.target = self.lie(now, self.nodes[0].mark(now).target);
+            }
+            now += self.way(1);
+            if self.rng.f64() >= self.scenario.loss {
+                let t4 = self.nodes[0].mark(now).target;
+                let sample = Sample::round_trip(t1, mark.target, mark.target, t4).unwrap();
+                answers.push((sample, mark));
+            }
+        }
+        answers.into_iter().min_by_key(|(sample, _)| sample.error)
+    }
+
+    /// Looks at all clocks at one moment, as an omniscient observer.
+    fn look(&mut self, now: i64) {
+        // The network's time: what most of the nodes take for it.
+        let corrected = self
+            .nodes
+            .iter()
+            .filter(|node| !node.apart && !node.surprised);
+        let mut targets: Vec<_> = corrected
+            .map(|node| node.discipline.target(node.raw(now)))
+            .collect();
+        targets.sort_unstable();
+        let middle = |from: usize| targets.get(from / 2).copied();
+        let network = middle(targets.len()).zip(middle(targets.len().saturating_sub(1)));
+        let network = network.map(|(upper, lower)| lower + (upper - lower) / 2);
+        let healthy = self.nodes.iter_mut().filter(|node| !node.liar);
+        let readings: Vec<_> = healthy
+            .map(|node| (node.apart, node.reading(now, network)))
+            .filter_map(|(apart, reading)| (!apart).then_some(reading))
+            .collect();
+        let (first, last) = (readings.iter().min(), readings.iter().max());
+        self.skews.push(*last.unwrap() - *first.unwrap());
+    }
+
+    /// Median and worst skew of the readings since the last call.
+    pub fn skew(&mut self) -> (TimeDelta, TimeDelta) {
+        let mut skews = std::mem::take(&mut self.skews);
+        skews.sort_unstable();
+        (skews[skews.len() / 2], skews[skews.len() - 1])
+    }
+
+    /// How many rounds pass before the readings stay within `limit` for a whole one.
+    pub fn rounds_until_within(&mut self, limit: TimeDelta) -> usize {
+        let within = |_: &usize| {
+            self.skews.clear();
+            self.round();
+            self.skew().1 <= limit
+        };
+        (0..1000)
+            .find(within)
+            .expect("agreement within 1000 rounds")
+    }
+
+    /// The mean over the nodes that count, in nanoseconds since the Unix epoch.
+    fn mean(&self, of: impl Fn(&Node) -> DateTime<Utc>) -> i64 {
+        let alone = self.nodes.iter().all(|node| node.surprised);
+        let counts = |node: &&Node| !node.apart && (alone || !node.surprised);
+        let counted = || self.nodes.iter().filter(counts);
+        let sum: i128 = counted()
+            .map(|node| i128::from(of(node).timestamp_nanos_opt().unwrap()))
+            .sum();
+        (sum / counted().count() as i128) as i64
+    }
+
+    /// By how many ppm the network is faster than the mean of the raw clocks, over `rounds`.
+    pub fn rate_against_raw(&mut self, rounds: usize) -> f64 {
+        let ahead = |network: &Self| {
+            let now = network.now;
+            network.mean(|node| node.discipline.target(node.raw(now)))
+                - network.mean(|node| node.raw(now))
+        };
+        let (before, began) = (ahead(self), self.now);
+        self.rounds(rounds);
+        (ahead(self) - before) as f64 / (self.now - began) as f64 * 1e6
+    }
+}
+
+fn symmetric(rng: &mut Rng) -> f64 {
+    2.0 * rng.f64() - 1.0
+}

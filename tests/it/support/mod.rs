@@ -1,0 +1,7 @@
+//! What the tests have in common.
+
+pub(crate) mod programs;
+pub(crate) mod records;
+pub(crate) mod relay;
+pub(crate) mod timestamp_client;
+pub(crate) mod virtual_hosts;

@@ -1,0 +1,273 @@
+//! `--steer system` on kernels of their own: the machine's clock follows the group.
+
+use std::ops::RangeInclusive;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::virtual_hosts::{Host, Network, clocks};
+use chrono::{DateTime, TimeDelta, Utc};
+
+const MASTER: usize = 0;
+const FOLLOWER: usize = 2;
+
+/// Three hosts, of which the first is to be the master.
+struct Group {
+    hosts: [Host; 3],
+    _network: Network,
+}
+
+impl Group {
+    /// Boots the hosts. Their clocks agree to a few hundredths of a second then.
+    fn boot() -> Self {
+        let (network, hosts) = Network::boot();
+        Self {
+            hosts,
+            _network: network,
+        }
+    }
+
+    /// Runs on each host the command for it.
+    fn run(&self, commands: [impl AsRef<str>; 3]) {
+        for (host, command) in self.hosts.iter().zip(commands) {
+            host.run(command.as_ref());
+        }
+    }
+
+    /// Sets the clocks to the times of the worked example.
+    fn set_clocks(&self) {
+        self.run(["14:00", "13:46", "14:20"].map(|time| format!("date --set '2024-01-01 {time}'")));
+    }
+
+    /// Begins to steer the clocks, with a round a second.
+    #[track_caller]
+    fn steer(&self) {
+        self.steer_every("1s");
+    }
+
+    #[track_caller]
+    fn steer_every(&self, interval: &str) {
+        let steer = format!("--steer system --interval {interval}");
+        let [master, followers @ ..] = &self.hosts;
+        let program = env!("CARGO_BIN_EXE_berkeley-master");
+        master.run(&format!("{program} {steer} --min-followers 2 &"));
+        master.line("Listening on ");
+        let program = env!("CARGO_BIN_EXE_berkeley-follower");
+        for follower in followers {
+            follower.run(&format!("{program} 10.0.0.1 {steer} &"));
+        }
+    }
+
+    /// Waits until these rounds were held.
+    #[track_caller]
+    fn rounds(&self, numbers: RangeInclusive<u32>) {
+        for number in numbers {
+            self.hosts[MASTER].line(&format!("Round {number}: "));
+        }
+    }
+
+    /// How far apart the first and the last clock are.
+    #[track_caller]
+    fn apart(&self) -> TimeDelta {
+        let mut clocks = clocks(&self.hosts, Instant::now());
+        clocks.sort();
+        clocks[2] - clocks[0]
+    }
+
+    /// How often each clock was stepped.
+    fn steps(&self) -> [usize; 3] {
+        let count = |host: &Host| host.transcript().matches("is stepped by").count();
+        self.hosts.each_ref().map(count)
+    }
+}
+
+/// The frequency that a host's kernel was given, in ppm.
+#[track_caller]
+fn frequency_ppm(host: &Host) -> f64 {
+    let shown = host.ask("$(busybox adjtimex | grep freq.adjust)");
+    let scaled = shown.split_whitespace().nth(2).expect("three words");
+    scaled.parse::<f64>().expect("a number") / 65536.0
+}
+
+/// Whether a host's kernel takes its clock for synchronised.
+#[track_caller]
+fn is_synchronized(host: &Host) -> bool {
+    let shown = host.ask("$(busybox adjtimex | grep 'return value')");
+    shown.ends_with("(clock synchronized)")
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn the_three_clocks_of_the_worked_example_all_say_14_02() {
+    let group = Group::boot();
+    group.set_clocks();
+    let (set, two) = (Instant::now(), "2024-01-01T14:00:00Z");
+    assert!(!group.hosts.iter().any(is_synchronized));
+    group.steer();
+    group.rounds(1..=1);
+    let averaged = Instant::now();
+    loop {
+        let apart = group.apart();
+        if apart <= TimeDelta::milliseconds(10) {
+            break;
+        }
+        // By then the next round is held.
+        let in_time = averaged.elapsed() < Duration::from_secs(1);
+        assert!(in_time, "{apart} apart after the first round");
+    }
+    for host in &group.hosts {
+        assert_eq!(host.ask("$(date +%H:%M)"), "14:02");
+        assert!(is_synchronized(host));
+        let ppm = frequency_ppm(host);
+        assert!(ppm.abs() <= 500.0, "{ppm} ppm");
+    }
+    let two: DateTime<Utc> = two.parse().expect("a time");
+    for clock in clocks(&group.hosts, set) {
+        // Setting them took a moment, too.
+        let inexact = clock - two - TimeDelta::minutes(2);
+        assert!(inexact.abs() < TimeDelta::milliseconds(200), "{inexact}");
+    }
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn clocks_that_run_wrong_are_kept_together_and_hold_over() {
+    let group = Group::boot();
+    // A tick is 10000 µs: one more is 100 ppm.
+    group.run([10_001, 10_000, 9_999].map(|tick| format!("busybox adjtimex -q -t {tick}")));
+    group.set_clocks();
+    group.steer();
+    group.rounds(1..=60);
+    let mut compensated = Vec::new();
+    for round in 61..=65 {
+        let apart = group.apart();
+        assert!(apart < TimeDelta::milliseconds(1), "{apart} apart");
+        let [first, _, last] = group.hosts.each_ref().map(frequency_ppm);
+        compensated.push(last - first);
+        group.rounds(round..=round);
+    }
+    compensated.sort_by(f64::total_cmp);
+    assert!((compensated[2] - 200.0).abs() < 50.0, "{compensated:?} ppm");
+
+    group.hosts[MASTER].run("kill -KILL $!");
+    for follower in &group.hosts[1..] {
+        follower.line("lost 10.0.0.1:8080");
+    }
+    let since = Instant::now();
+    let before = clocks(&group.hosts, since);
+    // Nothing is to happen but that time passes.
+    thread::sleep(Duration::from_secs(20));
+    let elapsed = TimeDelta::from_std(since.elapsed()).expect("a short time");
+    let after = clocks(&group.hosts, since);
+    let drifted = (after[2] - after[1]) - (before[2] - before[1]);
+    // 20 ppm.
+    assert!(drifted.abs() < elapsed / 50_000, "{drifted} in {elapsed}");
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_clock_that_is_slewed_never_runs_backwards() {
+    let group = Group::boot();
+    group.run(["0", "-0.2", "0.2"].map(|by| format!("date --set '{by} sec'; watch_clock")));
+    let before = group.apart();
+    group.steer();
+    group.rounds(1..=20);
+    let slewed = before - group.apart();
+    // The outer two are, towards each other, by 0.5 ms a second each.
+    let expected = TimeDelta::milliseconds(20);
+    assert!(
+        (slewed - expected).abs() < TimeDelta::milliseconds(5),
+        "{slewed}"
+    );
+    for host in &group.hosts {
+        host.run("kill $watcher");
+        let told = host.line("Clock read ");
+        let readings: Vec<_> = told.split_whitespace().collect();
+        let often = readings[2].parse().is_ok_and(|times: u32| times > 20_000);
+        assert!(often, "{told}");
+        assert!(told.ends_with(" ran backwards 0 times"), "{told}");
+    }
+}
+
+/// Sets one clock of a group that agrees an hour ahead, and looks who moves.
+#[track_caller]
+fn an_hour_ahead(wrong: usize) {
+    let group = Group::boot();
+    group.set_clocks();
+    group.steer();
+    // A clock may step in its first three rounds.
+    group.rounds(1..=6);
+    let steps = group.steps();
+    let since = Instant::now();
+    let before = clocks(&group.hosts, since);
+    let host = &group.hosts[wrong];
+    host.run("date --set '1 hour'");
+    host.line("somebody has set the system's clock by +1.000 h");
+    host.line("above the panic threshold: this clock is left alone");
+    group.rounds(12..=16);
+    let after = clocks(&group.hosts, since);
+    assert_eq!(group.steps(), steps);
+    assert!(!is_synchronized(host));
+    for (index, host) in group.hosts.iter().enumerate() {
+        let moved = after[index] - before[index];
+        if index == wrong {
+            // `date` takes a moment between looking at the clock and setting it.
+            let left_alone = moved - TimeDelta::hours(1);
+            assert!(left_alone.abs() < TimeDelta::milliseconds(100), "{moved}");
+        } else {
+            assert!(moved.abs() <= TimeDelta::milliseconds(1), "{moved}");
+            assert!(is_synchronized(host));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_follower_that_is_set_an_hour_ahead_moves_nobody() {
+    an_hour_ahead(FOLLOWER);
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_master_that_is_set_an_hour_ahead_moves_nobody() {
+    an_hour_ahead(MASTER);
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_master_that_is_set_between_two_bursts_moves_nobody() {
+    let group = Group::boot();
+    group.set_clocks();
+    group.steer_every("4s");
+    group.rounds(1..=4);
+    let since = Instant::now();
+    let before = clocks(&group.hosts, since);
+    group.rounds(5..=5);
+    // The bursts are in the first two thirds of the interval: one before this, the other after,
+    // would see two different clocks.
+    thread::sleep(Duration::from_millis(1050));
+    group.hosts[MASTER].run("date --set '10 min'");
+    group.rounds(6..=9);
+    let after = clocks(&group.hosts, since);
+    for index in [1, FOLLOWER] {
+        let moved = after[index] - before[index];
+        assert!(moved.abs() <= TimeDelta::milliseconds(1), "{moved}");
+        assert!(is_synchronized(&group.hosts[index]));
+    }
+    assert!(!is_synchronized(&group.hosts[MASTER]));
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_signal_leaves_nothing_slewing() {
+    let group = Group::boot();
+    group.run(["0", "-0.3", "0.3"].map(|by| format!("date --set '{by} sec'")));
+    group.steer();
+    group.rounds(1..=6);
+    let follower = &group.hosts[FOLLOWER];
+    let slewing = frequency_ppm(follower);
+    assert!(slewing < -400.0, "it slews at {slewing} ppm");
+    follower.run("kill -TERM $!; wait $!; echo ended with $?");
+    follower.line("ended with 0");
+    let left = frequency_ppm(follower);
+    assert!(left.abs() < 100.0, "{left} ppm are left");
+}
