@@ -11,6 +11,7 @@ use berkeley::internals::clock::SteadyClock;
 use berkeley::internals::discipline::correction::Steering;
 use berkeley::internals::discipline::network_clock::NetworkClock;
 use berkeley::internals::measurement::sample::Sample;
+use berkeley::internals::wire::correction::Correction;
 use chrono::TimeDelta;
 
 /// How many rounds end.
@@ -62,9 +63,11 @@ fn main() {
     clock
         .correct(
             clock.mark(),
-            TimeDelta::milliseconds(1),
-            TimeDelta::zero(),
-            0.0,
+            Correction {
+                offset: TimeDelta::milliseconds(1),
+                error: TimeDelta::zero(),
+                common_ppm: 0.0,
+            },
         )
         .unwrap();
     let many = 10_000;

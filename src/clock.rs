@@ -7,6 +7,13 @@ use std::{sync::LazyLock, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// The largest rate that is believed, either way, in ppm.
+pub const LARGEST_RATE_PPM: f64 = 20_000.0;
+
+/// How far off quartz oscillators commonly are, in ppm: one standard deviation of the rate of a
+/// clock of which nothing is known.
+pub const CRYSTAL_PPM: f64 = 100.0;
+
 /// Something that shows a time. Reading it has no effect on it.
 pub trait Clock: Send + Sync {
     /// What the clock shows now.

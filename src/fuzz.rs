@@ -15,7 +15,7 @@ use socket2::SockRef;
 
 use crate::average::ensemble::{Ensemble, NodeId, Settings};
 use crate::clock::{Clock, SteadyClock, WallClock, since_epoch};
-use crate::discipline::correction::{Correction, Steering};
+use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
 use crate::election::candidates::Candidates;
@@ -226,7 +226,7 @@ fn follow(said: &[Vec<u8>]) -> (NetworkClock, bool) {
             FollowerEvent::Synchronized { made, .. } => made,
             FollowerEvent::Connected(_) => None,
         };
-        made == Some(Correction::Stepped)
+        made == Some(Applied::Stepped)
     });
     (clock, stepped)
 }

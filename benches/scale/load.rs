@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use berkeley::internals::clock::{Clock, WallClock};
-use berkeley::internals::wire::message::{LineDecoder, Message};
+use berkeley::internals::wire::line::LineDecoder;
+use berkeley::internals::wire::message::Message;
 use berkeley::internals::wire::timestamp;
 use chrono::{DateTime, TimeDelta, Utc};
 use mio::net::TcpStream;
@@ -301,16 +302,16 @@ impl Load {
                     self.messages += 1;
                     self.note_poll();
                 }
-                Message::Adjust { offset, .. } => {
+                Message::Adjust { correction, .. } => {
                     let burst = follower.burst.take();
                     let (time, polls) = burst.context("ADJUST without POLL")?;
                     follower.told.push(Told {
                         time,
                         ahead: follower.ahead,
                         polls,
-                        correction: offset,
+                        correction: correction.offset,
                     });
-                    follower.ahead += offset;
+                    follower.ahead += correction.offset;
                     self.corrections += 1;
                     self.note_correction();
                 }

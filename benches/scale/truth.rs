@@ -15,6 +15,7 @@ use std::ops::Range;
 use anyhow::{Context, Result, ensure};
 use berkeley::internals::discipline::correction::{Discipline, Steering};
 use berkeley::internals::report::record::MASTER_HEADER;
+use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::load::{Load, Told, microseconds};
@@ -105,7 +106,7 @@ pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Resul
                 compared.errors.push(microseconds(row.offset - truth).abs());
             }
         }
-        if let Some(correction) = own.correction {
+        if let Some(offset) = own.correction {
             let errors: Vec<_> = round
                 .iter()
                 .filter(|row| row.voted)
@@ -114,7 +115,12 @@ pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Resul
             let error = errors.iter().sum::<TimeDelta>() / errors.len() as i32;
             let mark = master.mark(own.time);
             // None of our followers tells a rate, so there is none that all have in common.
-            master.correct(mark, correction, error, 0.0, own.time)?;
+            let correction = Correction {
+                offset,
+                error,
+                common_ppm: 0.0,
+            };
+            master.correct(mark, correction, own.time)?;
         }
     }
     compared.errors.sort_by(f64::total_cmp);

@@ -18,6 +18,7 @@ use chrono::TimeDelta;
 use crate::clock::at_rate;
 use crate::measurement::sample::Sample;
 use crate::span;
+use crate::wire::correction::Correction;
 
 /// The automatic window is never narrower: clocks this close together all agree.
 pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
@@ -102,11 +103,15 @@ impl Consensus {
         self.average - offset
     }
 
-    /// How wrong the correction of a clock may be whose offset is known to ± `error`: it is the
-    /// average less the offset, and either may be wrong.
+    /// The whole correction of a clock that was measured so, in a group that is to run
+    /// `common_ppm` faster. It is the average less the offset, and either may be wrong.
     #[must_use]
-    pub fn correction_error(&self, error: TimeDelta) -> TimeDelta {
-        self.error + error
+    pub fn correct(&self, sample: &Sample, common_ppm: f64) -> Correction {
+        Correction {
+            offset: self.correction(sample.offset),
+            error: self.error + sample.error,
+            common_ppm,
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
 use crate::average::reputation::{Standing, allowance, most_doubt};
-use crate::discipline::rate::CRYSTAL_PPM;
+use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
+use crate::wire::correction::Correction;
 
 /// A node that gives no clock in so many rounds in a row is dropped.
 pub const MISSED_ROUNDS: u32 = 3;
@@ -87,8 +88,6 @@ pub struct Round {
     pub rows: Vec<Row>,
     /// What the clocks agree on, if they do.
     pub outcome: Result<Consensus, NoMajority>,
-    /// By how many ppm all clocks are to run faster than they did.
-    pub common_ppm: f64,
 }
 
 /// One clock in a round.
@@ -102,8 +101,8 @@ pub struct Row {
     pub sample: Sample,
     /// Whether it has a vote in the average.
     pub voted: bool,
-    /// What it must add to agree with the group; `None` when the round was abandoned.
-    pub correction: Option<TimeDelta>,
+    /// What it has to do to agree with the group; `None` when the round was abandoned.
+    pub correction: Option<Correction>,
 }
 
 /// What the end of an interval brings.
@@ -308,12 +307,15 @@ impl Ensemble {
         let followers = self.members.values().filter_map(|member| member.heard);
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
+        let common_ppm = common_rate(&clocks, &votes);
         let row = |node, name: &Arc<str>, sample: Sample, voted| Row {
             node,
             name: Arc::clone(name),
             sample,
             voted,
-            correction: outcome.ok().map(|agreed| agreed.correction(sample.offset)),
+            correction: outcome
+                .ok()
+                .map(|agreed| agreed.correct(&sample, common_ppm)),
         };
         let mut in_turn = votes.iter().copied();
         let mut rows = Vec::with_capacity(clocks.len());
@@ -347,7 +349,6 @@ impl Ensemble {
             interval: self.intervals - 1,
             rows,
             outcome,
-            common_ppm: common_rate(&clocks, &votes),
         }
     }
 
@@ -430,7 +431,7 @@ mod tests {
         round
             .rows
             .iter()
-            .map(|row| row.correction.unwrap().num_minutes())
+            .map(|row| row.correction.unwrap().offset.num_minutes())
             .collect()
     }
 

@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{nanoseconds, since_epoch};
 use crate::discipline::rate::{DriftFit, Line, Point, Rate};
+use crate::wire::correction::Correction;
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
 pub const SLEW_PPM: f64 = 100_000.0;
@@ -91,7 +92,7 @@ pub struct Aim {
 
 /// What became of a correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Correction {
+pub enum Applied {
     /// The reading jumped to the target.
     Stepped,
     /// The reading approaches the target.
@@ -222,9 +223,7 @@ impl Discipline {
         }
     }
 
-    /// Takes a correction: when the target was at `mark`, the network was `offset` ahead of it,
-    /// give or take `error`; and from now on the whole network runs `common_ppm` faster than it
-    /// did (see [`mean_rate`](crate::average::consensus::mean_rate)).
+    /// Takes a correction of the target, which was at `mark` when it was measured.
     ///
     /// # Errors
     /// [`OutOfRange`] when the target would have no name in nanoseconds of an `i64` any more, in
@@ -232,13 +231,16 @@ impl Discipline {
     pub fn correct(
         &mut self,
         mark: Mark,
-        offset: TimeDelta,
-        error: TimeDelta,
-        common_ppm: f64,
+        correction: Correction,
         raw: DateTime<Utc>,
-    ) -> Result<Correction, OutOfRange> {
+    ) -> Result<Applied, OutOfRange> {
+        let Correction {
+            offset,
+            error,
+            common_ppm,
+        } = correction;
         if mark.sets != self.sets {
-            return Ok(Correction::Outdated);
+            return Ok(Applied::Outdated);
         }
         let corrected = mark.target.checked_add_signed(offset).ok_or(OutOfRange)?;
         corrected.timestamp_nanos_opt().ok_or(OutOfRange)?;
@@ -250,7 +252,7 @@ impl Discipline {
         let refused = |limit| self.line.is_some() && offset.abs() > limit;
         if self.steering.panic_threshold.is_some_and(refused) {
             self.in_doubt = true;
-            return Ok(Correction::Refused);
+            return Ok(Applied::Refused);
         }
         let steps =
             self.rounds < self.steering.step_rounds && offset.abs() > self.steering.step_threshold;
@@ -290,10 +292,10 @@ impl Discipline {
             self.lead = 0;
             self.shown = i64::MIN;
             self.step_due = true;
-            Ok(Correction::Stepped)
+            Ok(Applied::Stepped)
         } else {
             self.lead = reading.saturating_sub(self.target_at(now));
-            Ok(Correction::Slewing)
+            Ok(Applied::Slewing)
         }
     }
 
@@ -367,10 +369,18 @@ mod tests {
         Discipline::new(Steering::default(), raw(0.0))
     }
 
+    fn by(offset: TimeDelta) -> Correction {
+        Correction {
+            offset,
+            error: EXACT,
+            common_ppm: 0.0,
+        }
+    }
+
     /// Corrects `clock` by what it is told at `now`.
-    fn correct(clock: &mut Discipline, now: f64, offset: TimeDelta) -> Correction {
+    fn correct(clock: &mut Discipline, now: f64, offset: TimeDelta) -> Applied {
         let mark = clock.mark(raw(now));
-        clock.correct(mark, offset, EXACT, 0.0, raw(now)).unwrap()
+        clock.correct(mark, by(offset), raw(now)).unwrap()
     }
 
     #[test]
@@ -389,13 +399,9 @@ mod tests {
             let made = correct(&mut clock, 5.0 * f64::from(round), minute);
             let jumped = clock.read(raw(5.0 * f64::from(round))).time - before;
             if round <= STEP_ROUNDS {
-                assert_eq!(
-                    (made, jumped),
-                    (Correction::Stepped, minute),
-                    "round {round}"
-                );
+                assert_eq!((made, jumped), (Applied::Stepped, minute), "round {round}");
             } else {
-                assert_eq!((made, jumped), (Correction::Slewing, TimeDelta::zero()));
+                assert_eq!((made, jumped), (Applied::Slewing, TimeDelta::zero()));
             }
         }
     }
@@ -443,7 +449,7 @@ mod tests {
         let mut clock = clock();
         let mark = clock.mark(raw(1.0));
         clock
-            .correct(mark, TimeDelta::milliseconds(3), EXACT, 0.0, raw(5.0))
+            .correct(mark, by(TimeDelta::milliseconds(3)), raw(5.0))
             .unwrap();
         assert_eq!(
             clock.target(raw(5.0)) - raw(5.0),
@@ -526,9 +532,9 @@ mod tests {
         let mut clock = Discipline::new(steering, raw(0.0));
         let hour = TimeDelta::hours(1);
         // The first one may be as large as it likes.
-        assert_eq!(correct(&mut clock, 5.0, hour), Correction::Stepped);
-        assert_eq!(correct(&mut clock, 10.0, hour), Correction::Refused);
-        assert_eq!(correct(&mut clock, 15.0, -hour), Correction::Refused);
+        assert_eq!(correct(&mut clock, 5.0, hour), Applied::Stepped);
+        assert_eq!(correct(&mut clock, 10.0, hour), Applied::Refused);
+        assert_eq!(correct(&mut clock, 15.0, -hour), Applied::Refused);
         assert_eq!(clock.target(raw(15.0)) - raw(15.0), hour);
         assert_eq!(clock.aim(raw(15.0)).unwrap().error, None, "it is in doubt");
         correct(&mut clock, 20.0, TimeDelta::zero());
@@ -544,7 +550,7 @@ mod tests {
         let mut clock = Discipline::new(steering, raw(0.0));
         assert_eq!(
             correct(&mut clock, 5.0, TimeDelta::hours(1)),
-            Correction::Slewing
+            Applied::Slewing
         );
         assert!(!clock.aim(raw(5.0)).unwrap().step_due);
     }
@@ -566,8 +572,8 @@ mod tests {
         correct(&mut clock, 5.0, TimeDelta::zero());
         let mark = clock.mark(raw(10.0));
         clock.raw_was_set(TimeDelta::minutes(10));
-        let made = clock.correct(mark, TimeDelta::zero(), EXACT, 0.0, raw(611.0));
-        assert_eq!(made, Ok(Correction::Outdated));
+        let made = clock.correct(mark, by(TimeDelta::zero()), raw(611.0));
+        assert_eq!(made, Ok(Applied::Outdated));
         assert_eq!(
             clock.aim(raw(611.0)).unwrap().error,
             None,
@@ -667,7 +673,7 @@ mod tests {
         let back = TimeDelta::nanoseconds(-9_200_000_000_000_000_000);
         correct(&mut clock, 5.0, back);
         let mark = clock.mark(raw(6.0));
-        let _ = clock.correct(mark, TimeDelta::days(-20_000), EXACT, 0.0, raw(6.0));
+        let _ = clock.correct(mark, by(TimeDelta::days(-20_000)), raw(6.0));
         let _ = clock.read(raw(6.5));
         let _ = clock.aim(raw(6.5));
     }
@@ -678,7 +684,7 @@ mod tests {
         let mark = clock.mark(raw(5.0));
         for _ in 0..3 {
             let wild = TimeDelta::nanoseconds(i64::MAX);
-            let refused = clock.correct(mark, wild, EXACT, 0.0, raw(5.0));
+            let refused = clock.correct(mark, by(wild), raw(5.0));
             assert_eq!(refused, Err(OutOfRange));
         }
         assert_eq!(clock.target(raw(5.0)), raw(5.0));

@@ -8,8 +8,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::discipline::rate::{CRYSTAL_PPM, Rate, WANDER_PPM};
-use crate::wire::message::LARGEST_RATE_PPM;
+use crate::clock::CRYSTAL_PPM;
+use crate::clock::LARGEST_RATE_PPM;
+use crate::discipline::rate::{Rate, WANDER_PPM};
 
 /// How often the file is written while the program runs.
 const PERIOD: Duration = Duration::from_mins(1);

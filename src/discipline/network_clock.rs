@@ -7,10 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
 use crate::discipline::correction::{
-    Aim, Correction, Discipline, Mark, NetworkTime, OutOfRange, Steering,
+    Aim, Applied, Discipline, Mark, NetworkTime, OutOfRange, Steering,
 };
 use crate::discipline::rate::Rate;
 use crate::lock::lock;
+use crate::wire::correction::Correction;
 
 /// A steered clock that any thread may read: network time.
 ///
@@ -61,15 +62,9 @@ impl NetworkClock {
     ///
     /// # Errors
     /// [`OutOfRange`], as there.
-    pub fn correct(
-        &self,
-        mark: Mark,
-        offset: TimeDelta,
-        error: TimeDelta,
-        common_ppm: f64,
-    ) -> Result<Correction, OutOfRange> {
+    pub fn correct(&self, mark: Mark, correction: Correction) -> Result<Applied, OutOfRange> {
         let mut discipline = self.lock();
-        discipline.correct(mark, offset, error, common_ppm, self.raw.read())
+        discipline.correct(mark, correction, self.raw.read())
     }
 
     /// What the raw clock shows, and where the system's clock is to be steered to.

@@ -11,16 +11,12 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::at_rate;
-use crate::wire::message::LARGEST_RATE_PPM;
+use crate::clock::LARGEST_RATE_PPM;
+use crate::clock::{CRYSTAL_PPM, at_rate};
 
 /// How many points the line is drawn through: more would be more exact, and slower to follow an
 /// oscillator that is warming up.
 pub const WINDOW: usize = 40;
-
-/// How far off quartz oscillators commonly are, in ppm: one standard deviation of the rate of a
-/// clock of which nothing is known.
-pub const CRYSTAL_PPM: f64 = 100.0;
 
 /// How far a rate that was learned may have wandered since (temperature, age), in ppm. Added to
 /// the error of every rate that is used for predicting.

@@ -4,30 +4,8 @@
 
 use std::time::Duration;
 
-use crate::election::rules::Term;
 use crate::wire::address::Address;
-
-/// Who leads, as a candidate greets its followers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leadership {
-    /// The term of the lead, or the highest that the speaker knows of.
-    pub term: Term,
-    /// Who leads.
-    pub leader: Leader,
-    /// All who may lead.
-    pub candidates: Vec<Address>,
-}
-
-/// Who leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leader {
-    /// The one who speaks.
-    Speaker,
-    /// This one.
-    Other(Address),
-    /// Nobody that the speaker is in touch with.
-    Nobody,
-}
+use crate::wire::candidate::{Leader, Leadership, Term};
 
 /// Which masters there are, and the highest term that was followed.
 #[derive(Debug, Clone)]

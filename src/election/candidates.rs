@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use crate::election::rules::{MOST_CANDIDATES, Rank};
 use crate::wire::address::Address;
+use crate::wire::candidate::{MOST_CANDIDATES, Rank};
 
 /// A greeting names all candidates, and has to fit into a line.
 const LONGEST_LIST: usize = 160;

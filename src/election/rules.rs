@@ -22,6 +22,8 @@
 
 use std::time::Duration;
 
+use crate::wire::candidate::{Beat, Rank, Ranks, Role, Term};
+
 /// How often a candidate tells what it does, if nothing changes.
 pub const BEAT: Duration = Duration::from_millis(200);
 
@@ -30,71 +32,6 @@ pub const SILENCE: Duration = Duration::from_secs(1);
 
 /// By how much longer a candidate waits than the one before it, until it claims the lead.
 pub const TURN: Duration = Duration::from_millis(150);
-
-/// The longest list of candidates.
-pub const MOST_CANDIDATES: usize = 9;
-
-/// How often the lead was claimed, as far as anybody knows.
-pub type Term = u64;
-
-/// A place in the list of candidates, counted from 0. The lower, the better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rank(pub usize);
-
-/// Some of the candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ranks(u16);
-
-impl Ranks {
-    /// Whether this one is among them.
-    #[must_use]
-    pub fn contains(self, rank: Rank) -> bool {
-        rank.0 < MOST_CANDIDATES && self.0 & (1 << rank.0) != 0
-    }
-
-    /// Each of them, the best first.
-    pub fn iter(self) -> impl Iterator<Item = Rank> {
-        (0..MOST_CANDIDATES)
-            .map(Rank)
-            .filter(move |rank| self.contains(*rank))
-    }
-}
-
-impl FromIterator<Rank> for Ranks {
-    fn from_iter<I: IntoIterator<Item = Rank>>(ranks: I) -> Self {
-        let known = ranks.into_iter().filter(|rank| rank.0 < MOST_CANDIDATES);
-        Self(known.fold(0, |all, rank| all | 1 << rank.0))
-    }
-}
-
-/// What a candidate does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It leads.
-    Leads,
-    /// It is in touch with this leader.
-    Follows(Rank),
-    /// It is out of touch with this leader, which is so many candidates away: 2, if one that it
-    /// is in touch with follows it.
-    Misses(Rank, u8),
-    /// It knows of no leader.
-    Seeks,
-    /// It led, is about to stop, and wants this one to lead.
-    Yields(Rank),
-}
-
-/// What a candidate tells the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
-    /// The term of its lead, or the highest it knows of.
-    pub term: Term,
-    /// What it does.
-    pub role: Role,
-    /// Whether its clock has followed a correction since it started.
-    pub synchronized: bool,
-    /// Whom it hears.
-    pub hears: Ranks,
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Heard {

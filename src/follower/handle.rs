@@ -14,17 +14,17 @@ use std::time::{Duration, Instant};
 use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::clock::{Clock, SimulatedClock, Simulation, SteadyClock, WallClock};
-use crate::discipline::correction::{Correction, Steering};
+use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::drift_file::DriftFile;
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
-use crate::election::rules::Term;
 use crate::follower::session::End;
 use crate::lock::lock;
 use crate::rate_limit::Refusals;
 use crate::report::record::{FOLLOWER_HEADER, Record};
 use crate::system_clock::kernel::{Following, StopFollowing, SystemClock};
 use crate::wire::address::Address;
+use crate::wire::candidate::Term;
 
 /// The pause after a first failed attempt to connect; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -103,7 +103,7 @@ pub enum FollowerEvent {
         /// How wrong the correction may be; unknown on the timestamp wire.
         error: Option<TimeDelta>,
         /// What was done; on the timestamp wire, nothing.
-        made: Option<Correction>,
+        made: Option<Applied>,
     },
 }
 

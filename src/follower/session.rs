@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 use chrono::{NaiveDateTime, TimeDelta};
 
 use crate::clock::{Clock, WallClock};
-use crate::discipline::correction::{Correction, Mark, OutOfRange};
-use crate::election::allegiance::{Leader, Leadership, patience};
-use crate::election::rules::Term;
+use crate::discipline::correction::{Applied, Mark, OutOfRange};
+use crate::election::allegiance::patience;
 use crate::follower::handle::{FollowerEvent, WireChoice, Worker};
 use crate::report::record::FollowerRow;
+use crate::wire::candidate::{Leader, Leadership, Term};
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::wire::message::{LineDecoder, Malformed, Message, VERSION};
+use crate::wire::correction::Correction;
+use crate::wire::line::{LineDecoder, Malformed};
+use crate::wire::message::{Message, VERSION};
 use crate::wire::timestamp::{self, Decoder, FRACTION_WAIT, NotATimestamp};
 
 /// A master that polls is lost when it is silent for this many of its intervals...
@@ -328,12 +330,7 @@ impl Worker {
                         },
                     )?;
                 }
-                Message::Adjust {
-                    n,
-                    offset,
-                    error,
-                    rate_ppm,
-                } => {
+                Message::Adjust { n, correction } => {
                     let answered = dialogue.marks.iter().find(|(asked, _)| *asked == n);
                     let Some(&(_, mark)) = answered else {
                         return Err(End::Fault(format!("ADJUST {n} without POLL {n}")));
@@ -343,7 +340,7 @@ impl Worker {
                     let greeted = dialogue.term;
                     if greeted.is_none_or(|term| self.allegiance.believes(term)) {
                         self.allegiance.corrected(greeted.unwrap_or_default());
-                        self.adjust(mark, offset, error, rate_ppm)?;
+                        self.adjust(mark, correction)?;
                         // A poll that came along is answered by the corrected clock from end to
                         // end.
                         arrival = self.clock.mark();
@@ -381,16 +378,10 @@ impl Worker {
         Ok(())
     }
 
-    fn adjust(
-        &mut self,
-        mark: Mark,
-        offset: TimeDelta,
-        error: TimeDelta,
-        rate_ppm: f64,
-    ) -> Result<(), End> {
-        let made = self.clock.correct(mark, offset, error, rate_ppm)?;
-        if made == Correction::Refused {
-            self.refusals.warn(offset);
+    fn adjust(&mut self, mark: Mark, correction: Correction) -> Result<(), End> {
+        let made = self.clock.correct(mark, correction)?;
+        if made == Applied::Refused {
+            self.refusals.warn(correction.offset);
         }
         let rate = self.clock.rate();
         if let Some(file) = &mut self.options.drift_file {
@@ -401,7 +392,7 @@ impl Worker {
         let row = FollowerRow {
             time,
             round: self.received + 1,
-            correction: offset,
+            correction: correction.offset,
             clock,
             // The system's clock as it will be when the slew under way is done.
             network: if self.steers_system {
@@ -412,8 +403,8 @@ impl Worker {
         };
         let event = FollowerEvent::Synchronized {
             time: timestamp::local(self.clock.mark().target),
-            correction: offset,
-            error: Some(error),
+            correction: correction.offset,
+            error: Some(correction.error),
             made: Some(made),
         };
         self.count(&row, event)

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::average::ensemble::NodeId;
 use crate::clock::uptime;
-use crate::election::allegiance::{Leader, Leadership};
 use crate::election::candidates::Candidates;
-use crate::election::rules::{Beat, Rank, Role, SILENCE, Term};
+use crate::election::rules::SILENCE;
 use crate::lock::lock;
 use crate::report::record::Lead;
+use crate::wire::candidate::{Beat, Leader, Leadership, Rank, Role, Term};
 
 /// How long a leader that stops waits until its successor leads.
 const HANDING_OVER: Duration = Duration::from_millis(250);

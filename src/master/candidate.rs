@@ -11,9 +11,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::average::ensemble::NodeId;
-use crate::election::allegiance::Leader;
 use crate::election::candidates::Candidates;
-use crate::election::rules::{BEAT, Beat, Election, Rank, Ranks, Role, SILENCE};
+use crate::election::rules::{BEAT, Election, SILENCE};
 use crate::follower::handle::Follower;
 use crate::master::candidacy::{Candidacy, Input, View, now};
 use crate::master::handle::{Error, MasterEvent, spawn};
@@ -22,8 +21,10 @@ use crate::master::polling::say_bye;
 use crate::master::shared::Shared;
 use crate::rate_limit::Throttle;
 use crate::wire::address::Address;
+use crate::wire::candidate::{Beat, Leader, Rank, Ranks, Role};
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::wire::message::{LONGEST_LINE, LineDecoder, Message};
+use crate::wire::line::{LONGEST_LINE, LineDecoder};
+use crate::wire::message::Message;
 
 /// So many things may have been told that the election has not heard yet.
 pub(crate) const MOST_INPUTS: usize = 1024;

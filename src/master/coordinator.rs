@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::average::ensemble::{Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
-use crate::discipline::correction::Correction;
+use crate::discipline::correction::Applied;
 use crate::discipline::drift_file::DriftFile;
 use crate::master::handle::MasterEvent;
 use crate::master::peer::Command;
@@ -14,6 +14,7 @@ use crate::master::shared::Shared;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
+use crate::wire::correction::Correction;
 
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
@@ -103,33 +104,33 @@ impl Coordinator {
 
     /// The master follows its own correction at once; the others are told theirs.
     fn correct(&mut self, round: &Round) {
-        let Ok(agreed) = round.outcome else {
-            return;
-        };
-        let clock = &self.shared.clock;
-        match clock.correct(clock.mark(), agreed.average, agreed.error, round.common_ppm) {
-            Ok(Correction::Stepped | Correction::Slewing | Correction::Outdated) => {}
-            Ok(Correction::Refused) => self.refusals.warn(agreed.average),
-            Err(error) => log::debug!("the master does not correct itself: {error}"),
+        let mut told = Vec::with_capacity(round.rows.len());
+        for row in &round.rows {
+            match (row.node, row.correction) {
+                (None, Some(correction)) => self.correct_own_clock(correction),
+                (Some(node), Some(correction)) => told.push((node, correction)),
+                (_, None) => {}
+            }
         }
-        let now = Instant::now();
-        let mut followers: Vec<_> = round
-            .rows
-            .iter()
-            .filter_map(|row| Some((row.node?, row.sample)))
-            .collect();
         // Who is polled next is told first: the next bursts may begin before the last of many is
         // told, and after its next burst a correction is out of date.
-        let rhythm = self.shared.rhythm();
-        followers.sort_by_cached_key(|&(node, _)| rhythm.next_burst(now, node));
-        for (node, sample) in followers {
+        let (now, rhythm) = (Instant::now(), self.shared.rhythm());
+        told.sort_by_cached_key(|&(node, _)| rhythm.next_burst(now, node));
+        for (node, correction) in told {
             let command = Command::Correct {
                 interval: round.interval,
-                correction: agreed.correction(sample.offset),
-                error: agreed.correction_error(sample.error),
-                common_ppm: round.common_ppm,
+                correction,
             };
             self.shared.command(node, command);
+        }
+    }
+
+    fn correct_own_clock(&mut self, correction: Correction) {
+        let clock = &self.shared.clock;
+        match clock.correct(clock.mark(), correction) {
+            Ok(Applied::Stepped | Applied::Slewing | Applied::Outdated) => {}
+            Ok(Applied::Refused) => self.refusals.warn(correction.offset),
+            Err(error) => log::debug!("the master does not correct itself: {error}"),
         }
     }
 

@@ -20,7 +20,6 @@ use crate::clock::{Clock, Simulation, SteadyClock};
 use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
 use crate::discipline::network_clock::NetworkClock;
-use crate::election::allegiance::Leadership;
 use crate::election::candidates::Candidates;
 use crate::follower::handle::FollowerEvent;
 use crate::master::acceptor::{self, Acceptor};
@@ -33,6 +32,7 @@ use crate::master::shared::Shared;
 use crate::rate_limit::Refusals;
 use crate::report::record::{LEAD_HEADER, MASTER_HEADER, Record};
 use crate::system_clock::kernel::{self, Following, StopFollowing, SystemClock};
+use crate::wire::candidate::Leadership;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
 /// Python programs report every 5 s.

@@ -63,14 +63,17 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::correction::Correction;
     use chrono::TimeDelta;
 
     fn correction(interval: u64) -> Command {
         Command::Correct {
             interval,
-            correction: TimeDelta::zero(),
-            error: TimeDelta::zero(),
-            common_ppm: 0.0,
+            correction: Correction {
+                offset: TimeDelta::zero(),
+                error: TimeDelta::zero(),
+                common_ppm: 0.0,
+            },
         }
     }
 

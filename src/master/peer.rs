@@ -10,14 +10,15 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::average::ensemble::{NodeId, Wire};
 use crate::master::mailbox::Mailbox;
 use crate::master::shared::Shared;
 use crate::measurement::sample::{Impossible, Sample};
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::wire::message::Malformed;
+use crate::wire::correction::Correction;
+use crate::wire::line::Malformed;
 use crate::wire::timestamp::{self, Decoder, FRACTION_WAIT, NotATimestamp, Received};
 
 /// How long a thread that listens for timestamps may leave its commands unread. What it is told
@@ -31,10 +32,7 @@ pub(crate) enum Command {
     Correct {
         /// The interval that the correction follows from.
         interval: u64,
-        correction: TimeDelta,
-        /// How wrong the correction may be.
-        error: TimeDelta,
-        common_ppm: f64,
+        correction: Correction,
     },
     /// Tell the network's time, on the timestamp wire.
     Announce,

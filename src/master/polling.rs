@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::average::ensemble::{Heard, NodeId, Wire};
-use crate::election::rules::Term;
 use crate::master::peer::{Command, End, Peer};
 use crate::measurement::sample::Sample;
+use crate::wire::candidate::Term;
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::wire::message::{LineDecoder, Message, VERSION};
+use crate::wire::line::LineDecoder;
+use crate::wire::message::{Message, VERSION};
 use crate::wire::timestamp;
 
 /// The part of an interval that a burst may take: on a slow link it ends early.
@@ -225,20 +226,13 @@ impl Peer {
                 Some(Command::Correct {
                     interval,
                     correction,
-                    error,
-                    common_ppm,
                 }) => {
                     // A later burst was measured against a clock that has not heard of this yet.
                     if let Some(Measured { n, .. }) =
                         measured.take_if(|measured: &mut Measured| measured.interval == interval)
                     {
                         self.greet(connection, rhythm, &mut told)?;
-                        let adjust = Message::Adjust {
-                            n,
-                            offset: correction,
-                            error,
-                            rate_ppm: common_ppm,
-                        };
+                        let adjust = Message::Adjust { n, correction };
                         connection.write(adjust.line().as_bytes())?;
                     }
                 }

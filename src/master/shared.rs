@@ -13,8 +13,6 @@ use socket2::{Domain, Socket, Type};
 
 use crate::average::ensemble::{Ensemble, NodeId, Wire};
 use crate::discipline::network_clock::NetworkClock;
-use crate::election::allegiance::Leadership;
-use crate::election::rules::Term;
 use crate::lock::lock;
 use crate::master::admission::{Admission, Limits, Refused};
 use crate::master::candidacy::{Candidacy, Input};
@@ -23,6 +21,7 @@ use crate::master::mailbox::Mailbox;
 use crate::master::peer::{Command, End};
 use crate::master::polling::Rhythm;
 use crate::rate_limit::Throttle;
+use crate::wire::candidate::{Leadership, Term};
 
 /// Events that nobody has taken yet. A terminal that is held (Ctrl-S) must not stop the rounds,
 /// so more than these are dropped.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::average::ensemble::Round;
-use crate::election::rules::{Rank, Term};
+use crate::wire::candidate::{Rank, Term};
 
 /// The columns of a master's record.
 pub const MASTER_HEADER: &str = "time,round,node,offset_ns,delay_ns,voted,correction_ns,error_ns";
@@ -95,7 +95,11 @@ impl Record {
                 write!(lines, "{time},{},{},", round.number, row.name)?;
                 write!(lines, "{},", Nanoseconds(Some(row.sample.offset)))?;
                 write!(lines, "{},{},", Nanoseconds(row.sample.delay), row.voted)?;
-                write!(lines, "{},", Nanoseconds(row.correction))?;
+                write!(
+                    lines,
+                    "{},",
+                    Nanoseconds(row.correction.map(|correction| correction.offset))
+                )?;
                 write!(lines, "{}", Nanoseconds(Some(row.sample.error)))?;
                 if let Some(Lead { term, rank, waited }) = lead {
                     write!(lines, ",{term},{},{}", rank.0, waited.as_nanos())?;
@@ -188,14 +192,13 @@ mod tests {
             name: Arc::from("master"),
             sample,
             voted: true,
-            correction: Some(outcome.unwrap().correction(sample.offset)),
+            correction: Some(outcome.unwrap().correct(&sample, 0.0)),
         };
         Round {
             number: 1,
             interval: 0,
             rows: samples.map(row).to_vec(),
             outcome,
-            common_ppm: 0.0,
         }
     }
 

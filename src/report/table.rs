@@ -3,11 +3,11 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::average::ensemble::{Round, Row};
-use crate::discipline::correction::Correction;
-use crate::election::allegiance::{Leader, Leadership};
+use crate::discipline::correction::Applied;
 use crate::follower::handle::FollowerEvent;
 use crate::master::handle::MasterEvent;
 use crate::span::{signed, span};
+use crate::wire::candidate::{Leader, Leadership};
 use crate::wire::timestamp;
 
 /// A table shows no more rows than this, and how many it leaves out.
@@ -46,9 +46,9 @@ impl Display for FollowerEvent {
                     write!(out, " ± {}", span(*error))?;
                 }
                 match made {
-                    Some(Correction::Stepped) => out.write_str(", stepped"),
-                    Some(Correction::Outdated) => out.write_str(", too late"),
-                    Some(Correction::Refused) => out.write_str(", refused"),
+                    Some(Applied::Stepped) => out.write_str(", stepped"),
+                    Some(Applied::Outdated) => out.write_str(", too late"),
+                    Some(Applied::Refused) => out.write_str(", refused"),
                     _ => Ok(()),
                 }
             }
@@ -99,7 +99,7 @@ impl Display for Columns<'_> {
                 .map_or_else(unknown, |delay| or_zero(span(delay))),
             if row.voted { "yes" } else { "no" },
             row.correction
-                .map_or_else(unknown, |span| or_zero(signed(span))),
+                .map_or_else(unknown, |it| or_zero(signed(it.offset))),
         )
     }
 }
@@ -128,14 +128,13 @@ mod tests {
             name: Arc::from("127.0.0.1:40000"),
             sample: *sample,
             voted: outcome.is_ok_and(|agreed| agreed.votes(sample.offset)),
-            correction: outcome.ok().map(|agreed| agreed.correction(sample.offset)),
+            correction: outcome.ok().map(|agreed| agreed.correct(sample, 0.0)),
         };
         Round {
             number: 7,
             interval: 6,
             rows: samples.iter().map(row).collect(),
             outcome,
-            common_ppm: 0.0,
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::wire::message::LONGEST_LINE;
+use crate::wire::line::LONGEST_LINE;
 
 /// A message that has begun must be whole within this time, in either direction; so must the
 /// first message of a connection.

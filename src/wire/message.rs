@@ -20,19 +20,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clock::LARGEST_RATE_PPM;
 use crate::clock::{nanoseconds, since_epoch};
-use crate::election::allegiance::{Leader, Leadership};
-use crate::election::rules::{Beat, MOST_CANDIDATES, Rank, Ranks, Role, Term};
 use crate::wire::address::Address;
+use crate::wire::candidate::{Beat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term};
+use crate::wire::correction::Correction;
+use crate::wire::line::{LONGEST_LINE, Malformed};
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
-
-/// The longest line, its newline not counted.
-pub const LONGEST_LINE: usize = 256;
-
-/// The largest rate that is believed, either way, in ppm.
-pub const LARGEST_RATE_PPM: f64 = 20_000.0;
 
 /// The largest error that is believed: an hour.
 pub const LARGEST_ERROR: TimeDelta = TimeDelta::hours(1);
@@ -73,12 +69,8 @@ pub enum Message {
     Adjust {
         /// The number of the question whose answer told the offset.
         n: u64,
-        /// What the follower must add.
-        offset: TimeDelta,
-        /// How wrong that may be.
-        error: TimeDelta,
-        /// By how much every clock is to run faster than it did, in ppm.
-        rate_ppm: f64,
+        /// What the follower has to do.
+        correction: Correction,
     },
     /// What a candidate tells the others.
     Candidate {
@@ -95,44 +87,6 @@ pub enum Message {
         reason: String,
     },
 }
-
-/// Why a line is no message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Malformed {
-    /// More than [`LONGEST_LINE`] bytes without a newline.
-    TooLong,
-    /// A byte that is not printable ASCII.
-    Byte(u8),
-    /// A line that begins with no known word.
-    Unknown(String),
-    /// A word is missing, or no number, or out of range.
-    Word {
-        /// The message it should have been.
-        message: &'static str,
-        /// What the word stands for.
-        word: &'static str,
-    },
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => write!(out, "a line of more than {LONGEST_LINE} bytes"),
-            Self::Byte(byte) => {
-                write!(out, "a line with the byte {byte:#04x}, not printable ASCII")
-            }
-            Self::Unknown(line) => write!(out, "no message of the line protocol: {line:?}"),
-            Self::Word { message, word } => {
-                write!(
-                    out,
-                    "a {message} whose {word} is missing, no number or out of range"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 impl fmt::Display for Message {
     /// The line, without its newline.
@@ -170,17 +124,12 @@ impl fmt::Display for Message {
                 }
                 out.write_str(synchronized_word(*synchronized))
             }
-            Self::Adjust {
-                n,
-                offset,
-                error,
-                rate_ppm,
-            } => write!(
+            Self::Adjust { n, correction } => write!(
                 out,
                 "ADJUST {n} {} {} rate={}",
-                nanoseconds(*offset),
-                nanoseconds(*error),
-                ppb(*rate_ppm)
+                nanoseconds(correction.offset),
+                nanoseconds(correction.error),
+                ppb(correction.common_ppm)
             ),
             Self::Candidate {
                 rank: Rank(rank),
@@ -295,9 +244,11 @@ impl Message {
                 }
                 Ok(Self::Adjust {
                     n,
-                    offset,
-                    error,
-                    rate_ppm: words.rate()?.unwrap_or(0.0),
+                    correction: Correction {
+                        offset,
+                        error,
+                        common_ppm: words.rate()?.unwrap_or(0.0),
+                    },
                 })
             }
             "CANDIDATE" => {
@@ -420,60 +371,10 @@ impl Words<'_> {
     }
 }
 
-/// Takes a stream of lines apart, one byte at a time, and never holds more than one.
-#[derive(Debug)]
-pub struct LineDecoder {
-    line: [u8; LONGEST_LINE],
-    length: usize,
-    complete: bool,
-}
-
-impl Default for LineDecoder {
-    fn default() -> Self {
-        Self {
-            line: [0; LONGEST_LINE],
-            length: 0,
-            complete: false,
-        }
-    }
-}
-
-impl LineDecoder {
-    /// Takes the next byte and, if that ends a line, returns the line without its newline.
-    ///
-    /// # Errors
-    /// [`Malformed::TooLong`], [`Malformed::Byte`]; the stream is of no more use then.
-    pub fn push(&mut self, byte: u8) -> Result<Option<&str>, Malformed> {
-        if self.complete {
-            self.length = 0;
-            self.complete = false;
-        }
-        if byte == b'\n' {
-            self.complete = true;
-            // Only ASCII was let in.
-            return Ok(std::str::from_utf8(&self.line[..self.length]).ok());
-        }
-        if byte != b' ' && !byte.is_ascii_graphic() {
-            return Err(Malformed::Byte(byte));
-        }
-        if self.length == LONGEST_LINE {
-            return Err(Malformed::TooLong);
-        }
-        self.line[self.length] = byte;
-        self.length += 1;
-        Ok(None)
-    }
-
-    /// Whether a line has begun and not ended.
-    #[must_use]
-    pub fn is_in_line(&self) -> bool {
-        !self.complete && self.length > 0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::line::LineDecoder;
     use proptest::prelude::*;
 
     fn any_address() -> impl Strategy<Value = Address> {
@@ -557,14 +458,16 @@ mod tests {
                     beat,
                 }
             }),
-            (any::<u64>(), any::<i64>(), error, rate()).prop_map(|(n, offset, error, rate_ppm)| {
-                Message::Adjust {
+            (any::<u64>(), any::<i64>(), error, rate()).prop_map(
+                |(n, offset, error, common_ppm)| Message::Adjust {
                     n,
-                    offset: TimeDelta::nanoseconds(offset),
-                    error: TimeDelta::nanoseconds(error),
-                    rate_ppm,
+                    correction: Correction {
+                        offset: TimeDelta::nanoseconds(offset),
+                        error: TimeDelta::nanoseconds(error),
+                        common_ppm,
+                    },
                 }
-            }),
+            ),
             "[!-~]{1,40}( [!-~]{1,40}){0,3}".prop_map(|reason| Message::Bye { reason }),
         ]
     }
@@ -584,9 +487,11 @@ mod tests {
     fn lines_look_as_documented() {
         let adjust = Message::Adjust {
             n: 7,
-            offset: TimeDelta::nanoseconds(-1500),
-            error: TimeDelta::nanoseconds(20),
-            rate_ppm: 0.004,
+            correction: Correction {
+                offset: TimeDelta::nanoseconds(-1500),
+                error: TimeDelta::nanoseconds(20),
+                common_ppm: 0.004,
+            },
         };
         assert_eq!(adjust.line(), "ADJUST 7 -1500 20 rate=4\n");
         let time = Message::parse("TIME 7 -1 1700000000000000000 rate=-12500").unwrap();

@@ -1,6 +1,9 @@
 //! Bytes and messages: addresses, connections, and what is said on each wire.
 
 pub mod address;
+pub mod candidate;
 pub mod connection;
+pub mod correction;
+pub mod line;
 pub mod message;
 pub mod timestamp;

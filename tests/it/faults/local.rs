@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use berkeley::internals::discipline::correction::Correction;
+use berkeley::internals::discipline::correction::Applied;
 use berkeley::internals::discipline::network_clock::NetworkClock;
 use berkeley::internals::wire::address::Address;
 use berkeley::{Follower, FollowerEvent, FollowerOptions, FollowerStopper};
@@ -50,7 +50,7 @@ impl LocalFollower {
         self.heard.set(Instant::now());
         match event {
             FollowerEvent::Synchronized { made, .. } => {
-                assert_ne!(made, Some(Correction::Stepped));
+                assert_ne!(made, Some(Applied::Stepped));
                 true
             }
             FollowerEvent::Connected(_) => false,

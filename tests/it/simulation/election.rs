@@ -6,7 +6,7 @@
 use super::candidates::client::Stage;
 use super::candidates::faults::{self, Outcome};
 use super::candidates::world::{HOUR, LOOK, MILLISECOND, SECOND, World};
-use berkeley::internals::election::rules::Role;
+use berkeley::internals::wire::candidate::Role;
 use chrono::TimeDelta;
 
 #[test]
@@ -175,7 +175,7 @@ fn nobody_takes_a_correction_from_a_leader_that_was_stopped_and_goes_on() {
         }
         assert_eq!(
             world.candidates[0].role,
-            Role::Follows(berkeley::internals::election::rules::Rank(1))
+            Role::Follows(berkeley::internals::wire::candidate::Rank(1))
         );
         assert!(world.clocks[0].term > old, "it follows itself now");
         assert_sound(&world);

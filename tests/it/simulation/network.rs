@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
 use berkeley::internals::discipline::correction::{
-    Correction, Discipline, Mark, NetworkTime, Steering,
+    Applied, Discipline, Mark, NetworkTime, Steering,
 };
 use berkeley::internals::measurement::sample::Sample;
+use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
@@ -173,20 +174,10 @@ impl Node {
         self.discipline.mark(self.raw(now))
     }
 
-    fn correct(
-        &mut self,
-        mark: Mark,
-        offset: TimeDelta,
-        error: TimeDelta,
-        common_ppm: f64,
-        now: i64,
-    ) {
+    fn correct(&mut self, mark: Mark, correction: Correction, now: i64) {
         let raw = self.raw(now);
-        let made = self
-            .discipline
-            .correct(mark, offset, error, common_ppm, raw)
-            .unwrap();
-        if made == Correction::Stepped {
+        let made = self.discipline.correct(mark, correction, raw).unwrap();
+        if made == Applied::Stepped {
             self.stepped = true;
             self.steps += 1;
         }
@@ -286,24 +277,18 @@ impl Network {
                 .join(NodeId(id), Arc::from("node"), Wire::Line);
         }
         let round = closed.round?;
-        if let Ok(agreed) = &round.outcome {
-            let mark = self.nodes[0].mark(self.now);
-            self.nodes[0].correct(
-                mark,
-                agreed.average,
-                agreed.error,
-                round.common_ppm,
-                self.now,
-            );
-        }
         for row in &round.rows {
-            if let (Some(NodeId(id)), Ok(agreed)) = (row.node, round.outcome) {
-                let id = id as usize;
-                let mark = marks[id].unwrap();
-                let correction = agreed.correction(row.sample.offset);
-                let error = agreed.correction_error(row.sample.error);
-                let arrives = self.now + self.way(0);
-                self.nodes[id].correct(mark, correction, error, round.common_ppm, arrives);
+            match (row.node, row.correction) {
+                (None, Some(correction)) => {
+                    let mark = self.nodes[0].mark(self.now);
+                    self.nodes[0].correct(mark, correction, self.now);
+                }
+                (Some(NodeId(id)), Some(correction)) => {
+                    let id = id as usize;
+                    let arrives = self.now + self.way(0);
+                    self.nodes[id].correct(marks[id].unwrap(), correction, arrives);
+                }
+                (_, None) => {}
             }
         }
         Some(round)

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
-use berkeley::internals::election::rules::{BEAT, Beat, Election, Rank, Role, SILENCE, Term};
+use berkeley::internals::election::rules::{BEAT, Election, SILENCE};
 use berkeley::internals::measurement::sample::Sample;
+use berkeley::internals::wire::candidate::{Beat, Rank, Role, Term};
+use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, Utc};
 
 use super::links::Way;
@@ -332,23 +334,20 @@ impl World {
     }
 
     fn correct_all(&mut self, rank: usize, round: &Round) {
-        let Ok(agreed) = round.outcome else {
+        if round.outcome.is_err() {
             return;
-        };
+        }
         let cohort = self
             .observer
             .cohort_of(rank, round, &self.clocks, &self.clients);
-        let mark = self.clocks[rank].mark(self.now);
         let term = self.candidates[rank].election.term();
-        self.apply(
-            rank,
-            term,
-            mark,
-            (agreed.average, agreed.error, round.common_ppm),
-            cohort,
-        );
         for row in &round.rows {
+            let Some(correction) = row.correction else {
+                continue;
+            };
             let Some(NodeId(id)) = row.node else {
+                let mark = self.clocks[rank].mark(self.now);
+                self.apply(rank, term, mark, correction, cohort);
                 continue;
             };
             let (client, connection) = ((id & 0xff) as usize, (id >> 8) as u32);
@@ -358,9 +357,7 @@ impl World {
             if session.connection == connection && session.measured == Some(round.interval) {
                 let adjust = Message::Adjust {
                     n: session.n,
-                    offset: agreed.correction(row.sample.offset),
-                    error: agreed.correction_error(row.sample.error),
-                    common_ppm: round.common_ppm,
+                    correction,
                     cohort,
                 };
                 self.tell_client(rank, client, connection, adjust);
@@ -374,18 +371,18 @@ impl World {
         node: usize,
         term: Term,
         mark: berkeley::internals::discipline::correction::Mark,
-        (offset, error, common_ppm): (chrono::TimeDelta, chrono::TimeDelta, f64),
+        correction: Correction,
         cohort: u32,
     ) {
         let now = self.now;
         self.look_at(node);
         let clock = &mut self.clocks[node];
         let before = (clock.term, clock.admits);
-        clock.correct(mark, offset, error, common_ppm, now);
+        clock.correct(mark, correction, now);
         clock.term = term;
         self.clients[node].allegiance.corrected(term);
         self.observer
-            .corrected(now, node, clock, before, offset, error, cohort);
+            .corrected(now, node, clock, before, correction, cohort);
         self.look_at(node);
         if self.is_candidate(node) {
             self.candidates[node].election.synchronized();

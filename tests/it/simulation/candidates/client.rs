@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use berkeley::internals::discipline::correction::Mark;
-use berkeley::internals::election::allegiance::{Allegiance, Leader, Leadership, patience};
-use berkeley::internals::election::rules::Term;
+use berkeley::internals::election::allegiance::{Allegiance, patience};
 use berkeley::internals::wire::address::Address;
+use berkeley::internals::wire::candidate::{Leader, Leadership, Term};
 
 use super::links::Way;
 use super::world::{Greeting, INTERVAL, Life, MILLISECOND, Message, Plan, SECOND, World};
@@ -176,9 +176,7 @@ impl World {
             }
             Message::Adjust {
                 n,
-                offset,
-                error,
-                common_ppm,
+                correction,
                 cohort,
             } => {
                 let Stage::Joined(term) = client.stage else {
@@ -188,7 +186,7 @@ impl World {
                     && asked == n
                     && client.allegiance.believes(term)
                 {
-                    self.apply(node, term, mark, (offset, error, common_ppm), cohort);
+                    self.apply(node, term, mark, correction, cohort);
                 }
             }
             _ => {}

@@ -1,9 +1,10 @@
 //! A node's clock, and what must be true of it at any time.
 
 use berkeley::internals::discipline::correction::{
-    Correction, Discipline, Mark, NetworkTime, Steering,
+    Applied, Discipline, Mark, NetworkTime, Steering,
 };
-use berkeley::internals::election::rules::Term;
+use berkeley::internals::wire::candidate::Term;
+use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::world::SECOND;
@@ -99,22 +100,15 @@ impl Clock {
     }
 
     /// Follows a correction, and how that went.
-    pub fn correct(
-        &mut self,
-        mark: Mark,
-        offset: TimeDelta,
-        error: TimeDelta,
-        common_ppm: f64,
-        now: i64,
-    ) -> Correction {
+    pub fn correct(&mut self, mark: Mark, correction: Correction, now: i64) -> Applied {
         let raw = self.raw(now);
         let before = self.discipline.target(raw);
         let made = self
             .discipline
-            .correct(mark, offset, error, common_ppm, raw)
+            .correct(mark, correction, raw)
             .expect("the years of these clocks are near");
         self.moved += self.discipline.target(raw) - before;
-        if made == Correction::Stepped {
+        if made == Applied::Stepped {
             self.seen = self.discipline.target(raw);
         }
         self.admits = TimeDelta::MAX;

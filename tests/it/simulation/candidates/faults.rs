@@ -1,6 +1,6 @@
 //! A run with faults at random, and what has to be true when they end.
 
-use berkeley::internals::election::rules::Role;
+use berkeley::internals::wire::candidate::Role;
 use chrono::TimeDelta;
 
 use super::client::Stage;

@@ -12,7 +12,8 @@
 use std::fmt::Display;
 
 use berkeley::internals::average::ensemble::{NodeId, Round};
-use berkeley::internals::election::rules::{Rank, Role, Term};
+use berkeley::internals::wire::candidate::{Rank, Role, Term};
+use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::client::Client;
@@ -104,15 +105,13 @@ impl Observer {
         self.cohorts
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all that a correction is")]
     pub fn corrected(
         &mut self,
         now: i64,
         node: usize,
         clock: &mut Clock,
         (before, admitted): (Term, TimeDelta),
-        offset: TimeDelta,
-        error: TimeDelta,
+        Correction { offset, error, .. }: Correction,
         cohort: u32,
     ) {
         if clock.term < before {

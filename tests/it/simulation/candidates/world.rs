@@ -8,9 +8,10 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berkeley::internals::election::rules::{Beat, Term};
 use berkeley::internals::wire::address::Address;
-use chrono::{DateTime, TimeDelta, Utc};
+use berkeley::internals::wire::candidate::{Beat, Term};
+use berkeley::internals::wire::correction::Correction;
+use chrono::{DateTime, Utc};
 use fastrand::Rng;
 
 use super::candidate::Candidate;
@@ -53,9 +54,7 @@ pub enum Message {
     },
     Adjust {
         n: u64,
-        offset: TimeDelta,
-        error: TimeDelta,
-        common_ppm: f64,
+        correction: Correction,
         cohort: u32,
     },
     /// Either end of a follower's connection closes it.
