@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
-use crate::average::reputation::{Standing, allowance, most_doubt};
+use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
 use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
@@ -90,6 +90,57 @@ pub struct Round {
     pub outcome: Result<Consensus, NoMajority>,
 }
 
+/// Whether a clock has a vote in a round and, if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vote {
+    /// It votes.
+    Yes,
+    /// It has no vote yet: it has just come, or has just started where most others agree.
+    New,
+    /// It is too far from the median.
+    Outlier,
+    /// It stays ahead of the others, or behind, whatever it is told.
+    Biased,
+    /// It is on the timestamp wire and can't follow a correction; others that can are a majority.
+    Timestamp,
+    /// Nobody votes: the round was abandoned.
+    Abandoned,
+}
+
+impl Vote {
+    /// Whether it votes.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        self == Self::Yes
+    }
+}
+
+impl From<Doubt> for Vote {
+    /// The vote of a clock that is too much in doubt.
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::None => Self::Yes,
+            Doubt::Biased(_) => Self::Biased,
+            Doubt::Timestamp => Self::Timestamp,
+            Doubt::New => Self::New,
+        }
+    }
+}
+
+impl fmt::Display for Vote {
+    /// `yes`, or the reason in a word.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            Self::Yes => "yes",
+            Self::New => "new",
+            Self::Outlier => "outlier",
+            Self::Biased => "biased",
+            Self::Timestamp => "timestamp",
+            Self::Abandoned => "-",
+        })
+    }
+}
+
 /// One clock in a round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -99,8 +150,8 @@ pub struct Row {
     pub name: Arc<str>,
     /// The clock against the master's; what the master keeps for the peer is already in it.
     pub sample: Sample,
-    /// Whether it has a vote in the average.
-    pub voted: bool,
+    /// Whether it has a vote in the average and, if not, why.
+    pub vote: Vote,
     /// What it has to do to agree with the group; `None` when the round was abandoned.
     pub correction: Option<Correction>,
 }
@@ -272,33 +323,35 @@ impl Ensemble {
 
     /// How much a vote of each clock would be in doubt: the master's own, then every follower's
     /// that gave its time.
-    fn doubts(&self, agreed: &Consensus) -> Vec<f64> {
+    fn doubts(&self, agreed: &Consensus) -> Vec<Doubt> {
         let allowance = allowance(self.settings.interval, agreed.deviation);
         let followers = self.members.values().filter_map(|member| {
             let distance = member.heard?.sample.offset - agreed.median;
             Some(match member.wire {
                 // Nobody is told a correction.
-                _ if self.settings.dry_run => 0.0,
+                _ if self.settings.dry_run => Doubt::None,
                 Wire::Line => member.standing.doubt(distance, allowance),
                 // The master keeps its correction for it, and can't tell whether it drifts or
                 // lies. Its vote is asked for where there is no majority without.
-                Wire::Timestamp => f64::MAX,
+                Wire::Timestamp => Doubt::Timestamp,
             })
         });
-        std::iter::once(0.0).chain(followers).collect()
+        std::iter::once(Doubt::None).chain(followers).collect()
     }
 
     /// Notes who has voted, in the same order.
-    fn note(&mut self, agreed: &Consensus, votes: &[bool]) {
+    fn note(&mut self, agreed: &Consensus, votes: &[Vote]) {
         let heard = self
             .members
             .values_mut()
             .filter(|member| member.heard.is_some());
-        for (member, votes) in heard.zip(&votes[1..]) {
+        for (member, vote) in heard.zip(&votes[1..]) {
             if let Some(heard) = member.heard {
                 let distance = heard.sample.offset - agreed.median;
                 let within = agreed.votes(heard.sample.offset);
-                member.standing.note(within, votes.then_some(distance));
+                member
+                    .standing
+                    .note(within, vote.counts().then_some(distance));
             }
         }
     }
@@ -308,33 +361,23 @@ impl Ensemble {
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
         let common_ppm = common_rate(&clocks, &votes);
-        let row = |node, name: &Arc<str>, sample: Sample, voted| Row {
+        let row = |node, name: &Arc<str>, sample: Sample, vote: Option<Vote>| Row {
             node,
             name: Arc::clone(name),
             sample,
-            voted,
+            vote: vote.unwrap_or(Vote::Abandoned),
             correction: outcome
                 .ok()
                 .map(|agreed| agreed.correct(&sample, common_ppm)),
         };
         let mut in_turn = votes.iter().copied();
         let mut rows = Vec::with_capacity(clocks.len());
-        rows.push(row(
-            None,
-            &Arc::from("master"),
-            own.sample,
-            in_turn.next() == Some(true),
-        ));
+        rows.push(row(None, &Arc::from("master"), own.sample, in_turn.next()));
         for (&node, member) in &mut self.members {
             let Some(Heard { sample, .. }) = &mut member.heard else {
                 continue;
             };
-            rows.push(row(
-                Some(node),
-                &member.name,
-                *sample,
-                in_turn.next() == Some(true),
-            ));
+            rows.push(row(Some(node), &member.name, *sample, in_turn.next()));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
@@ -353,7 +396,7 @@ impl Ensemble {
     }
 
     /// What the clocks agree on, the master's own first, and which of them have voted.
-    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<bool>) {
+    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
         // A master that has just started is no part of a group that agrees already, nor is any
         // other clock that has: those tell the time that followed a master before, if they are
         // the most of the followers. (Anybody can claim to be one of them.)
@@ -365,7 +408,7 @@ impl Ensemble {
         let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
         let agreed = match consensus(&samples, &self.settings.rules) {
             Ok(agreed) => agreed,
-            Err(refused) => return (Err(refused), vec![false; clocks.len()]),
+            Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
         let doubts = self.doubts(&agreed);
         let may_vote = |clock: &Heard| counts(&clock) && agreed.votes(clock.sample.offset);
@@ -374,13 +417,20 @@ impl Ensemble {
             .zip(&doubts)
             .filter(|(clock, _)| may_vote(clock));
         let most = most_doubt(voting.map(|(_, doubt)| *doubt), samples.len());
-        let votes: Vec<bool> = clocks
-            .iter()
-            .zip(doubts)
-            .map(|(clock, doubt)| may_vote(clock) && doubt <= most)
-            .collect();
+        let vote = |(clock, doubt): (&Heard, Doubt)| {
+            if !agreed.votes(clock.sample.offset) {
+                Vote::Outlier
+            } else if !counts(&clock) {
+                Vote::New
+            } else if doubt <= most {
+                Vote::Yes
+            } else {
+                Vote::from(doubt)
+            }
+        };
+        let votes: Vec<Vote> = clocks.iter().zip(doubts).map(vote).collect();
         self.note(&agreed, &votes);
-        let voting = clocks.iter().zip(&votes).filter(|(_, votes)| **votes);
+        let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
         (
             Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),
             votes,
@@ -390,8 +440,8 @@ impl Ensemble {
 
 /// By how many ppm all clocks are to run faster, given the rates that voters tell: nothing, unless
 /// most of the voters tell theirs.
-fn common_rate(clocks: &[Heard], has_vote: &[bool]) -> f64 {
-    let voters = || clocks.iter().zip(has_vote).filter(|(_, votes)| **votes);
+fn common_rate(clocks: &[Heard], cast: &[Vote]) -> f64 {
+    let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
     let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
     if rates.len() * 2 <= voters().count() {
         return 0.0;
@@ -488,7 +538,7 @@ mod tests {
                 heard(ensemble, node, TimeDelta::microseconds(micros));
             }
             let round = ensemble.close_round(OWN).round.unwrap();
-            voted = round.rows.iter().map(|row| row.voted).collect();
+            voted = round.rows.iter().map(|row| row.vote.counts()).collect();
         }
         voted
     }
@@ -551,7 +601,7 @@ mod tests {
         hear(3, 20, true);
         let round = ensemble.close_round(new).round.unwrap();
         assert_eq!(corrections(&round), [20, 0, 20, 0]);
-        let votes: Vec<_> = round.rows.iter().map(|row| row.voted).collect();
+        let votes: Vec<_> = round.rows.iter().map(|row| row.vote.counts()).collect();
         assert_eq!(votes, [false, true, false, true]);
     }
 
@@ -636,7 +686,7 @@ mod tests {
             round
                 .rows
                 .iter()
-                .all(|row| row.correction.is_none() && !row.voted)
+                .all(|row| row.correction.is_none() && !row.vote.counts())
         );
         heard(&mut ensemble, 1, TimeDelta::hours(40));
         let round = ensemble.close_round(OWN).round.unwrap();

@@ -17,6 +17,7 @@
 //! the mean of all by no more than *a*/2 in a round. With an allowance of [`ALLOWED_PPM`] for the
 //! interval, that is half of so many ppm, and half of the clocks' median deviation in a round.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -41,6 +42,19 @@ pub fn allowance(interval: Duration, deviation: TimeDelta) -> TimeDelta {
     at_rate(interval, ALLOWED_PPM) + deviation
 }
 
+/// How much in doubt a clock's vote is, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub enum Doubt {
+    /// Not at all.
+    None,
+    /// With this vote it would be off by so many nanoseconds in the mean, to one side.
+    Biased(f64),
+    /// It is on the timestamp wire and can't follow its corrections.
+    Timestamp,
+    /// It has not followed for long enough.
+    New,
+}
+
 /// What is remembered of one clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Standing {
@@ -51,17 +65,16 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// How much in doubt a vote is of a clock that is so far from the median: not at all, by how
-    /// far it would be off in the mean (in nanoseconds), or, as long as it is new, without bound.
+    /// How much in doubt a vote is of a clock that is so far from the median.
     #[must_use]
-    pub fn doubt(&self, distance: TimeDelta, allowance: TimeDelta) -> f64 {
+    pub fn doubt(&self, distance: TimeDelta, allowance: TimeDelta) -> Doubt {
         let mean = self.mean_with(distance).abs();
         if self.rounds < PROBATION {
-            f64::INFINITY
+            Doubt::New
         } else if mean <= nanoseconds(allowance) as f64 {
-            0.0
+            Doubt::None
         } else {
-            mean
+            Doubt::Biased(mean)
         }
     }
 
@@ -80,13 +93,15 @@ impl Standing {
 /// How much in doubt a clock may be and still vote, given how much each of the clocks within the window is in doubt, and how many
 /// clocks there are in all: those least in doubt, and a strict majority of all at least.
 #[must_use]
-pub fn most_doubt(doubts: impl Iterator<Item = f64>, clocks: usize) -> f64 {
-    let mut doubts: Vec<f64> = doubts.collect();
+pub fn most_doubt(doubts: impl Iterator<Item = Doubt>, clocks: usize) -> Doubt {
+    let mut doubts: Vec<Doubt> = doubts.collect();
     let majority = clocks / 2;
     if majority >= doubts.len() {
-        return f64::INFINITY;
+        return Doubt::New;
     }
-    let (_, most, _) = doubts.select_nth_unstable_by(majority, f64::total_cmp);
+    let (_, most, _) = doubts.select_nth_unstable_by(majority, |one, other| {
+        one.partial_cmp(other).unwrap_or(Ordering::Equal)
+    });
     *most
 }
 
@@ -108,7 +123,7 @@ mod tests {
         for round in 0..rounds {
             let distance = distance(round);
             let within = distance.abs() <= WINDOW;
-            let votes = within && standing.doubt(distance, allowance) == 0.0;
+            let votes = within && standing.doubt(distance, allowance) == Doubt::None;
             standing.note(within, votes.then_some(distance));
             if votes {
                 sum = (sum.0 + 1, sum.1 + distance);
@@ -148,14 +163,14 @@ mod tests {
 
     #[test]
     fn a_majority_votes_whoever_is_in_doubt() {
-        let most = |doubts: &[f64], clocks| most_doubt(doubts.iter().copied(), clocks).to_string();
-        assert_eq!(most(&[0.0, 0.0, 0.0, 7.0, 900.0], 5), "0");
-        assert_eq!(
-            most(&[900.0, 7.0, 0.0, 0.0], 5),
-            "7",
-            "one is out of the window"
-        );
-        assert_eq!(most(&[0.0, f64::INFINITY, f64::INFINITY], 3), "inf");
+        use Doubt::{Biased, New, None};
+        let most = |doubts: &[Doubt], clocks| most_doubt(doubts.iter().copied(), clocks);
+        let doubts = [None, None, None, Biased(7.0), Biased(900.0)];
+        assert_eq!(most(&doubts, 5), None);
+        // The fifth is out of the window.
+        let doubts = [Biased(900.0), Biased(7.0), None, None];
+        assert_eq!(most(&doubts, 5), Biased(7.0));
+        assert_eq!(most(&[None, New, New], 3), New);
     }
 
     #[test]

@@ -94,7 +94,12 @@ impl Record {
             for row in &round.rows {
                 write!(lines, "{time},{},{},", round.number, row.name)?;
                 write!(lines, "{},", Nanoseconds(Some(row.sample.offset)))?;
-                write!(lines, "{},{},", Nanoseconds(row.sample.delay), row.voted)?;
+                write!(
+                    lines,
+                    "{},{},",
+                    Nanoseconds(row.sample.delay),
+                    row.vote.counts()
+                )?;
                 write!(
                     lines,
                     "{},",
@@ -180,7 +185,7 @@ impl fmt::Display for Nanoseconds {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
-    use crate::average::ensemble::Row;
+    use crate::average::ensemble::{Row, Vote};
     use crate::measurement::sample::Sample;
     use std::sync::Arc;
 
@@ -191,7 +196,7 @@ mod tests {
             node: None,
             name: Arc::from("master"),
             sample,
-            voted: true,
+            vote: Vote::Yes,
             correction: Some(outcome.unwrap().correct(&sample, 0.0)),
         };
         Round {

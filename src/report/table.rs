@@ -97,7 +97,7 @@ impl Display for Columns<'_> {
             row.sample
                 .delay
                 .map_or_else(unknown, |delay| or_zero(span(delay))),
-            if row.voted { "yes" } else { "no" },
+            row.vote,
             row.correction
                 .map_or_else(unknown, |it| or_zero(signed(it.offset))),
         )
@@ -113,6 +113,7 @@ fn or_zero(span: String) -> String {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
+    use crate::average::ensemble::Vote;
     use crate::measurement::sample::Sample;
     use chrono::TimeDelta;
     use std::sync::Arc;
@@ -127,7 +128,11 @@ mod tests {
             node: None,
             name: Arc::from("127.0.0.1:40000"),
             sample: *sample,
-            voted: outcome.is_ok_and(|agreed| agreed.votes(sample.offset)),
+            vote: if outcome.is_ok() {
+                Vote::Yes
+            } else {
+                Vote::Abandoned
+            },
             correction: outcome.ok().map(|agreed| agreed.correct(sample, 0.0)),
         };
         Round {
@@ -161,7 +166,7 @@ mod tests {
             table.starts_with("Round 7 abandoned: only 1 of 3 clocks lie within"),
             "{table}"
         );
-        assert!(table.contains("-  no                 -"), "{table}");
+        assert!(table.contains("-  -                  -"), "{table}");
     }
 
     #[test]
