@@ -297,6 +297,7 @@ impl Load {
                         rate_ppm: None,
                         term: None,
                         synchronized: false,
+                        name: None,
                     };
                     follower.say(&answer.line())?;
                     self.messages += 1;

@@ -327,6 +327,7 @@ impl Worker {
                             rate_ppm,
                             term: (known > 0).then_some(known),
                             synchronized,
+                            name: None,
                         },
                     )?;
                 }

@@ -120,6 +120,7 @@ impl Dialogue {
                     rate_ppm,
                     term,
                     synchronized,
+                    ..
                 } if n == self.n && answer.is_none() => {
                     self.answers = true;
                     answer = Some(Answer {

@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
 //! | `POLL n` | master | what is your time? |
-//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `term=T`, the highest of a leader that I know |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
 //! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |
@@ -26,6 +26,7 @@ use crate::wire::address::Address;
 use crate::wire::candidate::{Beat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term};
 use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
+use crate::wire::name::NodeName;
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
@@ -64,6 +65,8 @@ pub enum Message {
         term: Option<Term>,
         /// Whether it has followed a correction since it started.
         synchronized: bool,
+        /// What the machine is called, if it says: in the first answer of a connection.
+        name: Option<NodeName>,
     },
     /// A correction.
     Adjust {
@@ -114,6 +117,7 @@ impl fmt::Display for Message {
                 rate_ppm,
                 term,
                 synchronized,
+                name,
             } => {
                 write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
                 if let Some(ppm) = rate_ppm {
@@ -122,7 +126,11 @@ impl fmt::Display for Message {
                 if let Some(term) = term {
                     write!(out, " term={term}")?;
                 }
-                out.write_str(synchronized_word(*synchronized))
+                out.write_str(synchronized_word(*synchronized))?;
+                match name {
+                    Some(name) => write!(out, " name={name}"),
+                    None => Ok(()),
+                }
             }
             Self::Adjust { n, correction } => write!(
                 out,
@@ -232,6 +240,7 @@ impl Message {
                     rate_ppm: words.rate()?,
                     term: words.key("term")?,
                     synchronized: words.is_synchronized(),
+                    name: words.key("name")?,
                 })
             }
             "ADJUST" => {
@@ -382,6 +391,11 @@ mod tests {
         (host, 1..=u16::MAX).prop_map(|(host, port)| Address::new(host, port))
     }
 
+    /// Names up to the longest.
+    fn any_name() -> impl Strategy<Value = NodeName> {
+        "[!#-&(-+\\--~]{1,64}".prop_map(|name| name.parse().unwrap())
+    }
+
     fn any_rank() -> impl Strategy<Value = Rank> {
         (0..MOST_CANDIDATES).prop_map(Rank)
     }
@@ -441,15 +455,19 @@ mod tests {
                 time(),
                 prop::option::of(rate()),
                 prop::option::of(any::<u64>()),
-                any::<bool>()
+                any::<bool>(),
+                prop::option::of(any_name())
             )
-                .prop_map(|(n, t2, t3, rate_ppm, term, synchronized)| Message::Time {
-                    n,
-                    t2,
-                    t3,
-                    rate_ppm,
-                    term,
-                    synchronized,
+                .prop_map(|(n, t2, t3, rate_ppm, term, synchronized, name)| {
+                    Message::Time {
+                        n,
+                        t2,
+                        t3,
+                        rate_ppm,
+                        term,
+                        synchronized,
+                        name,
+                    }
                 }),
             (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, beat)| {
                 Message::Candidate {
@@ -504,6 +522,7 @@ mod tests {
                 rate_ppm: Some(-12.5),
                 term: None,
                 synchronized: false,
+                name: None,
             }
         );
         let beat = Message::Candidate {

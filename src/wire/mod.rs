@@ -6,4 +6,5 @@ pub mod connection;
 pub mod correction;
 pub mod line;
 pub mod message;
+pub mod name;
 pub mod timestamp;
