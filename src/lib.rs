@@ -28,9 +28,10 @@ mod wire;
 
 pub use discipline::network_clock::NetworkClock;
 pub use follower::handle::{Follower, FollowerEvent, FollowerOptions, FollowerStopper, WireChoice};
-pub use master::handle::{
-    DEFAULT_BURST, Error as MasterError, Master, MasterEvent, MasterOptions, MasterStopper,
-};
+pub use master::error::MasterError;
+pub use master::event::MasterEvent;
+pub use master::handle::{Master, MasterStopper};
+pub use master::options::{DEFAULT_BURST, MasterOptions};
 pub use wire::address::Address;
 
 /// The rooms behind the face, for this project's own programs, tests and benches. Nothing here is

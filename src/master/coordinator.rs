@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::average::ensemble::{Closed, Heard, NodeId, Round};
+use crate::average::round::{Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::correction::Applied;
 use crate::discipline::drift_file::DriftFile;
-use crate::master::handle::MasterEvent;
-use crate::master::peer::Command;
+use crate::master::event::MasterEvent;
+use crate::master::mailbox::Command;
 use crate::master::shared::Shared;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
@@ -38,8 +38,9 @@ impl Coordinator {
         while !self.shared.is_stopping() {
             let now = Instant::now();
             let wait = self.shared.rhythm().next_round(now) - now;
-            if self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                // To stop, or to another rhythm.
+            let woken = self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+            if woken && !self.first_round_is_due() {
+                // To stop, or to another rhythm, or by an answer of those that are waited for.
                 continue;
             }
             if !self.shared.leads() {
@@ -49,6 +50,15 @@ impl Coordinator {
             }
         }
         self.say_goodbye();
+    }
+
+    /// Whether the first round has waited for the answer that has just come.
+    fn first_round_is_due(&self) -> bool {
+        let due = self.shared.rhythm().first_round_is_due(Instant::now());
+        due && self.shared.leads() && !self.shared.is_stopping() && {
+            let ensemble = self.shared.ensemble();
+            ensemble.present().1 >= ensemble.wanted()
+        }
     }
 
     /// Holds a round. Whether it was the last one.
@@ -68,6 +78,7 @@ impl Coordinator {
         let Some(round) = round else {
             return false;
         };
+        self.shared.round_held();
         if !self.dry_run {
             self.correct(&round);
         }
@@ -79,7 +90,7 @@ impl Coordinator {
             record.master(WallClock.read(), &round, lead);
         }
         let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
-        self.shared.tell(MasterEvent::Round(round));
+        self.shared.outlet.tell(MasterEvent::Round(round));
         last
     }
 
@@ -88,7 +99,7 @@ impl Coordinator {
         let closed = self.shared.ensemble().close_relayed();
         self.dismiss(closed.dropped);
         if self.shared.clock.is_synchronized() {
-            self.shared.announce();
+            self.shared.connections.command_all(|| Command::Announce);
         }
         if let Some(file) = &mut self.drift_file {
             file.keep(self.shared.clock.rate(), Instant::now());
@@ -98,6 +109,7 @@ impl Coordinator {
     fn dismiss(&self, dropped: Vec<NodeId>) {
         for node in dropped {
             self.shared
+                .connections
                 .command(node, Command::Dismiss("it gave no time in three rounds"));
         }
     }
@@ -121,7 +133,7 @@ impl Coordinator {
                 interval: round.interval,
                 correction,
             };
-            self.shared.command(node, command);
+            self.shared.connections.command(node, command);
         }
     }
 
@@ -142,12 +154,14 @@ impl Coordinator {
         if let Some(candidacy) = &self.shared.candidacy {
             candidacy.hand_over();
         }
-        self.shared.dismiss_all("the master is stopping");
+        self.shared
+            .connections
+            .command_all(|| Command::Dismiss("the master is stopping"));
         if self.all_ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
-            self.shared.close_all();
+            self.shared.connections.close_all();
             // There may have been no descriptor left to wake it with.
             self.shared.wake_acceptor();
         }
-        self.shared.end_events();
+        self.shared.outlet.close();
     }
 }

@@ -194,6 +194,7 @@ mod tests {
         let outcome = consensus(&samples, &Rules::default());
         let row = |sample: Sample| Row {
             node: None,
+            address: None,
             name: Arc::from("master"),
             sample,
             vote: Vote::Yes,
@@ -204,6 +205,7 @@ mod tests {
             interval: 0,
             rows: samples.map(row).to_vec(),
             outcome,
+            dry_run: false,
         }
     }
 

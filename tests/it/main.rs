@@ -6,6 +6,7 @@
 mod candidates;
 mod command_line;
 mod faults;
+mod first_round;
 mod follower;
 mod line_protocol;
 mod network_time;

@@ -2,8 +2,6 @@
 //!
 //! True time is in nanoseconds since the start. Nothing in the library sees it.
 
-use std::sync::Arc;
-
 use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
 use berkeley::internals::discipline::correction::{
     Applied, Discipline, Mark, NetworkTime, Steering,
@@ -230,8 +228,7 @@ impl Network {
         self.nodes.push(node);
         let id = self.nodes.len() as u64 - 1;
         if id > 0 {
-            self.ensemble
-                .join(NodeId(id), Arc::from("node"), Wire::Line);
+            self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
     }
 
@@ -273,8 +270,7 @@ impl Network {
             ..Heard::from(Sample::OWN)
         });
         for NodeId(id) in closed.dropped {
-            self.ensemble
-                .join(NodeId(id), Arc::from("node"), Wire::Line);
+            self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
         let round = closed.round?;
         for row in &round.rows {
@@ -303,7 +299,7 @@ impl Network {
             for (id, _) in self.nodes.iter().enumerate().filter(|(_, node)| node.liar) {
                 let id = NodeId(id as u64);
                 self.ensemble.leave(id);
-                self.ensemble.join(id, Arc::from("node"), Wire::Line);
+                self.ensemble.join(id, "node", None, Wire::Line);
             }
         }
     }
