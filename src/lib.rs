@@ -32,7 +32,8 @@ pub use master::error::MasterError;
 pub use master::event::MasterEvent;
 pub use master::handle::{Master, MasterStopper};
 pub use master::options::{DEFAULT_BURST, MasterOptions};
-pub use wire::address::Address;
+pub use wire::address::{Address, DEFAULT_PORT};
+pub use wire::message::DEFAULT_INTERVAL;
 
 /// The rooms behind the face, for this project's own programs, tests and benches. Nothing here is
 /// stable.
@@ -75,9 +76,3 @@ pub mod internals {
         pub use crate::wire::*;
     }
 }
-
-/// The port of the Python programs, and ours.
-pub const DEFAULT_PORT: u16 = 8080;
-
-/// From one round, or one report, to the next.
-pub const DEFAULT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);

@@ -65,7 +65,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            interval: crate::DEFAULT_INTERVAL,
+            interval: crate::wire::message::DEFAULT_INTERVAL,
             rules: Rules::default(),
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,

@@ -77,7 +77,7 @@ impl Default for FollowerOptions {
     /// What the command line has without any flag.
     fn default() -> Self {
         Self {
-            interval: crate::DEFAULT_INTERVAL,
+            interval: crate::wire::message::DEFAULT_INTERVAL,
             wire: WireChoice::default(),
             steering: Steering::default(),
             rounds: None,

@@ -56,8 +56,11 @@ impl Default for MasterOptions {
     /// What the command line has without any flag.
     fn default() -> Self {
         Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), crate::DEFAULT_PORT),
-            interval: crate::DEFAULT_INTERVAL,
+            listen: SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                crate::wire::address::DEFAULT_PORT,
+            ),
+            interval: crate::wire::message::DEFAULT_INTERVAL,
             burst: DEFAULT_BURST,
             dry_run: false,
             min_followers: 1,

@@ -6,6 +6,9 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+/// The port of the Python programs, and ours.
+pub const DEFAULT_PORT: u16 = 8080;
+
 /// Where a master is: `host`, `host:port`, `address` or `[address]:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -82,7 +85,7 @@ impl FromStr for Address {
             return Err("a host name or address is missing".to_owned());
         }
         let port = match port {
-            None => crate::DEFAULT_PORT,
+            None => DEFAULT_PORT,
             Some(port) => match port.parse() {
                 Ok(port) if port > 0 => port,
                 _ => return Err(format!("{port:?} is not a port from 1 to 65535")),

@@ -37,6 +37,9 @@ pub const VERSION: u32 = 1;
 pub const INTERVALS: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_hours(24);
 
+/// From one round, or one report, to the next, if nothing else is said.
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The most polls that a burst may have.
 pub const LARGEST_BURST: u32 = 64;
 

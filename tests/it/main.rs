@@ -14,6 +14,7 @@ mod partition;
 mod permission;
 mod python_programs;
 mod simulation;
+mod structure;
 mod support;
 mod suspend;
 mod system_clock;
