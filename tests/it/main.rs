@@ -13,6 +13,7 @@ mod network_time;
 mod partition;
 mod permission;
 mod python_programs;
+mod readme;
 mod simulation;
 mod structure;
 mod support;

@@ -99,6 +99,10 @@ fn uses() -> BTreeMap<String, BTreeSet<String>> {
         let used: BTreeSet<String> = used
             .map(|path| module(&modules, &path).to_owned())
             .collect();
+        assert!(
+            !used.contains("lib"),
+            "{name} uses the face, which uses all"
+        );
         (name.clone(), used)
     };
     let uses = modules.iter().filter(|(name, _)| *name != "lib");
