@@ -157,8 +157,7 @@ impl std::error::Error for NoMajority {}
 /// [`NoMajority`] when no more than half of the clocks lie within the window.
 ///
 /// ```
-/// use berkeley::internals::average::consensus::{Rules, consensus};
-/// use berkeley::internals::measurement::sample::Sample;
+/// use berkeley::{Rules, Sample, consensus};
 /// use chrono::TimeDelta;
 ///
 /// // 14:00, 13:46 and 14:20, measured by the first:

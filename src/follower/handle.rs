@@ -110,8 +110,7 @@ pub enum FollowerEvent {
 /// A running follower.
 ///
 /// ```no_run
-/// use berkeley::internals::wire::address::Address;
-/// use berkeley::internals::follower::handle::{Follower, FollowerOptions};
+/// use berkeley::{Address, Follower, FollowerOptions};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let follower = Follower::connect([Address::new("10.0.0.1", 8080)], FollowerOptions::default())?;
