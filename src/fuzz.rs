@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use socket2::SockRef;
 
 use crate::average::ensemble::{Ensemble, NodeId, Settings};
-use crate::clock::{Clock, SteadyClock, WallClock, since_epoch};
+use crate::clock::{Clock, SteadyClock, WallClock};
 use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
@@ -28,6 +28,7 @@ use crate::master::peer::Peer;
 use crate::master::rhythm::Rhythm;
 use crate::master::serve::serve as serve_peer;
 use crate::master::shared::Shared;
+use crate::span::since_epoch;
 use crate::wire::address::Address;
 use crate::wire::message::Message;
 use crate::wire::timestamp;

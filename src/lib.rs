@@ -75,8 +75,8 @@
 
 mod average;
 mod clock;
-#[doc(hidden)]
-pub mod command_line;
+#[cfg(feature = "cli")]
+mod command_line;
 mod discipline;
 mod election;
 mod follower;
@@ -124,6 +124,7 @@ pub mod internals {
     pub mod clock {
         pub use crate::clock::*;
     }
+    #[cfg(feature = "cli")]
     pub mod command_line {
         pub use crate::command_line::*;
     }

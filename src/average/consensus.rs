@@ -15,9 +15,8 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
-use crate::clock::at_rate;
 use crate::measurement::sample::Sample;
-use crate::span;
+use crate::span::{self, at_rate, exact_nanoseconds, float_nanoseconds};
 use crate::wire::correction::Correction;
 
 /// The automatic window is never narrower: clocks this close together all agree.
@@ -85,8 +84,8 @@ impl Consensus {
         let (mut count, mut distances, mut errors) = (0, 0_i128, 0_i128);
         for sample in voters.filter(|sample| self.votes(sample.offset)) {
             count += 1;
-            distances += nanoseconds(sample.offset - self.median);
-            errors += nanoseconds(sample.error);
+            distances += exact_nanoseconds(sample.offset - self.median);
+            errors += exact_nanoseconds(sample.error);
         }
         let mean = |sum: i128| TimeDelta::nanoseconds((sum / count.max(1) as i128) as i64);
         Self {
@@ -198,12 +197,6 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
     Ok(agreed)
 }
 
-/// Deviations from a median are below 100 years, so each is an `i64` of nanoseconds, and the sum
-/// of any number of them an `i128`.
-fn nanoseconds(span: TimeDelta) -> i128 {
-    i128::from(span.num_nanoseconds().unwrap_or(i64::MAX))
-}
-
 /// The rate that clocks have on average, in ppm: they are averaged as offsets are, each counting
 /// as what it gains in 1000 s, so that no minority moves it far. `None` without a majority.
 ///
@@ -221,7 +214,7 @@ pub fn mean_rate(rates_ppm: &[f64]) -> Option<f64> {
         .map(|ppm| Sample::one_way(at_rate(base, *ppm)))
         .collect();
     let agreed = consensus(&clocks, &Rules::default()).ok()?;
-    Some(nanoseconds(agreed.average) as f64 / nanoseconds(base) as f64 * 1e6)
+    Some(float_nanoseconds(agreed.average) / float_nanoseconds(base) * 1e6)
 }
 
 /// The middle value, or the midpoint of the two in the middle. Reorders `spans`.

@@ -9,11 +9,11 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::command_line::duration;
 use crate::discipline::correction::{STEP_ROUNDS, Steering};
 use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::report::record::Record;
-use crate::span;
 use crate::system_clock::kernel::{self, SystemClock};
 use crate::wire::address::Address;
 
@@ -162,7 +162,7 @@ pub struct Steered {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = span::parse(text)?;
+    let interval = duration::parse(text)?;
     if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
         Ok(interval)
     } else {
@@ -171,7 +171,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 fn offset(text: &str) -> Result<TimeDelta, String> {
-    let offset = span::parse_signed(text)?;
+    let offset = duration::parse_signed(text)?;
     if offset.abs() <= Simulation::LARGEST_OFFSET {
         Ok(offset)
     } else {
@@ -281,7 +281,7 @@ impl Election {
 }
 
 fn window(text: &str) -> Result<TimeDelta, String> {
-    let window = TimeDelta::from_std(span::parse(text)?).unwrap_or(TimeDelta::MAX);
+    let window = TimeDelta::from_std(duration::parse(text)?).unwrap_or(TimeDelta::MAX);
     if window > TimeDelta::zero() && window <= Rules::LARGEST_OFFSET {
         Ok(window)
     } else {

@@ -12,8 +12,8 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{nanoseconds, since_epoch};
 use crate::discipline::rate::{DriftFit, Line, Point, Rate};
+use crate::span::{nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
@@ -357,7 +357,7 @@ fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::at_rate;
+    use crate::span::at_rate;
 
     const EXACT: TimeDelta = TimeDelta::microseconds(10);
 

@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::LARGEST_RATE_PPM;
-use crate::clock::{CRYSTAL_PPM, at_rate};
+use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
+use crate::span::{at_rate, float_nanoseconds};
 
 /// How many points the line is drawn through: more would be more exact, and slower to follow an
 /// oscillator that is warming up.
@@ -194,11 +194,11 @@ impl DriftFit {
         let doubt = smallest / count + mean_waiting / COMMON_PART + FINEST;
         let weighted = || {
             self.points.iter().map(|point| {
-                let spread = nanoseconds(waiting(point)).hypot(nanoseconds(doubt));
+                let spread = float_nanoseconds(waiting(point)).hypot(float_nanoseconds(doubt));
                 Weighted {
                     weight: spread.powi(-2),
-                    seconds: nanoseconds(point.raw - last.raw) * 1e-9,
-                    nanoseconds: nanoseconds(point.ahead - last.ahead),
+                    seconds: float_nanoseconds(point.raw - last.raw) * 1e-9,
+                    nanoseconds: float_nanoseconds(point.ahead - last.ahead),
                 }
             })
         };
@@ -249,10 +249,6 @@ struct Weighted {
     weight: f64,
     seconds: f64,
     nanoseconds: f64,
-}
-
-fn nanoseconds(span: TimeDelta) -> f64 {
-    span.num_seconds() as f64 * 1e9 + f64::from(span.subsec_nanos())
 }
 
 #[cfg(test)]

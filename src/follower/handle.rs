@@ -43,7 +43,8 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 const EVENTS: usize = 1024;
 
 /// Which wire a follower speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum WireChoice {
     /// The best that both sides know.
     #[default]

@@ -112,7 +112,7 @@ impl Oscillator {
     fn new(frequency_ppm: f64) -> Self {
         Self(Mutex::new(Since {
             at: Moment::now(),
-            shown: WallClock.read().timestamp_nanos_opt().unwrap_or(0),
+            shown: span::since_epoch(WallClock.read()),
             frequency_ppm,
         }))
     }
@@ -131,9 +131,7 @@ impl Oscillator {
     /// Somebody has set the clock.
     fn set(&self, by: TimeDelta) {
         let mut since = lock(&self.0);
-        since.shown = since
-            .shown
-            .saturating_add(by.num_nanoseconds().unwrap_or(0));
+        since.shown = since.shown.saturating_add(span::nanoseconds(by));
     }
 }
 
@@ -377,7 +375,7 @@ impl Hands {
 
 /// A span as the kernel wants it: whole seconds, and nanoseconds that are not negative.
 fn offset(span: TimeDelta) -> TimeOffset {
-    let nanoseconds = span.num_nanoseconds().unwrap_or(0);
+    let nanoseconds = span::nanoseconds(span);
     TimeOffset {
         seconds: nanoseconds.div_euclid(1_000_000_000),
         nanos: nanoseconds.rem_euclid(1_000_000_000) as u32,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::at_rate;
 use crate::discipline::correction::Aim;
+use crate::span::{at_rate, float_nanoseconds};
 
 /// The largest frequency, drift and slew together, in ppm: the kernel takes no more.
 pub const LARGEST_FREQUENCY_PPM: f64 = 500.0;
@@ -117,7 +117,7 @@ impl Steer {
             actions.push(Action::TooFarOff(aim.rate_ppm));
         }
         // A microsecond in a second is one ppm.
-        let slew_ppm = error.num_nanoseconds().unwrap_or(i64::MAX) as f64 * 1e-3 / SLEW_SECONDS;
+        let slew_ppm = float_nanoseconds(error) * 1e-3 / SLEW_SECONDS;
         self.frequency_ppm = limited(aim.rate_ppm + slew_ppm);
         actions.push(Action::SetFrequency(self.frequency_ppm));
         let maximum = aim.error.map(|target_error| error.abs() + target_error);

@@ -22,7 +22,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::LARGEST_RATE_PPM;
-use crate::clock::{nanoseconds, since_epoch};
+use crate::span::{nanoseconds, since_epoch};
 use crate::wire::address::Address;
 use crate::wire::candidate::{Beat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term};
 use crate::wire::correction::Correction;

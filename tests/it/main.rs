@@ -6,6 +6,7 @@
 mod candidates;
 mod command_line;
 mod faults;
+mod features;
 mod first_round;
 mod follower;
 mod line_protocol;
