@@ -13,6 +13,7 @@ use crate::average::ensemble::NodeId;
 use crate::master::handle::Error;
 use crate::master::peer::Peer;
 use crate::master::shared::Shared;
+use crate::wire::address::canonical;
 
 /// How many connections may wait to be accepted: std's 128 overflows when a large group joins,
 /// and each overflow costs its victim a second.
@@ -108,7 +109,7 @@ impl Acceptor {
     }
 
     fn admit(&self, node: NodeId, stream: TcpStream, address: SocketAddr) {
-        let name: Arc<str> = Arc::from(address.to_string());
+        let name: Arc<str> = Arc::from(canonical(address).to_string());
         let stream = Arc::new(stream);
         let mailbox = match self.shared.register(node, &stream, address.ip()) {
             Ok(mailbox) => mailbox,
