@@ -20,7 +20,7 @@ use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
 use crate::election::candidates::Candidates;
 use crate::follower::handle::{FollowerEvent, FollowerOptions, Worker};
-use crate::follower::session::End;
+use crate::follower::lines::End;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
 use crate::master::candidate::MOST_INPUTS;

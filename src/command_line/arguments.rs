@@ -15,7 +15,7 @@ use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::report::record::Record;
 use crate::system_clock::kernel::{self, SystemClock};
-use crate::wire::address::Address;
+use crate::wire::address::{self, Address};
 
 /// The shortest interval: below it, rounds would overlap on any network.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -300,6 +300,5 @@ pub fn refuse(command: &mut clap::Command, why: &str) -> ! {
 /// # Errors
 /// A sentence that says what belongs there.
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
-    let example = "an IP address of this machine and a port, for example 0.0.0.0:8080";
-    text.parse().map_err(|_| example.to_owned())
+    address::socket_address(text).map_err(|error| error.to_string())
 }

@@ -18,7 +18,7 @@ use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::drift_file::DriftFile;
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
-use crate::follower::session::End;
+use crate::follower::lines::End;
 use crate::lock::lock;
 use crate::rate_limit::Refusals;
 use crate::report::record::{FOLLOWER_HEADER, Record};

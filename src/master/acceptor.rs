@@ -1,7 +1,7 @@
 //! Takes connections in, each with a thread of its own.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -14,6 +14,7 @@ use crate::master::error::MasterError;
 use crate::master::peer::Peer;
 use crate::master::serve::serve;
 use crate::master::shared::Shared;
+use crate::wire::address::canonical;
 
 /// How many connections may wait to be accepted: std's 128 overflows when a large group joins,
 /// and each overflow costs its victim a second.
@@ -148,14 +149,6 @@ impl Acceptor {
         self.shared
             .outlet
             .warn(name, &format!("turned away: {reason}"));
-    }
-}
-
-/// The address of a peer over IPv4 as such, also where we listen for IPv6.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => (ip, address.port()).into(),
-        IpAddr::V6(_) => address,
     }
 }
 

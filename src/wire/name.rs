@@ -31,6 +31,16 @@ impl NodeName {
         name.parse().ok()
     }
 
+    /// What the operating system calls this machine, if it tells; as near as a name can be to it.
+    #[must_use]
+    pub fn of_this_machine() -> Option<Self> {
+        #[cfg(target_os = "linux")]
+        return Self::of_host(&rustix::system::uname().nodename().to_string_lossy());
+        // std can't ask, and a machine without a name is known by its address.
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

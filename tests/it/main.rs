@@ -3,6 +3,7 @@
 //! Tests run in the order of their names. What keeps both processors busy, the simulations, comes
 //! late in the alphabet, after the tests that compare clocks.
 
+mod addresses;
 mod candidates;
 mod command_line;
 mod faults;
