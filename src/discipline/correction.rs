@@ -22,6 +22,13 @@ pub const SLEW_PPM: f64 = 100_000.0;
 /// In how many of its first rounds a node may step, if nothing else is said.
 pub const STEP_ROUNDS: u32 = 3;
 
+/// Above this a node steps in its first rounds, if nothing else is said.
+pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
+
+/// The same where the operating system's clock is steered, which takes longest by a slew and which
+/// programs that are started after it read for the first time.
+pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
+
 /// No oscillator is further off, simulated ones included; what looks like more is a clock that
 /// was set.
 const LARGEST_WRONG_PPM: f64 = 12_000.0;
@@ -46,7 +53,7 @@ impl Default for Steering {
     /// Steps above 1 s, refuses nothing, learns the rate, knows nothing of it.
     fn default() -> Self {
         Self {
-            step_threshold: TimeDelta::seconds(1),
+            step_threshold: STEP_THRESHOLD,
             step_rounds: STEP_ROUNDS,
             panic_threshold: None,
             drift: true,
