@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::command_line::duration;
-use crate::discipline::correction::{STEP_ROUNDS, Steering};
+use crate::discipline::correction::{STEP_ROUNDS, STEP_THRESHOLD, SYSTEM_STEP_THRESHOLD, Steering};
 use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::report::record::Record;
@@ -52,8 +52,9 @@ pub struct Common {
     simulate_drift: f64,
 
     /// Make a correction above this in one step, in the first three rounds; slew all others
-    #[arg(long, value_name = "DURATION", default_value = "1s", allow_hyphen_values = true, value_parser = window)]
-    step_threshold: TimeDelta,
+    /// [default: 1s, or 10ms with --steer system]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = window)]
+    step_threshold: Option<TimeDelta>,
 
     /// Step in so many of the first rounds at most
     #[arg(long, value_name = "N", default_value_t = STEP_ROUNDS)]
@@ -126,7 +127,10 @@ impl Common {
     /// When the system's clock can't be steered.
     pub fn steering(&self, dry_run: bool) -> Result<Steered, kernel::Error> {
         let mut steering = Steering {
-            step_threshold: self.step_threshold,
+            step_threshold: self.step_threshold.unwrap_or(match self.steer {
+                Steer::None => STEP_THRESHOLD,
+                Steer::System => SYSTEM_STEP_THRESHOLD,
+            }),
             step_rounds: self.step_rounds,
             ..Steering::default()
         };

@@ -22,6 +22,13 @@ pub const SLEW_PPM: f64 = 100_000.0;
 /// In how many of its first rounds a node may step, if nothing else is said.
 pub const STEP_ROUNDS: u32 = 3;
 
+/// Above this a node steps in its first rounds, if nothing else is said.
+pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
+
+/// The same where the operating system's clock is steered, which takes longest by a slew and which
+/// programs that are started after it read for the first time.
+pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
+
 /// No oscillator is further off, simulated ones included; what looks like more is a clock that
 /// was set.
 const LARGEST_WRONG_PPM: f64 = 12_000.0;
@@ -46,7 +53,7 @@ impl Default for Steering {
     /// Steps above 1 s, refuses nothing, learns the rate, knows nothing of it.
     fn default() -> Self {
         Self {
-            step_threshold: TimeDelta::seconds(1),
+            step_threshold: STEP_THRESHOLD,
             step_rounds: STEP_ROUNDS,
             panic_threshold: None,
             drift: true,
@@ -60,7 +67,9 @@ impl Default for Steering {
 pub struct NetworkTime {
     /// The reading: never earlier than one before it, except after a step.
     pub time: DateTime<Utc>,
-    /// The network's time lies within `time` ± `error`; `None` before the first correction.
+    /// The network's time lies within `time` ± `error`. `None` where nobody can tell: before the
+    /// first correction, and after the clock was set by hand or has refused a correction, until
+    /// the next one is taken.
     pub error: Option<TimeDelta>,
 }
 
@@ -192,8 +201,7 @@ impl Discipline {
         let raw = since_epoch(raw);
         let target = self.target_at(raw);
         self.shown = self.shown.max(target.saturating_add(self.lead_at(raw)));
-        let error = self.line.is_some().then(|| {
-            let target_error = self.error_at(raw);
+        let error = self.error_at(raw).map(|target_error| {
             let lead = self.shown.saturating_sub(target).saturating_abs();
             TimeDelta::nanoseconds(target_error.saturating_add(lead))
         });
@@ -208,9 +216,10 @@ impl Discipline {
         raw.saturating_add(self.ahead).saturating_add(gained)
     }
 
-    fn error_at(&self, raw: i64) -> i64 {
+    /// How wrong the target may be; `None` while nobody can tell.
+    fn error_at(&self, raw: i64) -> Option<i64> {
         let gained = gained(raw.saturating_sub(self.since), self.error_growth_ppm);
-        self.error.saturating_add(gained)
+        (self.line.is_some() && !self.in_doubt).then(|| self.error.saturating_add(gained))
     }
 
     /// How far the reading is ahead of the target.
@@ -328,12 +337,18 @@ impl Discipline {
     #[must_use]
     pub fn aim(&self, raw: DateTime<Utc>) -> Option<Aim> {
         let error = self.error_at(since_epoch(raw));
-        self.line.map(|_| Aim {
+        self.line.is_some().then(|| Aim {
             target: self.target(raw),
             rate_ppm: self.rate_ppm,
             step_due: self.step_due,
-            error: (!self.in_doubt).then(|| TimeDelta::nanoseconds(error)),
+            error: error.map(TimeDelta::nanoseconds),
         })
+    }
+
+    /// Whether it has followed a correction yet. It stays a part of its group in doubt.
+    #[must_use]
+    pub fn is_synchronized(&self) -> bool {
+        self.line.is_some()
     }
 
     /// What is known of the clock's rate: the network's against the raw clock.
@@ -539,6 +554,34 @@ mod tests {
         assert_eq!(clock.aim(raw(15.0)).unwrap().error, None, "it is in doubt");
         correct(&mut clock, 20.0, TimeDelta::zero());
         assert!(clock.aim(raw(20.0)).unwrap().error.is_some());
+    }
+
+    #[test]
+    fn no_error_is_promised_in_doubt() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::minutes(1)),
+            ..Steering::default()
+        };
+        let promised = |clock: &mut Discipline, now| {
+            let aimed = clock.aim(raw(now)).unwrap().error;
+            let read = clock.read(raw(now)).error;
+            assert_eq!(read.is_some(), aimed.is_some(), "one state, two statements");
+            read
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        correct(&mut clock, 5.0, TimeDelta::zero());
+        assert!(promised(&mut clock, 5.0).is_some());
+        assert_eq!(
+            correct(&mut clock, 10.0, TimeDelta::hours(1)),
+            Applied::Refused
+        );
+        assert_eq!(promised(&mut clock, 10.0), None, "it refused a correction");
+        correct(&mut clock, 15.0, TimeDelta::zero());
+        assert!(promised(&mut clock, 15.0).is_some());
+        clock.raw_was_set(TimeDelta::minutes(10));
+        assert_eq!(promised(&mut clock, 616.0), None, "it was set by hand");
+        correct(&mut clock, 620.0, TimeDelta::zero());
+        assert!(promised(&mut clock, 620.0).is_some());
     }
 
     #[test]

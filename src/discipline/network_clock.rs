@@ -87,7 +87,7 @@ impl NetworkClock {
     /// Whether it has followed a correction yet.
     #[must_use]
     pub fn is_synchronized(&self) -> bool {
-        self.now().error.is_some()
+        self.lock().is_synchronized()
     }
 
     /// What is known of the raw clock's rate.
