@@ -254,18 +254,15 @@ impl Candidate {
             return;
         };
         let clock = self.shared.clock.clone();
-        match Follower::of_leader(address.clone(), self.election.term(), clock) {
+        match Follower::of_leader(address.clone(), self.election.term(), clock, None) {
             Ok(follower) => self.follower = Some((follows, follower)),
             Err(error) => log::warn!("cannot follow {address}: {error}"),
         }
     }
 
     fn unfollow(&mut self) {
-        if let Some((_, follower)) = self.follower.take()
-            && let Err(error) = follower.finish()
-        {
-            log::warn!("what followed the last leader failed: {error}");
-        }
+        // To drop a follower stops it, and waits until it has ended.
+        self.follower = None;
     }
 
     fn tell_others(&mut self) {

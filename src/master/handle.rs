@@ -116,7 +116,12 @@ impl Master {
             wake: receivers.wake,
             all_ended,
         };
-        master.threads.coordinator = Some(spawn("coordinator", move || coordinator.run())?);
+        let disciplines = shared.clock.disciplined();
+        let run = move || {
+            let _disciplines = disciplines;
+            coordinator.run();
+        };
+        master.threads.coordinator = Some(spawn("coordinator", run)?);
         if let Some(candidacy) = candidacy {
             let candidate = Candidate::start(&shared, &candidacy, heard)?;
             master.threads.election = Some(spawn("election", move || candidate.run())?);

@@ -90,6 +90,7 @@ impl Watched {
             match self.follower.next_event().expect("the follower lives") {
                 FollowerEvent::Connected(master) => self.master = Some(master),
                 FollowerEvent::Synchronized { .. } => return self.master.expect("a connection"),
+                _ => {}
             }
         }
     }
