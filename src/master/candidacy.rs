@@ -10,7 +10,7 @@ use crate::election::candidates::Candidates;
 use crate::election::rules::SILENCE;
 use crate::lock::lock;
 use crate::report::record::Lead;
-use crate::wire::candidate::{Beat, Leader, Leadership, Rank, Role, Term};
+use crate::wire::candidate::{Heartbeat, Leader, Leadership, Rank, Role, Term};
 
 /// How long a leader that stops waits until its successor leads.
 const HANDING_OVER: Duration = Duration::from_millis(250);
@@ -19,7 +19,7 @@ const HANDING_OVER: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum Input {
     /// Another candidate said this, on this connection.
-    Heard(Rank, Beat, NodeId),
+    Heard(Rank, Heartbeat, NodeId),
     /// This connection with another candidate ended.
     Lost(Rank, NodeId),
     /// A follower knows of a leader of this term.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::average::ensemble::NodeId;
 use crate::election::candidates::Candidates;
-use crate::election::rules::{BEAT, Election, SILENCE};
+use crate::election::rules::{Election, HEARTBEAT, SILENCE};
 use crate::follower::handle::Follower;
 use crate::master::candidacy::{Candidacy, Input, View, now};
 use crate::master::error::MasterError;
@@ -20,7 +20,7 @@ use crate::master::shared::Shared;
 use crate::master::threads::spawn;
 use crate::rate_limit::Throttle;
 use crate::wire::address::Address;
-use crate::wire::candidate::{Beat, Leader, Rank, Ranks, Role};
+use crate::wire::candidate::{Heartbeat, Leader, Rank, Ranks, Role};
 use crate::wire::connection::Connection;
 use crate::wire::line::LONGEST_LINE;
 use crate::wire::message::Message;
@@ -48,7 +48,7 @@ pub(crate) struct Candidate {
     /// The connection that each candidate was heard on last, and when.
     links: Vec<Option<(NodeId, Instant)>>,
     tellers: Vec<Sender<Tell>>,
-    told: Option<(Beat, Instant)>,
+    told: Option<(Heartbeat, Instant)>,
     follower: Option<(Role, Follower)>,
     /// Changes of the lead: how often they are told, and whether one was not.
     changes: Throttle,
@@ -123,14 +123,14 @@ impl Candidate {
         let Some((told, at)) = self.told else {
             return Duration::ZERO;
         };
-        let changed = self.election.beat(now()) != told;
-        let pause = if changed { LEAST_PAUSE } else { BEAT };
+        let changed = self.election.heartbeat(now()) != told;
+        let pause = if changed { LEAST_PAUSE } else { HEARTBEAT };
         pause.saturating_sub(at.elapsed())
     }
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Heard(rank, beat, link) => {
+            Input::Heard(rank, heartbeat, link) => {
                 // A candidate that connects anew is heard there, and where it was heard before
                 // only if the new connection has fallen silent.
                 let stale = |(heard, at): (NodeId, Instant)| link < heard && at.elapsed() < SILENCE;
@@ -138,8 +138,8 @@ impl Candidate {
                     return;
                 }
                 self.links[rank.0] = Some((link, Instant::now()));
-                self.election.heard(rank, beat, now());
-                if beat.role == Role::Leads && self.resigned.is_some() {
+                self.election.heard(rank, heartbeat, now());
+                if heartbeat.role == Role::Leads && self.resigned.is_some() {
                     self.role = Role::Follows(rank);
                 }
             }
@@ -266,16 +266,19 @@ impl Candidate {
     }
 
     fn tell_others(&mut self) {
-        let beat = self.election.beat(now());
-        let due = |(told, at): (Beat, Instant)| {
-            at.elapsed() >= BEAT || told != beat && at.elapsed() >= LEAST_PAUSE
+        let heartbeat = self.election.heartbeat(now());
+        let due = |(told, at): (Heartbeat, Instant)| {
+            at.elapsed() >= HEARTBEAT || told != heartbeat && at.elapsed() >= LEAST_PAUSE
         };
         if self.told.is_none_or(due) {
-            self.told = Some((beat, Instant::now()));
+            self.told = Some((heartbeat, Instant::now()));
             let in_touch = self.election.touches(now());
             for teller in &self.tellers {
                 // It lives as long as we do.
-                let _ = teller.send(Tell { beat, in_touch });
+                let _ = teller.send(Tell {
+                    heartbeat,
+                    in_touch,
+                });
             }
         }
     }
@@ -292,7 +295,7 @@ impl Candidate {
 /// What a teller is told.
 #[derive(Debug, Clone, Copy)]
 struct Tell {
-    beat: Beat,
+    heartbeat: Heartbeat,
     /// Who hears us, and is heard.
     in_touch: Ranks,
 }
@@ -332,7 +335,10 @@ impl Teller {
     fn run(mut self, tells: &Receiver<Tell>) {
         while let Ok(tell) = tells.recv() {
             // Only the latest counts.
-            let Tell { beat, in_touch } = tells.try_iter().last().unwrap_or(tell);
+            let Tell {
+                heartbeat,
+                in_touch,
+            } = tells.try_iter().last().unwrap_or(tell);
             if in_touch.contains(self.rank) {
                 self.in_touch = Instant::now();
             }
@@ -344,7 +350,7 @@ impl Teller {
             let line = Message::Candidate {
                 rank: self.own,
                 address: self.own_address.clone(),
-                beat,
+                heartbeat,
             };
             if let Some(link) = &self.link {
                 let sent = Connection::new(link).and_then(|mut c| c.write(line.line().as_bytes()));

@@ -56,7 +56,7 @@ pub enum Role {
 
 /// What a candidate tells the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
+pub struct Heartbeat {
     /// The term of its lead, or the highest it knows of.
     pub term: Term,
     /// What it does.

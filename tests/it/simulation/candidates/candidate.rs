@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
-use berkeley::internals::election::rules::{BEAT, Election, SILENCE};
+use berkeley::internals::election::rules::{Election, HEARTBEAT, SILENCE};
 use berkeley::internals::measurement::sample::Sample;
-use berkeley::internals::wire::candidate::{Beat, Rank, Role, Term};
+use berkeley::internals::wire::candidate::{Heartbeat, Rank, Role, Term};
 use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, Utc};
 
@@ -32,7 +32,7 @@ pub struct Candidate {
     /// What the threads and sockets were told last.
     pub role: Role,
     told_term: Term,
-    told: Option<Beat>,
+    told: Option<Heartbeat>,
     ensemble: Ensemble,
     /// By node.
     sessions: Vec<Option<Session>>,
@@ -88,15 +88,17 @@ impl Candidate {
 }
 
 impl World {
-    pub fn beat_is_due(&mut self, rank: usize) {
+    pub fn heartbeat_is_due(&mut self, rank: usize) {
         self.act(rank);
         self.tell_others(rank);
-        self.plan(rank, self.now + BEAT.as_nanos() as i64, Plan::Act);
+        self.plan(rank, self.now + HEARTBEAT.as_nanos() as i64, Plan::Act);
     }
 
-    pub fn hear_beat(&mut self, rank: usize, from: usize, beat: Beat) {
+    pub fn hear_heartbeat(&mut self, rank: usize, from: usize, heartbeat: Heartbeat) {
         let now = self.elapsed();
-        self.candidates[rank].election.heard(Rank(from), beat, now);
+        self.candidates[rank]
+            .election
+            .heard(Rank(from), heartbeat, now);
         self.act(rank);
     }
 
@@ -132,18 +134,24 @@ impl World {
         } else if role == Role::Leads && term != told_term {
             self.greet_all(rank);
         }
-        let beat = self.candidates[rank].election.beat(self.elapsed());
-        if self.candidates[rank].told != Some(beat) {
+        let heartbeat = self.candidates[rank].election.heartbeat(self.elapsed());
+        if self.candidates[rank].told != Some(heartbeat) {
             self.tell_others(rank);
         }
     }
 
     fn tell_others(&mut self, rank: usize) {
-        let beat = self.candidates[rank].election.beat(self.elapsed());
-        self.candidates[rank].told = Some(beat);
+        let heartbeat = self.candidates[rank].election.heartbeat(self.elapsed());
+        self.candidates[rank].told = Some(heartbeat);
         for other in (0..self.candidates.len()).filter(|other| *other != rank) {
             let start = self.starts[other];
-            self.send(rank, other, Way::Beats, 0, Message::Beat { beat, start });
+            self.send(
+                rank,
+                other,
+                Way::Heartbeats,
+                0,
+                Message::Heartbeat { heartbeat, start },
+            );
         }
     }
 

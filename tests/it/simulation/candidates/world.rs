@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berkeley::internals::wire::address::Address;
-use berkeley::internals::wire::candidate::{Beat, Term};
+use berkeley::internals::wire::candidate::{Heartbeat, Term};
 use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
@@ -33,8 +33,8 @@ pub const LOOK: i64 = 100 * MILLISECOND;
 /// What is sent.
 #[derive(Debug, Clone)]
 pub enum Message {
-    Beat {
-        beat: Beat,
+    Heartbeat {
+        heartbeat: Heartbeat,
         /// Which start of the receiver it is for.
         start: u32,
     },
@@ -72,7 +72,7 @@ pub struct Greeting {
 /// What a node has planned.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan {
-    /// A candidate's regular beat.
+    /// A candidate's regular heartbeat.
     Act,
     /// The end of an interval, in the lead of this number.
     Round(u32),
@@ -289,7 +289,7 @@ impl World {
         match event {
             Event::Due { start, .. } if start != self.starts[node] => {}
             Event::Due { plan, .. } => match plan {
-                Plan::Act => self.beat_is_due(node),
+                Plan::Act => self.heartbeat_is_due(node),
                 Plan::Round(lead) => self.round_is_due(node, lead),
                 Plan::Burst { client, connection } => self.burst(node, client, connection),
                 Plan::Connect(attempt) => self.connect(node, attempt),
@@ -303,8 +303,10 @@ impl World {
                 message,
                 ..
             } => match (way, message) {
-                (_, Message::Beat { start, .. }) if start != self.starts[node] => {}
-                (_, Message::Beat { beat, .. }) => self.hear_beat(node, from, beat),
+                (_, Message::Heartbeat { start, .. }) if start != self.starts[node] => {}
+                (_, Message::Heartbeat { heartbeat, .. }) => {
+                    self.hear_heartbeat(node, from, heartbeat)
+                }
                 (_, Message::Lost) => self.lose(node, from),
                 (Way::Down, message) => self.hear_master(node, connection, &message),
                 (_, message) => self.hear_client(node, from, connection, &message),
@@ -337,7 +339,7 @@ impl World {
     fn break_connections(&mut self, node: usize) {
         if self.is_candidate(node) {
             for other in (0..self.candidates.len()).filter(|other| *other != node) {
-                self.send(node, other, Way::Beats, 0, Message::Lost);
+                self.send(node, other, Way::Heartbeats, 0, Message::Lost);
             }
             self.close_sessions(node, None);
         }
@@ -379,7 +381,8 @@ impl World {
         let turns: [u8; 4] = std::array::from_fn(|_| self.rng.u8(..));
         waiting.sort_by_key(|event| match event {
             Event::Deliver {
-                way: Way::Beats, ..
+                way: Way::Heartbeats,
+                ..
             } => turns[0],
             Event::Due {
                 plan: Plan::Act, ..
