@@ -22,7 +22,7 @@
 
 use std::time::Duration;
 
-use crate::wire::candidate::{Heartbeat, Rank, Ranks, Role, Term};
+use crate::wire::candidate::{Heartbeat, LARGEST_TERM, Rank, Ranks, Role, Term};
 
 /// How often a candidate sends its heartbeat, if nothing changes.
 pub const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -111,9 +111,12 @@ impl Election {
     /// A follower knows of a leader of this term.
     pub fn knows(&mut self, term: Term) {
         if term > self.term {
-            // A peer may claim any number, so this must not overflow.
-            self.term = term.saturating_add(u64::from(self.role == Role::Leads));
+            self.raise_term(term.saturating_add(u64::from(self.role == Role::Leads)));
         }
+    }
+
+    fn raise_term(&mut self, term: Term) {
+        self.term = self.term.max(term.min(LARGEST_TERM));
     }
 
     /// Our clock has followed a correction.
@@ -135,8 +138,8 @@ impl Election {
         }
     }
 
-    /// Gives the lead to the first candidate that can take it, for good; to be followed by no
-    /// further [`Election::act`]. Who that is, if anybody.
+    /// Gives the lead, if we have it, to the first candidate that can take it: for good, so no
+    /// [`Election::act`] may follow. Who that is, if anybody.
     pub fn resign(&mut self, now: Duration) -> Option<Rank> {
         let able = |(rank, heartbeat): (Rank, Heartbeat)| {
             (heartbeat.role == Role::Follows(self.rank) && heartbeat.synchronized).then_some(rank)
@@ -145,12 +148,19 @@ impl Election {
             Role::Leads => self.in_touch(now).find_map(able),
             _ => None,
         };
-        self.role = successor.map_or(Role::Seeks, Role::Yields);
+        if let Some(successor) = successor {
+            self.role = Role::Yields(successor);
+        }
         successor
     }
 
-    /// Takes the step that is due, if any; to be called whenever something was heard, and every
-    /// [`HEARTBEAT`].
+    /// Somebody has taken the lead that we have given away, not always the one it was meant for.
+    pub fn succeeded_by(&mut self, leader: Rank) {
+        self.role = Role::Yields(leader);
+    }
+
+    /// Takes the step that is due, if any; to be called whenever something was heard, when it is
+    /// [`Election::due`], and every [`HEARTBEAT`].
     pub fn act(&mut self, now: Duration) {
         if now.saturating_sub(self.acted) > SILENCE {
             // We were asleep, and nobody knows what has happened meanwhile.
@@ -163,7 +173,7 @@ impl Election {
         match self.best_leader(now) {
             Some((theirs, away)) if ours.is_none_or(|ours| wins(theirs, ours)) => {
                 let (term, leader) = theirs;
-                self.term = self.term.max(term);
+                self.raise_term(term);
                 self.role = match away {
                     1 => Role::Follows(leader),
                     away => Role::Misses(leader, away),
@@ -194,19 +204,30 @@ impl Election {
 
     fn claim(&mut self, now: Duration) {
         self.seek(now);
-        let (mut ahead, mut asked, mut highest) = (0, false, self.term);
-        for (rank, heartbeat) in self.in_touch(now) {
-            ahead += u32::from(rank < self.rank && (heartbeat.synchronized || !self.synchronized));
-            ahead += u32::from(rank > self.rank && heartbeat.synchronized && !self.synchronized);
-            asked |= heartbeat.role == Role::Yields(self.rank);
-            highest = highest.max(heartbeat.term);
-        }
-        let due = self.listens_until.max(self.since) + TURN * ahead;
-        if asked || now >= due {
+        let asked = |(_, heartbeat): (Rank, Heartbeat)| heartbeat.role == Role::Yields(self.rank);
+        if self.in_touch(now).any(asked) || now >= self.claims_at(now) {
+            let known = self.in_touch(now).map(|(_, heartbeat)| heartbeat.term);
+            let highest = known.fold(self.term, Term::max);
             self.waited = now.saturating_sub(self.since);
-            self.term = highest.saturating_add(1);
+            self.raise_term(highest.saturating_add(1));
             self.role = Role::Leads;
         }
+    }
+
+    /// When we claim the lead, if we go on seeking and nothing happens before.
+    fn claims_at(&self, now: Duration) -> Duration {
+        // Clocks that agree with the group go first, then those that are first in the list.
+        let before_us = |(rank, heartbeat): (Rank, Heartbeat)| {
+            (!heartbeat.synchronized, rank) < (!self.synchronized, self.rank)
+        };
+        let ahead = self.in_touch(now).filter(|other| before_us(*other)).count();
+        self.listens_until.max(self.since) + TURN * ahead as u32
+    }
+
+    /// When a step is due, if nothing is heard before and none has to be taken at once.
+    #[must_use]
+    pub fn due(&self, now: Duration) -> Option<Duration> {
+        (self.role == Role::Seeks).then(|| self.claims_at(now))
     }
 
     /// The best leader besides us that those in touch know of, and how far away it is.
@@ -233,6 +254,12 @@ impl Election {
             let known = listed && usize::from(away) <= farthest;
             known.then_some(((heartbeat.term, leader), away))
         })
+    }
+
+    /// Whether it is too early to know who is there: we have just started, or were asleep.
+    #[must_use]
+    pub fn listens(&self, now: Duration) -> bool {
+        now < self.listens_until
     }
 
     /// Whom we hear and are heard by.
@@ -386,7 +413,7 @@ mod tests {
         assert_eq!(group.terms(), [21, 21], "another candidate knows of 20");
         assert_eq!(group.roles(), [Leads, Follows(Rank(0))]);
         group.candidates[0].knows(Term::MAX);
-        assert_eq!(group.candidates[0].term(), Term::MAX);
+        assert_eq!(group.candidates[0].term(), LARGEST_TERM);
     }
 
     #[test]

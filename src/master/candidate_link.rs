@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use crate::election::candidate::Link;
 use crate::election::rules::HEARTBEAT;
-use crate::master::candidacy::{Candidacy, Input};
+use crate::master::candidacy::Candidacy;
 use crate::master::end::End;
 use crate::master::peer::{Peer, say_bye};
 use crate::wire::candidate::{Heartbeat, Rank};
@@ -29,16 +30,16 @@ pub(crate) fn hear(
         say_bye(connection, NO_CANDIDATE)?;
         return Err(End::Dismissed(NO_CANDIDATE));
     };
-    let mut link = CandidateLink {
+    let mut dialogue = Dialogue {
         decoder: LineDecoder::default(),
         from: None,
     };
-    let Err(end) = hear_heartbeats(peer, connection, candidacy, &mut link, opening);
+    let Err(end) = hear_heartbeats(peer, connection, candidacy, &mut dialogue, opening);
     if let End::Fault(reason) = &end {
         let _ = say_bye(connection, &format!("you sent {reason}"));
     }
-    if let Some(from) = link.from {
-        candidacy.input(Input::Lost(from, peer.node));
+    if let Some(from) = dialogue.from {
+        candidacy.lost(from, Link(peer.node.0));
     }
     Err(end)
 }
@@ -47,7 +48,7 @@ fn hear_heartbeats(
     peer: &Peer,
     connection: &mut Connection,
     candidacy: &Candidacy,
-    link: &mut CandidateLink,
+    dialogue: &mut Dialogue,
     opening: &[u8],
 ) -> Result<Infallible, End> {
     let mut bytes = opening.to_vec();
@@ -57,13 +58,13 @@ fn hear_heartbeats(
         if second.elapsed() > Duration::from_secs(1) {
             (second, heartbeats) = (Instant::now(), 0);
         }
-        for (from, heartbeat) in link.hear(candidacy, &bytes)? {
+        for (from, heartbeat) in dialogue.hear(candidacy, &bytes)? {
             heard = Instant::now();
             heartbeats += 1;
             if heartbeats > HEARTBEATS_PER_SECOND {
                 return Err(End::Fault("too many CANDIDATE lines".to_owned()));
             }
-            candidacy.input(Input::Heard(from, heartbeat, peer.node));
+            candidacy.heard(from, heartbeat, Link(peer.node.0))?;
         }
         if heard.elapsed() > MESSAGE_DEADLINE {
             return Err(End::Silent);
@@ -78,12 +79,12 @@ fn hear_heartbeats(
 }
 
 /// What one connection with another candidate has said so far.
-struct CandidateLink {
+struct Dialogue {
     decoder: LineDecoder,
     from: Option<Rank>,
 }
 
-impl CandidateLink {
+impl Dialogue {
     fn hear(&mut self, candidacy: &Candidacy, bytes: &[u8]) -> Result<Vec<(Rank, Heartbeat)>, End> {
         let mut heartbeats = Vec::new();
         for &byte in bytes {

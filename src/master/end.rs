@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::election::term::ImpossibleTerm;
 use crate::measurement::sample::Impossible;
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::line::Malformed;
@@ -44,6 +45,12 @@ impl From<Malformed> for End {
 
 impl From<Impossible> for End {
     fn from(error: Impossible) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<ImpossibleTerm> for End {
+    fn from(error: ImpossibleTerm) -> Self {
         Self::Fault(error.to_string())
     }
 }

@@ -8,6 +8,10 @@ pub const MOST_CANDIDATES: usize = 9;
 /// How often the lead was claimed, as far as anybody knows.
 pub type Term = u64;
 
+/// The largest term that anybody has: more than three hundred years of a hundred elections a
+/// second.
+pub const LARGEST_TERM: Term = 999_999_999_999;
+
 /// A place in the list of candidates, counted from 0. The lower, the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank(pub usize);

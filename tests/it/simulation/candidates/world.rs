@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use berkeley::internals::election::candidate::Link;
 use berkeley::internals::wire::address::Address;
 use berkeley::internals::wire::candidate::{Heartbeat, Term};
 use berkeley::internals::wire::correction::Correction;
@@ -35,11 +36,12 @@ pub const LOOK: i64 = 100 * MILLISECOND;
 pub enum Message {
     Heartbeat {
         heartbeat: Heartbeat,
+        link: Link,
         /// Which start of the receiver it is for.
         start: u32,
     },
     /// The connection between two candidates broke.
-    Lost,
+    Lost(Link),
     /// A follower connects.
     Open,
     Greeting(Greeting),
@@ -72,8 +74,8 @@ pub struct Greeting {
 /// What a node has planned.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan {
-    /// A candidate's regular heartbeat.
-    Act,
+    /// A candidate's next step in the election.
+    Step(u32),
     /// The end of an interval, in the lead of this number.
     Round(u32),
     /// A burst to the follower with this connection.
@@ -289,7 +291,7 @@ impl World {
         match event {
             Event::Due { start, .. } if start != self.starts[node] => {}
             Event::Due { plan, .. } => match plan {
-                Plan::Act => self.heartbeat_is_due(node),
+                Plan::Step(planned) => self.step_is_due(node, planned),
                 Plan::Round(lead) => self.round_is_due(node, lead),
                 Plan::Burst { client, connection } => self.burst(node, client, connection),
                 Plan::Connect(attempt) => self.connect(node, attempt),
@@ -304,10 +306,13 @@ impl World {
                 ..
             } => match (way, message) {
                 (_, Message::Heartbeat { start, .. }) if start != self.starts[node] => {}
-                (_, Message::Heartbeat { heartbeat, .. }) => {
-                    self.hear_heartbeat(node, from, heartbeat)
-                }
-                (_, Message::Lost) => self.lose(node, from),
+                (
+                    _,
+                    Message::Heartbeat {
+                        heartbeat, link, ..
+                    },
+                ) => self.hear_heartbeat(node, from, heartbeat, link),
+                (_, Message::Lost(link)) => self.lose(node, from, link),
                 (Way::Down, message) => self.hear_master(node, connection, &message),
                 (_, message) => self.hear_client(node, from, connection, &message),
             },
@@ -316,7 +321,7 @@ impl World {
 
     fn begin(&mut self, node: usize, at: i64) {
         if self.is_candidate(node) {
-            self.plan(node, at, Plan::Act);
+            self.plan(node, at, Plan::Step(0));
         } else {
             let attempt = self.clients[node].connection;
             self.plan(node, at, Plan::Connect(attempt));
@@ -328,18 +333,19 @@ impl World {
         if self.is_down(node) {
             return;
         }
-        self.starts[node] += 1;
-        self.lives[node] = Life::Down { machine };
         if !machine {
             self.break_connections(node);
         }
+        self.starts[node] += 1;
+        self.lives[node] = Life::Down { machine };
     }
 
     /// What the operating system does for a process that ends.
     fn break_connections(&mut self, node: usize) {
         if self.is_candidate(node) {
+            let lost = Message::Lost(self.link(node));
             for other in (0..self.candidates.len()).filter(|other| *other != node) {
-                self.send(node, other, Way::Heartbeats, 0, Message::Lost);
+                self.send(node, other, Way::Heartbeats, 0, lost.clone());
             }
             self.close_sessions(node, None);
         }
@@ -385,7 +391,8 @@ impl World {
                 ..
             } => turns[0],
             Event::Due {
-                plan: Plan::Act, ..
+                plan: Plan::Step(_),
+                ..
             } => turns[1],
             Event::Due {
                 plan: Plan::Round(_),
