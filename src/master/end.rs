@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::election::term::ImpossibleTerm;
 use crate::measurement::sample::Impossible;
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::line::Malformed;
@@ -55,6 +56,12 @@ impl<E: Into<Self>> From<ReadError<E>> for End {
 
 impl From<Impossible> for End {
     fn from(error: Impossible) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<ImpossibleTerm> for End {
+    fn from(error: ImpossibleTerm) -> Self {
         Self::Fault(error.to_string())
     }
 }

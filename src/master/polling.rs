@@ -184,7 +184,7 @@ impl Polling<'_, '_, '_> {
                 break;
             };
             if let Some(term) = answer.term {
-                self.peer.shared.knows(term);
+                self.peer.shared.knows(term)?;
             }
             let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4) {
                 Ok(sample) => sample,
