@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 
+use crate::clock::at_rate;
+
 /// What one clock has to do to agree with its group.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Correction {
@@ -12,4 +14,20 @@ pub struct Correction {
     /// By how many ppm every clock of the group is to run faster than it did, see
     /// [`mean_rate`](crate::average::consensus::mean_rate).
     pub common_ppm: f64,
+}
+
+impl Correction {
+    /// The same for a clock that was measured `age` before the round, now that the master knows
+    /// that its own clock, which the offset was measured against, should have run `ppm` faster.
+    ///
+    /// Each clock is measured at a moment of its own. Without this, every clock of a group whose
+    /// master still learns its rate would be told another bend of the group's time, and would learn
+    /// a wrong rate from it.
+    #[must_use]
+    pub fn measured_before(self, age: TimeDelta, ppm: f64) -> Self {
+        Self {
+            offset: self.offset - at_rate(age, ppm),
+            ..self
+        }
+    }
 }
