@@ -93,7 +93,7 @@ fn end_of_round(followers: u64) -> Duration {
     let mut rng = fastrand::Rng::with_seed(1);
     for node in 1..=followers {
         let name = Arc::from(format!("127.0.0.1:{node}"));
-        ensemble.join(NodeId(node), name, Wire::Line);
+        ensemble.join(NodeId(node), &name, None, Wire::Line);
     }
     let mut times: Vec<_> = (0..ROUNDS)
         .map(|_| {

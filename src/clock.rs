@@ -7,6 +7,8 @@ use std::{sync::LazyLock, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::span::{at_rate, since_epoch};
+
 /// The largest rate that is believed, either way, in ppm.
 pub const LARGEST_RATE_PPM: f64 = 20_000.0;
 
@@ -146,28 +148,6 @@ impl<C: Clock> Clock for SimulatedClock<C> {
         let now = self.clock.read();
         now + self.simulation.offset + at_rate(now - self.start, self.simulation.drift_ppm)
     }
-}
-
-/// A span in nanoseconds, or the longest that an `i64` holds if it is longer (292 years).
-pub(crate) fn nanoseconds(span: TimeDelta) -> i64 {
-    let longest = if span < TimeDelta::zero() {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
-    span.num_nanoseconds().unwrap_or(longest)
-}
-
-/// A time in nanoseconds since the Unix epoch, or the nearest that an `i64` holds.
-pub(crate) fn since_epoch(time: DateTime<Utc>) -> i64 {
-    time.timestamp_nanos_opt()
-        .unwrap_or_else(|| nanoseconds(time - DateTime::UNIX_EPOCH))
-}
-
-/// What a clock that gains `rate_ppm` has gained after `elapsed`.
-#[must_use]
-pub fn at_rate(elapsed: TimeDelta, rate_ppm: f64) -> TimeDelta {
-    TimeDelta::nanoseconds((nanoseconds(elapsed) as f64 * rate_ppm * 1e-6).round() as i64)
 }
 
 #[cfg(test)]

@@ -14,19 +14,21 @@ use proptest::prelude::*;
 use socket2::SockRef;
 
 use crate::average::ensemble::{Ensemble, NodeId, Settings};
-use crate::clock::{Clock, SteadyClock, WallClock, since_epoch};
+use crate::clock::{Clock, SteadyClock, WallClock};
 use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
 use crate::election::candidates::Candidates;
 use crate::follower::handle::{FollowerEvent, FollowerOptions, Worker};
-use crate::follower::session::End;
+use crate::follower::lines::End;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
 use crate::master::candidate::MOST_INPUTS;
 use crate::master::peer::Peer;
-use crate::master::polling::Rhythm;
+use crate::master::rhythm::Rhythm;
+use crate::master::serve::serve as serve_peer;
 use crate::master::shared::Shared;
+use crate::span::since_epoch;
 use crate::wire::address::Address;
 use crate::wire::message::Message;
 use crate::wire::timestamp;
@@ -177,11 +179,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
     let list = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
     let candidates = Candidates::new(list.to_vec(), "127.0.0.1:2".parse().unwrap(), None);
     let candidacy = Arc::new(Candidacy::new(candidates.unwrap(), inputs));
-    let rhythm = Rhythm {
-        began: Instant::now(),
-        interval: Duration::from_millis(1),
-        burst: 8,
-    };
+    let rhythm = Rhythm::new(Duration::from_millis(1), 8, Instant::now());
     let limits = Limits {
         in_all: 1,
         per_address: 1,
@@ -197,13 +195,18 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
     );
     let node = NodeId(1);
     let stream = Arc::new(theirs);
-    let mailbox = shared.register(node, &stream, address.ip()).unwrap();
-    let name = Arc::from(address.to_string());
+    let mailbox = shared
+        .connections
+        .register(node, &stream, address.ip())
+        .unwrap();
     say(&ours, said);
-    Peer::new(node, name, mailbox, Arc::clone(&shared)).serve(&stream);
+    serve_peer(
+        Peer::new(node, address, mailbox, Arc::clone(&shared)),
+        &stream,
+    );
     assert!(!shared.ensemble().leave(node), "it is still a member");
     // There is room for the next one, so it was counted out.
-    let again = shared.register(node, &stream, address.ip());
+    let again = shared.connections.register(node, &stream, address.ip());
     assert!(again.is_err_and(|refused| refused.to_string().contains("a second")));
     drop((stream, shared));
     answers(&ours);

@@ -1,4 +1,4 @@
-//! Keeps what a peer can make us say at will from filling a log.
+//! Keeps what a peer can cause at will, or what lasts, from filling a log.
 
 use std::time::{Duration, Instant};
 
@@ -6,36 +6,129 @@ use chrono::TimeDelta;
 
 use crate::span;
 
-const PERIOD: Duration = Duration::from_secs(10);
-const PER_PERIOD: u32 = 20;
+/// How often something may happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    /// So many times in a period, ...
+    times: u32,
+    /// ... which is so long at first...
+    first: Duration,
+    /// ... and so long from then on.
+    later: Duration,
+}
 
-/// Admits a number of messages in each period and counts the others.
-#[derive(Debug, Default)]
+impl Limit {
+    /// For messages that a peer can cause at will.
+    pub(crate) const PEER: Self = Self::per(20, Duration::from_secs(10));
+
+    /// For a condition that may last: it is told at once, again after a minute, and then every ten
+    /// minutes.
+    pub(crate) const LASTING: Self = Self {
+        times: 1,
+        first: Duration::from_mins(1),
+        later: Duration::from_mins(10),
+    };
+
+    /// So many times in each period.
+    pub(crate) const fn per(times: u32, period: Duration) -> Self {
+        Self {
+            times,
+            first: period,
+            later: period,
+        }
+    }
+}
+
+/// Admits as much as its limit does, and counts the rest. When nothing was asked of it for a first
+/// period, it starts anew. The time is an argument.
+#[derive(Debug)]
 pub(crate) struct Throttle {
-    period: Option<Instant>,
-    admitted: u32,
+    limit: Limit,
+    state: Option<State>,
     withheld: u64,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// When it started.
+    since: Instant,
+    /// When it was last asked.
+    asked: Instant,
+    period_began: Instant,
+    period: Duration,
+    admitted: u32,
+}
+
 impl Throttle {
-    /// Whether to speak now and, if so, how many messages were withheld before this one.
+    pub(crate) fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            state: None,
+            withheld: 0,
+        }
+    }
+
+    /// Whether it may happen now and, if so, how many times it was withheld before.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
-        if self.period.is_none_or(|began| now >= began + PERIOD) {
-            self.period = Some(now);
-            self.admitted = 0;
+        let Limit {
+            times,
+            first,
+            later,
+        } = self.limit;
+        let mut state = self
+            .state
+            .filter(|state| now < state.asked + first)
+            .unwrap_or(State {
+                since: now,
+                asked: now,
+                period_began: now,
+                period: first,
+                admitted: 0,
+            });
+        state.asked = now;
+        if now >= state.period_began + state.period {
+            state.period_began = now;
+            state.period = later;
+            state.admitted = 0;
         }
-        if self.admitted == PER_PERIOD {
+        let admits = state.admitted < times;
+        if admits {
+            state.admitted += 1;
+        } else {
             self.withheld += 1;
-            return None;
         }
-        self.admitted += 1;
-        Some(std::mem::take(&mut self.withheld))
+        self.state = Some(state);
+        admits.then(|| std::mem::take(&mut self.withheld))
+    }
+
+    /// For how long the condition has lasted that this throttles.
+    pub(crate) fn lasts(&self, now: Instant) -> Duration {
+        let since = self.state.map_or(now, |state| state.since);
+        now.saturating_duration_since(since)
+    }
+
+    /// The condition that this throttles is over: the next one is a new one.
+    pub(crate) fn is_over(&mut self) {
+        *self = Self::new(self.limit);
+    }
+}
+
+impl Default for Throttle {
+    /// With [`Limit::PEER`].
+    fn default() -> Self {
+        Self::new(Limit::PEER)
     }
 }
 
 /// Says that corrections are refused, which may go on for ever.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Refusals(Throttle);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Throttle::new(Limit::LASTING))
+    }
+}
 
 impl Refusals {
     pub(crate) fn warn(&mut self, correction: TimeDelta) {
@@ -53,6 +146,8 @@ impl Refusals {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn a_flood_is_cut_and_counted() {
         let began = Instant::now();
@@ -61,7 +156,40 @@ mod tests {
             .filter(|_| throttle.admit(began).is_some())
             .count();
         assert_eq!(admitted, 20);
-        assert_eq!(throttle.admit(began + PERIOD), Some(980));
-        assert_eq!(throttle.admit(began + PERIOD), Some(0));
+        assert_eq!(throttle.admit(began + 10 * SECOND), Some(980));
+        assert_eq!(throttle.admit(began + 10 * SECOND), Some(0));
+    }
+
+    /// At which second of an hour it is told what is the case every five seconds.
+    fn told(throttle: &mut Throttle, began: Instant) -> Vec<u32> {
+        (0..3600)
+            .step_by(5)
+            .filter(|&second| throttle.admit(began + second * SECOND).is_some())
+            .collect()
+    }
+
+    #[test]
+    fn what_lasts_is_told_at_once_after_a_minute_and_then_every_ten() {
+        let began = Instant::now();
+        let mut throttle = Throttle::new(Limit::LASTING);
+        let expected = [0, 60, 660, 1260, 1860, 2460, 3060];
+        assert_eq!(told(&mut throttle, began), expected);
+        let now = began + 3600 * SECOND;
+        assert_eq!(throttle.lasts(now), 3600 * SECOND);
+        throttle.is_over();
+        assert_eq!(throttle.lasts(now), Duration::ZERO);
+        assert_eq!(told(&mut throttle, now), expected);
+    }
+
+    #[test]
+    fn what_was_not_the_case_for_a_minute_is_told_as_new() {
+        let began = Instant::now();
+        let mut throttle = Throttle::new(Limit::LASTING);
+        assert_eq!(throttle.admit(began), Some(0));
+        assert_eq!(throttle.admit(began + 30 * SECOND), None);
+        let anew = began + 91 * SECOND;
+        assert_eq!(throttle.admit(anew), Some(1));
+        assert_eq!(throttle.lasts(anew + SECOND), SECOND);
+        assert_eq!(throttle.admit(anew + SECOND), None);
     }
 }

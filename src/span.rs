@@ -1,8 +1,42 @@
-//! Spans of time as people write and read them.
+//! Spans of time: as numbers of nanoseconds, each conversion once, and as people read them.
 
-use std::time::Duration;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use chrono::TimeDelta;
+/// A span in nanoseconds, or the nearest that an `i64` holds: 292 years either way.
+#[must_use]
+pub fn nanoseconds(span: TimeDelta) -> i64 {
+    let nearest = if span < TimeDelta::zero() {
+        i64::MIN
+    } else {
+        i64::MAX
+    };
+    span.num_nanoseconds().unwrap_or(nearest)
+}
+
+/// A span in nanoseconds, whatever its length: for sums and for records.
+#[must_use]
+pub fn exact_nanoseconds(span: TimeDelta) -> i128 {
+    i128::from(span.num_seconds()) * 1_000_000_000 + i128::from(span.subsec_nanos())
+}
+
+/// A span in nanoseconds, to 16 digits: for weights and rates.
+#[must_use]
+pub fn float_nanoseconds(span: TimeDelta) -> f64 {
+    span.num_seconds() as f64 * 1e9 + f64::from(span.subsec_nanos())
+}
+
+/// A time in nanoseconds since the Unix epoch, or the nearest that an `i64` holds.
+#[must_use]
+pub fn since_epoch(time: DateTime<Utc>) -> i64 {
+    time.timestamp_nanos_opt()
+        .unwrap_or_else(|| nanoseconds(time - DateTime::UNIX_EPOCH))
+}
+
+/// What a clock that gains `rate_ppm` has gained after `elapsed`, to the nanosecond.
+#[must_use]
+pub fn at_rate(elapsed: TimeDelta, rate_ppm: f64) -> TimeDelta {
+    TimeDelta::nanoseconds((float_nanoseconds(elapsed) * rate_ppm * 1e-6).round() as i64)
+}
 
 /// Units from the largest, with the nanoseconds in each.
 const UNITS: [(&str, i128); 7] = [
@@ -29,9 +63,7 @@ pub fn signed(span: TimeDelta) -> String {
 /// The length of a span, without its sign: `16.000 min`, `12.345 µs`.
 #[must_use]
 pub fn span(span: TimeDelta) -> String {
-    let nanoseconds =
-        i128::from(span.num_seconds()) * 1_000_000_000 + i128::from(span.subsec_nanos());
-    let length = nanoseconds.abs();
+    let length = exact_nanoseconds(span).abs();
     // Thousandths of a unit in whole numbers: a float would show the rounding of years.
     let in_thousandths = UNITS.map(|(name, unit)| (name, (length * 1000 + unit / 2) / unit));
     match in_thousandths.iter().find(|(_, count)| *count >= 1000) {
@@ -40,32 +72,36 @@ pub fn span(span: TimeDelta) -> String {
     }
 }
 
-/// Reads a span with its unit and perhaps a sign: `5s`, `-14m`, `+1.5ms`, `1h 30m`.
-///
-/// # Errors
-/// A sentence that says what is wrong with `text`.
-pub fn parse_signed(text: &str) -> Result<TimeDelta, String> {
-    let (negative, length) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let length = TimeDelta::from_std(parse(length)?).map_err(|_| "too long".to_owned())?;
-    Ok(if negative { -length } else { length })
-}
-
-/// Reads a span with its unit: `5s`, `200ms`, `1h 30m`.
-///
-/// # Errors
-/// A sentence that says what is wrong with `text`.
-pub fn parse(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("not a duration such as 5s or 200ms: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_nanoseconds_are_exact_as_long_as_they_fit() {
+        for span in [0, -7, 999_999_999, -1_000_000_001, i64::MAX, i64::MIN] {
+            let delta = TimeDelta::nanoseconds(span);
+            assert_eq!(nanoseconds(delta), span);
+            assert_eq!(exact_nanoseconds(delta), i128::from(span));
+            assert!((float_nanoseconds(delta) - span as f64).abs() <= 1e-15 * (span as f64).abs());
+        }
+        // Beyond 292 years each does what its name says.
+        assert_eq!(nanoseconds(TimeDelta::MIN), i64::MIN);
+        assert_eq!(nanoseconds(TimeDelta::MAX), i64::MAX);
+        let longest = i128::from(i64::MAX) * 1_000_000;
+        assert_eq!(exact_nanoseconds(TimeDelta::MAX), longest);
+        assert!((float_nanoseconds(TimeDelta::MAX) / longest as f64 - 1.0).abs() < 1e-15);
+        assert_eq!(since_epoch(DateTime::<Utc>::MIN_UTC), i64::MIN);
+        assert_eq!(since_epoch(DateTime::<Utc>::MAX_UTC), i64::MAX);
+        assert_eq!(since_epoch(DateTime::from_timestamp_nanos(-5)), -5);
+    }
+
+    #[test]
+    fn a_rate_is_what_a_clock_gains() {
+        let hour = TimeDelta::hours(1);
+        assert_eq!(at_rate(hour, 100.0), TimeDelta::milliseconds(360));
+        assert_eq!(at_rate(-hour, 100.0), TimeDelta::milliseconds(-360));
+        assert_eq!(at_rate(hour, -0.001), TimeDelta::nanoseconds(-3600));
+    }
 
     #[test]
     fn spans_read_well() {
@@ -82,25 +118,6 @@ mod tests {
             (TimeDelta::MAX, "+106751991167.301 d"),
         ] {
             assert_eq!(signed(span), text);
-        }
-    }
-
-    #[test]
-    fn signs_and_units_are_read() {
-        assert_eq!(parse_signed("-14m"), Ok(TimeDelta::minutes(-14)));
-        assert_eq!(parse_signed("+20m"), Ok(TimeDelta::minutes(20)));
-        assert_eq!(parse_signed("1.5s"), Ok(TimeDelta::milliseconds(1500)));
-        for text in [
-            "5",
-            "",
-            "-",
-            "--5s",
-            "+-5s",
-            "s",
-            "5 parsecs",
-            "9999999999999y",
-        ] {
-            assert!(parse_signed(text).is_err(), "{text:?} was accepted");
         }
     }
 }

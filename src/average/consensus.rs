@@ -20,9 +20,8 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
-use crate::clock::at_rate;
 use crate::measurement::sample::Sample;
-use crate::span;
+use crate::span::{self, at_rate, exact_nanoseconds, float_nanoseconds};
 use crate::wire::correction::Correction;
 
 /// The automatic window is never narrower: clocks this close together all agree.
@@ -109,8 +108,8 @@ impl Consensus {
             count += 1;
             weights += weight;
             let distance = (sample.offset - self.median).clamp(-self.reach, self.reach);
-            distances += weight * nanoseconds(distance);
-            errors += weight * nanoseconds(sample.error);
+            distances += weight * exact_nanoseconds(distance);
+            errors += weight * exact_nanoseconds(sample.error);
         }
         let mean = |sum: i128| TimeDelta::nanoseconds((sum / weights.max(1)) as i64);
         Self {
@@ -127,7 +126,8 @@ impl Consensus {
         if sample.error <= self.ordinary_error {
             return FULL_WEIGHT;
         }
-        let part = nanoseconds(self.ordinary_error) as f64 / nanoseconds(sample.error) as f64;
+        let part =
+            exact_nanoseconds(self.ordinary_error) as f64 / exact_nanoseconds(sample.error) as f64;
         (FULL_WEIGHT as f64 * part * part) as i128 + 1
     }
 
@@ -135,7 +135,7 @@ impl Consensus {
     /// the median, by the weight of its vote against that of the others.
     #[must_use]
     pub fn pull(&self, sample: &Sample) -> TimeDelta {
-        let distance = nanoseconds(sample.offset - self.median);
+        let distance = exact_nanoseconds(sample.offset - self.median);
         let pull = distance.saturating_mul(self.weight(sample)) / self.mean_weight.max(1);
         TimeDelta::nanoseconds(pull.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
@@ -200,8 +200,7 @@ impl std::error::Error for NoMajority {}
 /// [`NoMajority`] when no more than half of the clocks lie within the window.
 ///
 /// ```
-/// use berkeley::internals::average::consensus::{Rules, consensus};
-/// use berkeley::internals::measurement::sample::Sample;
+/// use berkeley::{Rules, Sample, consensus};
 /// use chrono::TimeDelta;
 ///
 /// // 14:00, 13:46 and 14:20, measured by the first:
@@ -245,12 +244,6 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
     Ok(agreed)
 }
 
-/// Deviations from a median are below 100 years, so each is an `i64` of nanoseconds, and the sum
-/// of any number of them an `i128`.
-fn nanoseconds(span: TimeDelta) -> i128 {
-    i128::from(span.num_nanoseconds().unwrap_or(i64::MAX))
-}
-
 /// The rate that clocks have on average, in ppm: they are averaged as offsets are, each counting
 /// as what it gains in 1000 s, so that no minority moves it far. `None` without a majority.
 ///
@@ -268,7 +261,7 @@ pub fn mean_rate(rates_ppm: &[f64]) -> Option<f64> {
         .map(|ppm| Sample::one_way(at_rate(base, *ppm)))
         .collect();
     let agreed = consensus(&clocks, &Rules::default()).ok()?;
-    Some(nanoseconds(agreed.average) as f64 / nanoseconds(base) as f64 * 1e6)
+    Some(float_nanoseconds(agreed.average) / float_nanoseconds(base) * 1e6)
 }
 
 /// The middle value, or the midpoint of the two in the middle. Reorders `spans`.

@@ -4,14 +4,16 @@
 //! ([`Ensemble::close_round`]); sending them is left to the caller.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
+use crate::average::names::Names;
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
+pub use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
 use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
@@ -19,32 +21,10 @@ use crate::wire::correction::Correction;
 /// A node that gives no clock in so many rounds in a row is dropped.
 pub const MISSED_ROUNDS: u32 = 3;
 
-/// One connection of a follower, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u64);
-
-/// How a node speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
-    /// It tells its time when it likes and applies nothing (see [`crate::wire::timestamp`]): the master
-    /// keeps its correction for it.
-    Timestamp,
-    /// It is polled and corrects itself.
-    Line,
-}
-
-impl fmt::Display for Wire {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Timestamp => "timestamp wire",
-            Self::Line => "line protocol",
-        })
-    }
-}
-
 #[derive(Debug)]
 struct Member {
     name: Arc<str>,
+    address: Option<SocketAddr>,
     wire: Wire,
     heard: Option<Heard>,
     /// Whether `heard` came since the last round.
@@ -55,114 +35,15 @@ struct Member {
     kept: TimeDelta,
 }
 
-/// A clock as it was heard.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Heard {
-    /// The clock against the master's.
-    pub sample: Sample,
-    /// The network's rate against its oscillator, if it says.
-    pub rate_ppm: Option<f64>,
-    /// Whether it has followed a correction since it started.
-    pub synchronized: bool,
-}
-
-impl From<Sample> for Heard {
-    /// A clock that says nothing of itself.
-    fn from(sample: Sample) -> Self {
-        Self {
-            sample,
-            rate_ppm: None,
-            synchronized: false,
+impl Member {
+    /// Keeps a correction for a peer that never corrects itself. With it, the peer now agrees with
+    /// the group, and so does the master.
+    fn keep(&mut self, offset: TimeDelta) {
+        self.kept += offset;
+        if let Some(heard) = &mut self.heard {
+            heard.sample.offset = TimeDelta::zero();
         }
     }
-}
-
-/// The outcome of a round.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Round {
-    /// Counted from 1.
-    pub number: u64,
-    /// The interval whose samples it averaged, see [`Ensemble::interval`].
-    pub interval: u64,
-    /// The master's own clock, then every follower's that gave its time.
-    pub rows: Vec<Row>,
-    /// What the clocks agree on, if they do.
-    pub outcome: Result<Consensus, NoMajority>,
-}
-
-/// Whether a clock has a vote in a round and, if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vote {
-    /// It votes.
-    Yes,
-    /// It has no vote yet: it has just come, or has just started where most others agree.
-    New,
-    /// It is too far from the median.
-    Outlier,
-    /// It stays ahead of the others, or behind, whatever it is told.
-    Biased,
-    /// It is on the timestamp wire and can't follow a correction; others that can are a majority.
-    Timestamp,
-    /// Nobody votes: the round was abandoned.
-    Abandoned,
-}
-
-impl Vote {
-    /// Whether it votes.
-    #[must_use]
-    pub fn counts(self) -> bool {
-        self == Self::Yes
-    }
-}
-
-impl From<Doubt> for Vote {
-    /// The vote of a clock that is too much in doubt.
-    fn from(doubt: Doubt) -> Self {
-        match doubt {
-            Doubt::None => Self::Yes,
-            Doubt::Biased(_) => Self::Biased,
-            Doubt::Timestamp => Self::Timestamp,
-            Doubt::New => Self::New,
-        }
-    }
-}
-
-impl fmt::Display for Vote {
-    /// `yes`, or the reason in a word.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(match self {
-            Self::Yes => "yes",
-            Self::New => "new",
-            Self::Outlier => "outlier",
-            Self::Biased => "biased",
-            Self::Timestamp => "timestamp",
-            Self::Abandoned => "-",
-        })
-    }
-}
-
-/// One clock in a round.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The follower's connection; `None` is the master itself.
-    pub node: Option<NodeId>,
-    /// What people call it: `master`, or the follower's address.
-    pub name: Arc<str>,
-    /// The clock against the master's; what the master keeps for the peer is already in it.
-    pub sample: Sample,
-    /// Whether it has a vote in the average and, if not, why.
-    pub vote: Vote,
-    /// What it has to do to agree with the group; `None` when the round was abandoned.
-    pub correction: Option<Correction>,
-}
-
-/// What the end of an interval brings.
-#[derive(Debug, Default)]
-pub struct Closed {
-    /// The round, if enough clocks were there to hold one.
-    pub round: Option<Round>,
-    /// Who was silent for too long and is no longer a member.
-    pub dropped: Vec<NodeId>,
 }
 
 /// How an ensemble holds its rounds.
@@ -184,7 +65,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            interval: crate::DEFAULT_INTERVAL,
+            interval: crate::wire::message::DEFAULT_INTERVAL,
             rules: Rules::default(),
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
@@ -198,6 +79,7 @@ impl Default for Settings {
 pub struct Ensemble {
     settings: Settings,
     members: BTreeMap<NodeId, Member>,
+    names: Names,
     intervals: u64,
     rounds: u64,
 }
@@ -209,17 +91,28 @@ impl Ensemble {
         Self {
             settings,
             members: BTreeMap::new(),
+            names: Names::default(),
             intervals: 0,
             rounds: 0,
         }
     }
 
-    /// Takes a follower in.
-    pub fn join(&mut self, node: NodeId, name: Arc<str>, wire: Wire) {
+    /// Takes a follower in that calls itself `name`. What it is called here: the same, or, where
+    /// another member has that name, the name with a number.
+    pub fn join(
+        &mut self,
+        node: NodeId,
+        name: &str,
+        address: Option<SocketAddr>,
+        wire: Wire,
+    ) -> Arc<str> {
+        self.leave(node);
+        let name = self.names.take(name);
         self.members.insert(
             node,
             Member {
-                name,
+                name: Arc::clone(&name),
+                address,
                 wire,
                 heard: None,
                 fresh: false,
@@ -228,11 +121,75 @@ impl Ensemble {
                 kept: TimeDelta::zero(),
             },
         );
+        name
     }
 
     /// Lets a follower go. Whether it was a member until now.
     pub fn leave(&mut self, node: NodeId) -> bool {
-        self.members.remove(&node).is_some()
+        let member = self.members.remove(&node);
+        if let Some(member) = &member {
+            self.names.give_back(&member.name);
+        }
+        member.is_some()
+    }
+
+    /// How many followers have joined, and how many of those have given their time.
+    #[must_use]
+    pub fn present(&self) -> (usize, usize) {
+        let reported = self.members.values().filter(|m| m.heard.is_some()).count();
+        (self.members.len(), reported)
+    }
+
+    /// How many followers have to give their time before the next round is held.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        match self.rounds {
+            0 => self.settings.min_followers.max(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether any follower has followed a master before.
+    #[must_use]
+    pub fn knows_a_group(&self) -> bool {
+        let mut heard = self.members.values().filter_map(|member| member.heard);
+        heard.any(|heard| heard.synchronized)
+    }
+
+    /// Whoever has given no time since the last round has not missed the one that is closed next.
+    pub fn excuse_silence(&mut self) {
+        for member in self.members.values_mut() {
+            member.fresh = true;
+        }
+    }
+
+    /// The correction of a clock that has just come and belongs to no group yet: it need not wait
+    /// for the end of a round. `group` is how wrong the master's own target may be, `None` when it
+    /// does not know the group's time. A clock that has followed a correction waits: its group
+    /// may be the larger one, which only a round can tell.
+    #[must_use]
+    pub fn welcome(&self, heard: &Heard, group: Option<TimeDelta>) -> Option<Correction> {
+        let group = group.filter(|_| !heard.synchronized && !self.settings.dry_run)?;
+        Some(Correction {
+            offset: -heard.sample.offset,
+            error: heard.sample.error + group,
+            common_ppm: 0.0,
+        })
+    }
+
+    /// The same for a clock on the timestamp wire, whose correction is kept for it. Whether there
+    /// is something to tell it.
+    pub fn welcome_kept(&mut self, node: NodeId, group: Option<TimeDelta>) -> bool {
+        let Some(heard) = self.members.get(&node).and_then(|member| member.heard) else {
+            return false;
+        };
+        let Some(correction) = self.welcome(&heard, group) else {
+            return false;
+        };
+        if let Some(member) = self.members.get_mut(&node) {
+            member.keep(correction.offset);
+        }
+        true
     }
 
     /// The interval that samples are being collected in, to be passed to [`Ensemble::report`].
@@ -259,14 +216,21 @@ impl Ensemble {
     /// Ends an interval: averages the clocks that gave their time, and starts the next one.
     /// `own` is the master's clock.
     pub fn close_round(&mut self, own: Heard) -> Closed {
-        self.intervals += 1;
         let dropped = self.drop_silent();
-        let reported = self.members.values().filter(|m| m.heard.is_some()).count();
-        let enough = match self.rounds {
-            0 => self.settings.min_followers,
-            _ => 1,
-        };
-        let round = (reported >= enough.max(1)).then(|| self.average(own));
+        let (_, reported) = self.present();
+        let enough = reported >= self.wanted();
+        if !enough && self.rounds == 0 {
+            // The first round waits for more, and those who have answered until now count in it.
+            for member in self.members.values_mut() {
+                member.fresh = false;
+            }
+            return Closed {
+                round: None,
+                dropped,
+            };
+        }
+        self.intervals += 1;
+        let round = enough.then(|| self.average(own));
         for member in self.members.values_mut() {
             member.fresh = false;
             if member.wire == Wire::Line {
@@ -283,9 +247,8 @@ impl Ensemble {
         let dropped = self.drop_silent();
         for member in self.members.values_mut() {
             member.fresh = false;
-            if let Some(heard) = &mut member.heard {
-                member.kept -= heard.sample.offset;
-                heard.sample.offset = TimeDelta::zero();
+            if let Some(heard) = member.heard {
+                member.keep(-heard.sample.offset);
             }
         }
         Closed {
@@ -308,17 +271,19 @@ impl Ensemble {
             member.missed = if member.fresh { 0 } else { member.missed + 1 };
         }
         let timestamp_patience = self.settings.timestamp_patience.max(MISSED_ROUNDS);
-        let silent = |_: &NodeId, member: &mut Member| {
+        let silent = |(_, member): &(&NodeId, &Member)| {
             member.missed
                 >= match member.wire {
                     Wire::Timestamp => timestamp_patience,
                     Wire::Line => MISSED_ROUNDS,
                 }
         };
-        self.members
-            .extract_if(.., silent)
-            .map(|(node, _)| node)
-            .collect()
+        let silent: Vec<_> = self.members.iter().filter(silent).collect();
+        let silent: Vec<_> = silent.into_iter().map(|(node, _)| *node).collect();
+        for node in &silent {
+            self.leave(*node);
+        }
+        silent
     }
 
     /// How much a vote of each clock would be in doubt: the master's own, then every follower's
@@ -361,9 +326,10 @@ impl Ensemble {
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
         let common_ppm = common_rate(&clocks, &votes);
-        let row = |node, name: &Arc<str>, sample: Sample, vote: Option<Vote>| Row {
-            node,
-            name: Arc::clone(name),
+        let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
+            node: member.map(|(node, _)| node),
+            name: member.map_or_else(|| Arc::from("master"), |(_, it)| Arc::clone(&it.name)),
+            address: member.and_then(|(_, member)| member.address),
             sample,
             vote: vote.unwrap_or(Vote::Abandoned),
             correction: outcome
@@ -372,18 +338,16 @@ impl Ensemble {
         };
         let mut in_turn = votes.iter().copied();
         let mut rows = Vec::with_capacity(clocks.len());
-        rows.push(row(None, &Arc::from("master"), own.sample, in_turn.next()));
+        rows.push(row(None, own.sample, in_turn.next()));
         for (&node, member) in &mut self.members {
-            let Some(Heard { sample, .. }) = &mut member.heard else {
+            let Some(Heard { sample, .. }) = member.heard else {
                 continue;
             };
-            rows.push(row(Some(node), &member.name, *sample, in_turn.next()));
+            rows.push(row(Some((node, member)), sample, in_turn.next()));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
-                member.kept += agreed.correction(sample.offset);
-                // With its correction it now agrees with the group, and so does the master.
-                sample.offset = TimeDelta::zero();
+                member.keep(agreed.correction(sample.offset));
             }
         }
         self.rounds += 1;
@@ -392,6 +356,7 @@ impl Ensemble {
             interval: self.intervals - 1,
             rows,
             outcome,
+            dry_run: self.settings.dry_run,
         }
     }
 
@@ -460,7 +425,7 @@ mod tests {
             ..Settings::default()
         });
         for node in 1..=followers {
-            ensemble.join(NodeId(node), Arc::from(format!("node {node}")), wire);
+            ensemble.join(NodeId(node), "node", None, wire);
         }
         ensemble
     }
@@ -558,7 +523,7 @@ mod tests {
             ..Settings::default()
         });
         for node in 1..=3 {
-            dry.join(NodeId(node), Arc::from("node"), Wire::Line);
+            dry.join(NodeId(node), "node", None, Wire::Line);
         }
         assert_eq!(voters(&mut dry, 10, &ahead), [true; 4]);
     }
@@ -574,7 +539,7 @@ mod tests {
     fn a_newcomer_has_no_vote_until_it_has_followed() {
         let mut ensemble = ensemble(3, Wire::Line);
         voters(&mut ensemble, 10, &[1, 2, 3]);
-        ensemble.join(NodeId(4), Arc::from("late"), Wire::Line);
+        ensemble.join(NodeId(4), "late", None, Wire::Line);
         let new = voters(&mut ensemble, 1, &[1, 2, 3, 4]);
         assert_eq!(new, [true, true, true, true, false]);
         assert_eq!(voters(&mut ensemble, 8, &[1, 2, 3, 4]), [true; 5]);
@@ -642,10 +607,58 @@ mod tests {
     #[test]
     fn a_measurement_across_the_end_of_a_round_is_thrown_away() {
         let mut ensemble = ensemble(1, Wire::Line);
+        heard(&mut ensemble, 1, TimeDelta::zero());
         let begun = ensemble.interval();
-        ensemble.close_round(OWN);
+        assert!(ensemble.close_round(OWN).round.is_some());
         ensemble.report(NodeId(1), begun, OWN);
         assert!(ensemble.close_round(OWN).round.is_none());
+    }
+
+    #[test]
+    fn who_has_answered_counts_in_the_first_round_however_long_that_waits() {
+        let mut ensemble = Ensemble::new(Settings {
+            min_followers: 2,
+            ..Settings::default()
+        });
+        for node in [1, 2] {
+            ensemble.join(NodeId(node), "node", None, Wire::Line);
+        }
+        heard(&mut ensemble, 1, TimeDelta::minutes(3));
+        assert!(ensemble.close_round(OWN).round.is_none());
+        assert_eq!((ensemble.present(), ensemble.wanted()), ((2, 1), 2));
+        heard(&mut ensemble, 2, TimeDelta::minutes(3));
+        let round = ensemble.close_round(OWN).round.unwrap();
+        assert_eq!(round.rows.len(), 3);
+        assert_eq!(ensemble.wanted(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_has_just_come_is_corrected_from_what_the_group_knows() {
+        let mut ensemble = ensemble(1, Wire::Line);
+        let sample = Sample::one_way(TimeDelta::minutes(20));
+        let error = TimeDelta::microseconds(7);
+        let correction = ensemble.welcome(&sample.into(), Some(error)).unwrap();
+        assert_eq!(correction.offset, TimeDelta::minutes(-20));
+        assert_eq!(correction.error, sample.error + error);
+        assert_eq!(ensemble.welcome(&sample.into(), None), None, "no group yet");
+        let synchronized = Heard {
+            synchronized: true,
+            ..Heard::from(sample)
+        };
+        let told = ensemble.welcome(&synchronized, Some(error));
+        assert_eq!(told, None, "its own group may be the larger one");
+        // What is kept for a client that can't correct itself counts at once.
+        ensemble.join(NodeId(2), "client", None, Wire::Timestamp);
+        assert!(
+            !ensemble.welcome_kept(NodeId(2), Some(error)),
+            "no time yet"
+        );
+        heard(&mut ensemble, 2, TimeDelta::minutes(20));
+        assert!(ensemble.welcome_kept(NodeId(2), Some(error)));
+        heard(&mut ensemble, 2, TimeDelta::minutes(20));
+        heard(&mut ensemble, 1, TimeDelta::zero());
+        let round = ensemble.close_round(OWN).round.unwrap();
+        assert_eq!(corrections(&round), [0, 0, 0]);
     }
 
     #[test]
@@ -656,7 +669,7 @@ mod tests {
         });
         assert!(ensemble.close_round(OWN).round.is_none());
         for node in [1, 2] {
-            ensemble.join(NodeId(node), Arc::from("node"), Wire::Timestamp);
+            ensemble.join(NodeId(node), "node", None, Wire::Timestamp);
         }
         heard(&mut ensemble, 1, TimeDelta::zero());
         assert!(

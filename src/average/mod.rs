@@ -2,4 +2,6 @@
 
 pub mod consensus;
 pub mod ensemble;
+pub mod names;
 pub mod reputation;
+pub mod round;

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::clock::{at_rate, nanoseconds};
+use crate::span::{at_rate, float_nanoseconds};
 
 /// Over so many rounds the mean reaches back.
 pub const MEMORY: u32 = 8;
@@ -71,7 +71,7 @@ impl Standing {
         let mean = self.mean_with(distance).abs();
         if self.rounds < PROBATION {
             Doubt::New
-        } else if mean <= nanoseconds(allowance) as f64 {
+        } else if mean <= float_nanoseconds(allowance) {
             Doubt::None
         } else {
             Doubt::Biased(mean)
@@ -86,7 +86,7 @@ impl Standing {
     }
 
     fn mean_with(&self, distance: TimeDelta) -> f64 {
-        self.mean + (nanoseconds(distance) as f64 - self.mean) / f64::from(MEMORY)
+        self.mean + (float_nanoseconds(distance) - self.mean) / f64::from(MEMORY)
     }
 }
 

@@ -9,13 +9,13 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::command_line::duration;
 use crate::discipline::correction::{STEP_ROUNDS, STEP_THRESHOLD, SYSTEM_STEP_THRESHOLD, Steering};
 use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::report::record::Record;
-use crate::span;
 use crate::system_clock::kernel::{self, SystemClock};
-use crate::wire::address::Address;
+use crate::wire::address::{self, Address};
 
 /// The shortest interval: below it, rounds would overlap on any network.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -166,7 +166,7 @@ pub struct Steered {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = span::parse(text)?;
+    let interval = duration::parse(text)?;
     if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
         Ok(interval)
     } else {
@@ -175,7 +175,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 fn offset(text: &str) -> Result<TimeDelta, String> {
-    let offset = span::parse_signed(text)?;
+    let offset = duration::parse_signed(text)?;
     if offset.abs() <= Simulation::LARGEST_OFFSET {
         Ok(offset)
     } else {
@@ -285,7 +285,7 @@ impl Election {
 }
 
 fn window(text: &str) -> Result<TimeDelta, String> {
-    let window = TimeDelta::from_std(span::parse(text)?).unwrap_or(TimeDelta::MAX);
+    let window = TimeDelta::from_std(duration::parse(text)?).unwrap_or(TimeDelta::MAX);
     if window > TimeDelta::zero() && window <= Rules::LARGEST_OFFSET {
         Ok(window)
     } else {
@@ -304,6 +304,5 @@ pub fn refuse(command: &mut clap::Command, why: &str) -> ! {
 /// # Errors
 /// A sentence that says what belongs there.
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
-    let example = "an IP address of this machine and a port, for example 0.0.0.0:8080";
-    text.parse().map_err(|_| example.to_owned())
+    address::socket_address(text).map_err(|error| error.to_string())
 }

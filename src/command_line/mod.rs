@@ -1,5 +1,6 @@
 //! What the two programs have in common: arguments, the log, signals.
 
 pub mod arguments;
+pub mod duration;
 pub mod logging;
 pub mod signals;

@@ -12,8 +12,8 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{at_rate, nanoseconds, since_epoch};
 use crate::discipline::rate::{DriftFit, Line, Point, Rate};
+use crate::span::{at_rate, nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.

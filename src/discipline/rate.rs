@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::LARGEST_RATE_PPM;
-use crate::clock::{CRYSTAL_PPM, at_rate};
+use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
+use crate::span::{at_rate, float_nanoseconds};
 
 /// How many points the line is drawn through: more would be more exact, and slower to follow an
 /// oscillator that is warming up.
@@ -115,7 +115,7 @@ impl Line {
 
     /// One standard deviation of [`Line::ahead`], in nanoseconds.
     fn spread(&self, raw: DateTime<Utc>) -> f64 {
-        let seconds = nanoseconds(raw - self.raw) * 1e-9;
+        let seconds = float_nanoseconds(raw - self.raw) * 1e-9;
         // A ppm of a second is 1000 ns.
         let turned = (seconds + self.centre) * self.rate.error_ppm * 1e3;
         self.centre_spread
@@ -330,8 +330,8 @@ impl DriftFit {
         let weighted = || {
             self.points.iter().map(|point| Weighted {
                 weight: noise.spread(point).powi(-2),
-                seconds: nanoseconds(point.raw - last.raw) * 1e-9,
-                nanoseconds: nanoseconds(point.ahead - last.ahead),
+                seconds: float_nanoseconds(point.raw - last.raw) * 1e-9,
+                nanoseconds: float_nanoseconds(point.ahead - last.ahead),
             })
         };
         let mut total = 0.0;
@@ -402,7 +402,7 @@ impl Noise {
 
     /// One standard deviation of a point, in nanoseconds.
     fn spread(&self, point: &Point) -> f64 {
-        nanoseconds(self.waiting(point)).hypot(nanoseconds(self.doubt))
+        float_nanoseconds(self.waiting(point)).hypot(float_nanoseconds(self.doubt))
     }
 }
 
@@ -413,7 +413,7 @@ fn explain(first: TimeDelta, second: TimeDelta, limit: TimeDelta, elapsed: TimeD
     }
     let ppm = rate_ppm(second, elapsed);
     // In the first of two equal spans, the new rate acted for a part of it only.
-    let part = nanoseconds(first) / nanoseconds(second);
+    let part = float_nanoseconds(first) / float_nanoseconds(second);
     let alike = (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
     let plausible = (0.0..2.0).contains(&part) && ppm < LARGEST_JUMP_PPM;
     if alike || plausible {
@@ -432,11 +432,7 @@ struct Weighted {
 
 /// The rate, either way, that moves a clock so far in this time, in ppm.
 fn rate_ppm(moved: TimeDelta, elapsed: TimeDelta) -> f64 {
-    nanoseconds(moved).abs() / nanoseconds(elapsed).max(1.0) * 1e6
-}
-
-fn nanoseconds(span: TimeDelta) -> f64 {
-    span.num_seconds() as f64 * 1e9 + f64::from(span.subsec_nanos())
+    float_nanoseconds(moved).abs() / float_nanoseconds(elapsed).max(1.0) * 1e6
 }
 
 #[cfg(test)]

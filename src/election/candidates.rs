@@ -114,11 +114,13 @@ fn is_ours(address: &Address, listen: SocketAddr) -> bool {
         return false;
     };
     addresses.any(|address| {
+        let mut any_port = address;
+        any_port.set_port(0);
         let reaches = listen.ip() == address.ip()
             // Only an address of this machine can be listened on.
             || listen.ip().is_unspecified()
                 && (address.is_ipv4() || listen.is_ipv6())
-                && TcpListener::bind((address.ip(), 0)).is_ok();
+                && TcpListener::bind(any_port).is_ok();
         reaches && address.port() == listen.port()
     })
 }

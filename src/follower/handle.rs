@@ -18,7 +18,7 @@ use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::drift_file::DriftFile;
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
-use crate::follower::session::End;
+use crate::follower::lines::End;
 use crate::lock::lock;
 use crate::rate_limit::Refusals;
 use crate::report::record::{FOLLOWER_HEADER, Record};
@@ -43,7 +43,8 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 const EVENTS: usize = 1024;
 
 /// Which wire a follower speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum WireChoice {
     /// The best that both sides know.
     #[default]
@@ -77,7 +78,7 @@ impl Default for FollowerOptions {
     /// What the command line has without any flag.
     fn default() -> Self {
         Self {
-            interval: crate::DEFAULT_INTERVAL,
+            interval: crate::wire::message::DEFAULT_INTERVAL,
             wire: WireChoice::default(),
             steering: Steering::default(),
             rounds: None,
@@ -110,8 +111,7 @@ pub enum FollowerEvent {
 /// A running follower.
 ///
 /// ```no_run
-/// use berkeley::internals::wire::address::Address;
-/// use berkeley::internals::follower::handle::{Follower, FollowerOptions};
+/// use berkeley::{Address, Follower, FollowerOptions};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let follower = Follower::connect([Address::new("10.0.0.1", 8080)], FollowerOptions::default())?;

@@ -1,4 +1,4 @@
 //! The follower's threads.
 
 pub mod handle;
-pub mod session;
+pub mod lines;

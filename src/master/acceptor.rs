@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::average::ensemble::NodeId;
-use crate::master::handle::Error;
+use crate::average::round::NodeId;
+use crate::master::error::MasterError;
 use crate::master::peer::Peer;
+use crate::master::serve::serve;
 use crate::master::shared::Shared;
+use crate::wire::address::canonical;
 
 /// How many connections may wait to be accepted: std's 128 overflows when a large group joins,
 /// and each overflow costs its victim a second.
@@ -69,7 +71,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Accepts until the master is stopped, or nothing can be accepted any more.
-    pub(crate) fn run(self) -> Result<(), Error> {
+    pub(crate) fn run(self) -> Result<(), MasterError> {
         let mut starved: Option<Instant> = None;
         let mut connections = 0;
         loop {
@@ -101,32 +103,37 @@ impl Acceptor {
                 }
                 AcceptError::Fatal => {
                     self.shared.stop();
-                    return Err(Error::Accept(error));
+                    return Err(MasterError::Accept(error));
                 }
             }
         }
     }
 
     fn admit(&self, node: NodeId, stream: TcpStream, address: SocketAddr) {
-        let name: Arc<str> = Arc::from(address.to_string());
+        let address = canonical(address);
+        let name = address.to_string();
         let stream = Arc::new(stream);
-        let mailbox = match self.shared.register(node, &stream, address.ip()) {
+        let mailbox = match self
+            .shared
+            .connections
+            .register(node, &stream, address.ip())
+        {
             Ok(mailbox) => mailbox,
             Err(refused) => return self.turn_away(&stream, &name, &refused.to_string()),
         };
-        let mut peer = Peer::new(node, Arc::clone(&name), mailbox, Arc::clone(&self.shared));
+        let peer = Peer::new(node, address, mailbox, Arc::clone(&self.shared));
         let alive = self.alive.clone();
         let connection = Arc::clone(&stream);
         let thread = thread::Builder::new()
             .name(format!("peer {name}"))
             .stack_size(PEER_STACK)
             .spawn(move || {
-                peer.serve(&connection);
+                serve(peer, &connection);
                 let _ = connection.shutdown(Shutdown::Both);
                 drop(alive);
             });
         if let Err(error) = thread {
-            self.shared.unregister(node);
+            self.shared.connections.unregister(node);
             self.turn_away(
                 &stream,
                 &name,
@@ -139,7 +146,9 @@ impl Acceptor {
         // The socket's buffer is empty, so this neither waits nor is cut short.
         let _ = stream.write(format!("BYE {reason}\n").as_bytes());
         let _ = stream.shutdown(Shutdown::Write);
-        self.shared.warn(name, &format!("turned away: {reason}"));
+        self.shared
+            .outlet
+            .warn(name, &format!("turned away: {reason}"));
     }
 }
 

@@ -1,9 +1,8 @@
 //! A candidate's threads: one that elects (`election`), one for each other candidate that tells
 //! it what we do (`to ADDRESS`), and the follower of whoever leads.
 //!
-//! What the others tell comes in like any connection, see [`Peer::hear_candidate`].
+//! What the others tell comes in like any connection, see `candidate_link.rs`.
 
-use std::convert::Infallible;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -15,25 +14,22 @@ use crate::election::candidates::Candidates;
 use crate::election::rules::{BEAT, Election, SILENCE};
 use crate::follower::handle::Follower;
 use crate::master::candidacy::{Candidacy, Input, View, now};
-use crate::master::handle::{Error, MasterEvent, spawn};
-use crate::master::peer::{End, Peer};
-use crate::master::polling::say_bye;
+use crate::master::error::MasterError;
+use crate::master::event::MasterEvent;
 use crate::master::shared::Shared;
+use crate::master::threads::spawn;
 use crate::rate_limit::Throttle;
 use crate::wire::address::Address;
 use crate::wire::candidate::{Beat, Leader, Rank, Ranks, Role};
-use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::wire::line::{LONGEST_LINE, LineDecoder};
+use crate::wire::connection::Connection;
+use crate::wire::line::LONGEST_LINE;
 use crate::wire::message::Message;
 
 /// So many things may have been told that the election has not heard yet.
 pub(crate) const MOST_INPUTS: usize = 1024;
 
-/// However often something changes, others are not told more often than this...
+/// However often something changes, others are not told more often than this.
 const LEAST_PAUSE: Duration = Duration::from_millis(25);
-
-/// ... and whoever tells us more often than this in a second does not mean well.
-const BEATS_PER_SECOND: u32 = 100;
 
 /// A candidate that can't be reached for so long is missed.
 const MISSING: Duration = Duration::from_secs(5);
@@ -67,7 +63,7 @@ impl Candidate {
         shared: &Arc<Shared>,
         candidacy: &Arc<Candidacy>,
         inputs: Receiver<Input>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, MasterError> {
         let candidates = &candidacy.candidates;
         let mut tellers = Vec::new();
         for (rank, address) in candidates.others() {
@@ -212,7 +208,7 @@ impl Candidate {
             Role::Yields(_) => return,
             Role::Leads | Role::Follows(_) | Role::Seeks => {}
         }
-        self.shared.tell(MasterEvent::Lead(leadership));
+        self.shared.outlet.tell(MasterEvent::Lead(leadership));
     }
 
     fn log_role(&self) {
@@ -290,7 +286,7 @@ impl Candidate {
     fn tell_what_we_follow(&self) {
         if let Some((_, follower)) = &self.follower {
             while let Some(event) = follower.next_event_now() {
-                self.shared.tell(MasterEvent::Followed(event));
+                self.shared.outlet.tell(MasterEvent::Followed(event));
             }
         }
     }
@@ -416,101 +412,5 @@ impl Teller {
             }
             _ => true,
         }
-    }
-}
-
-impl Peer {
-    /// Listens to another candidate until the connection ends; `opening` is the beginning of what
-    /// it says.
-    pub(crate) fn hear_candidate(
-        &self,
-        connection: &mut Connection,
-        candidacy: &Candidacy,
-        opening: &[u8],
-    ) -> Result<Infallible, End> {
-        let mut link = CandidateLink {
-            decoder: LineDecoder::default(),
-            from: None,
-        };
-        let Err(end) = self.hear_beats(connection, candidacy, &mut link, opening);
-        if let End::Fault(reason) = &end {
-            let _ = say_bye(connection, &format!("you sent {reason}"));
-        }
-        if let Some(from) = link.from {
-            candidacy.input(Input::Lost(from, self.node));
-        }
-        Err(end)
-    }
-
-    fn hear_beats(
-        &self,
-        connection: &mut Connection,
-        candidacy: &Candidacy,
-        link: &mut CandidateLink,
-        opening: &[u8],
-    ) -> Result<Infallible, End> {
-        let mut bytes = opening.to_vec();
-        let mut heard = Instant::now();
-        let (mut second, mut beats) = (Instant::now(), 0);
-        loop {
-            if second.elapsed() > Duration::from_secs(1) {
-                (second, beats) = (Instant::now(), 0);
-            }
-            for (from, beat) in link.hear(candidacy, &bytes)? {
-                heard = Instant::now();
-                beats += 1;
-                if beats > BEATS_PER_SECOND {
-                    return Err(End::Fault("too many CANDIDATE lines".to_owned()));
-                }
-                candidacy.input(Input::Heard(from, beat, self.node));
-            }
-            if heard.elapsed() > MESSAGE_DEADLINE {
-                return Err(End::Silent);
-            }
-            bytes = match connection.read(BEAT)? {
-                Incoming::Bytes(bytes) => bytes.to_vec(),
-                Incoming::Nothing => Vec::new(),
-                Incoming::End => return Err(End::Left),
-            };
-            self.obey(connection)?;
-        }
-    }
-}
-
-/// What one connection with another candidate has said so far.
-struct CandidateLink {
-    decoder: LineDecoder,
-    from: Option<Rank>,
-}
-
-impl CandidateLink {
-    fn hear(&mut self, candidacy: &Candidacy, bytes: &[u8]) -> Result<Vec<(Rank, Beat)>, End> {
-        let mut beats = Vec::new();
-        for &byte in bytes {
-            let Some(line) = self.decoder.push(byte)? else {
-                continue;
-            };
-            match Message::parse(line)? {
-                Message::Candidate {
-                    rank,
-                    address,
-                    beat,
-                } if self.from.is_none_or(|from| from == rank) => {
-                    let known = candidacy.candidates.at(rank) == Some(&address);
-                    if !known || rank == candidacy.candidates.own() {
-                        return Err(End::Fault(format!(
-                            "CANDIDATE {} {address}, which is not so in the --candidates here; \
-                             give all masters the same list",
-                            rank.0
-                        )));
-                    }
-                    self.from = Some(rank);
-                    beats.push((rank, beat));
-                }
-                Message::Bye { reason } => return Err(End::Bye(reason)),
-                _ => return Err(End::Fault(format!("{line:?} where CANDIDATE was to come"))),
-            }
-        }
-        Ok(beats)
     }
 }

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::average::ensemble::{Closed, Heard, NodeId, Round};
+use crate::average::round::{Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::correction::Applied;
 use crate::discipline::drift_file::DriftFile;
-use crate::master::handle::MasterEvent;
-use crate::master::peer::Command;
+use crate::master::event::MasterEvent;
+use crate::master::mailbox::Command;
+use crate::master::rhythm::Group;
 use crate::master::shared::Shared;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
-use crate::wire::correction::Correction;
+use crate::wire::correction::{Correction, Learned};
 
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
@@ -38,8 +39,9 @@ impl Coordinator {
         while !self.shared.is_stopping() {
             let now = Instant::now();
             let wait = self.shared.rhythm().next_round(now) - now;
-            if self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                // To stop, or to another rhythm.
+            let woken = self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+            if woken && !self.first_round_is_due() {
+                // To stop, or to another rhythm, or by an answer of those that are waited for.
                 continue;
             }
             if !self.shared.leads() {
@@ -49,6 +51,15 @@ impl Coordinator {
             }
         }
         self.say_goodbye();
+    }
+
+    /// Whether the first round has waited for the answer that has just come.
+    fn first_round_is_due(&self) -> bool {
+        let due = self.shared.rhythm().first_round_is_due(Instant::now());
+        due && self.shared.leads() && !self.shared.is_stopping() && {
+            let ensemble = self.shared.ensemble();
+            ensemble.present().1 >= ensemble.wanted()
+        }
     }
 
     /// Holds a round. Whether it was the last one.
@@ -63,11 +74,23 @@ impl Coordinator {
             rate_ppm: Some(self.shared.clock.rate().ppm),
             synchronized: self.shared.clock.is_synchronized(),
         };
-        let Closed { round, dropped } = self.shared.ensemble().close_round(own);
+        let excused = !self.shared.rhythm().can_be_missed();
+        let mut ensemble = self.shared.ensemble();
+        if excused {
+            ensemble.excuse_silence();
+        }
+        let group = if own.synchronized || ensemble.knows_a_group() {
+            Group::Known
+        } else {
+            Group::New
+        };
+        let Closed { round, dropped } = ensemble.close_round(own);
+        drop(ensemble);
         self.dismiss(dropped);
         let Some(round) = round else {
             return false;
         };
+        self.shared.round_held(group, round.rows.len());
         if !self.dry_run {
             self.correct(&round);
         }
@@ -79,7 +102,7 @@ impl Coordinator {
             record.master(WallClock.read(), &round, lead);
         }
         let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
-        self.shared.tell(MasterEvent::Round(round));
+        self.shared.outlet.tell(MasterEvent::Round(round));
         last
     }
 
@@ -88,7 +111,7 @@ impl Coordinator {
         let closed = self.shared.ensemble().close_relayed();
         self.dismiss(closed.dropped);
         if self.shared.clock.is_synchronized() {
-            self.shared.announce();
+            self.shared.connections.command_all(|| Command::Announce);
         }
         if let Some(file) = &mut self.drift_file {
             file.keep(self.shared.clock.rate(), Instant::now());
@@ -98,6 +121,7 @@ impl Coordinator {
     fn dismiss(&self, dropped: Vec<NodeId>) {
         for node in dropped {
             self.shared
+                .connections
                 .command(node, Command::Dismiss("it gave no time in three rounds"));
         }
     }
@@ -105,9 +129,14 @@ impl Coordinator {
     /// The master follows its own correction at once; the others are told theirs.
     fn correct(&mut self, round: &Round) {
         let mut told = Vec::with_capacity(round.rows.len());
+        // The first row is the master's own.
+        let mut learned = Learned {
+            at: self.shared.clock.mark().raw,
+            ppm: 0.0,
+        };
         for row in &round.rows {
             match (row.node, row.correction) {
-                (None, Some(correction)) => self.correct_own_clock(correction),
+                (None, Some(correction)) => learned = self.correct_own_clock(correction),
                 (Some(node), Some(correction)) => told.push((node, correction)),
                 (_, None) => {}
             }
@@ -120,17 +149,25 @@ impl Coordinator {
             let command = Command::Correct {
                 interval: round.interval,
                 correction,
+                learned,
             };
-            self.shared.command(node, command);
+            self.shared.connections.command(node, command);
         }
     }
 
-    fn correct_own_clock(&mut self, correction: Correction) {
+    fn correct_own_clock(&mut self, correction: Correction) -> Learned {
         let clock = &self.shared.clock;
-        match clock.correct(clock.mark(), correction) {
-            Ok(Applied::Stepped | Applied::Slewing | Applied::Outdated) => {}
+        let (mark, mut known) = (clock.mark(), clock.rate());
+        match clock.correct(mark, correction) {
+            // What all are asked for alike is no news of this clock.
+            Ok(Applied::Stepped | Applied::Slewing) => known.ppm += correction.common_ppm,
+            Ok(Applied::Outdated) => {}
             Ok(Applied::Refused) => self.refusals.warn(correction.offset),
             Err(error) => log::debug!("the master does not correct itself: {error}"),
+        }
+        Learned {
+            at: mark.raw,
+            ppm: clock.rate().ppm - known.ppm,
         }
     }
 
@@ -142,12 +179,14 @@ impl Coordinator {
         if let Some(candidacy) = &self.shared.candidacy {
             candidacy.hand_over();
         }
-        self.shared.dismiss_all("the master is stopping");
+        self.shared
+            .connections
+            .command_all(|| Command::Dismiss("the master is stopping"));
         if self.all_ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
-            self.shared.close_all();
+            self.shared.connections.close_all();
             // There may have been no descriptor left to wake it with.
             self.shared.wake_acceptor();
         }
-        self.shared.end_events();
+        self.shared.outlet.close();
     }
 }

@@ -4,7 +4,26 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::lock::lock;
-use crate::master::peer::Command;
+use crate::wire::correction::{Correction, Learned};
+
+/// What the coordinator tells a connection's thread.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Tell the follower what it must add, or, on the timestamp wire, the network's time.
+    Correct {
+        /// The interval that the correction follows from.
+        interval: u64,
+        correction: Correction,
+        /// What the master has learned in the same round.
+        learned: Learned,
+    },
+    /// Tell the network's time, on the timestamp wire.
+    Announce,
+    /// Say who leads and end the connection, unless it is on the timestamp wire.
+    StepDown,
+    /// Say why, and end the connection.
+    Dismiss(&'static str),
+}
 
 /// Holds one correction and one dismissal. A newer correction takes the place of one that was not
 /// sent yet, which is out of date by then; a dismissal comes after the last correction. There are
@@ -63,8 +82,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::correction::Correction;
-    use chrono::TimeDelta;
+    use chrono::{DateTime, TimeDelta};
 
     fn correction(interval: u64) -> Command {
         Command::Correct {
@@ -73,6 +91,10 @@ mod tests {
                 offset: TimeDelta::zero(),
                 error: TimeDelta::zero(),
                 common_ppm: 0.0,
+            },
+            learned: Learned {
+                at: DateTime::UNIX_EPOCH,
+                ppm: 0.0,
             },
         }
     }

@@ -1,34 +1,29 @@
-//! What the threads of a master share, and how they reach each other.
+//! What the threads of a master share.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::average::ensemble::{Ensemble, NodeId, Wire};
+use crate::average::ensemble::Ensemble;
+use crate::average::round::{Heard, NodeId, Wire};
 use crate::discipline::network_clock::NetworkClock;
 use crate::lock::lock;
-use crate::master::admission::{Admission, Limits, Refused};
+use crate::master::admission::Limits;
 use crate::master::candidacy::{Candidacy, Input};
-use crate::master::handle::MasterEvent;
-use crate::master::mailbox::Mailbox;
-use crate::master::peer::{Command, End};
-use crate::master::polling::Rhythm;
-use crate::rate_limit::Throttle;
+use crate::master::connections::Connections;
+use crate::master::end::End;
+use crate::master::event::MasterEvent;
+use crate::master::mailbox::Command;
+use crate::master::outlet::Outlet;
+use crate::master::rhythm::{Group, Rhythm};
 use crate::wire::candidate::{Leadership, Term};
-
-/// Events that nobody has taken yet. A terminal that is held (Ctrl-S) must not stop the rounds,
-/// so more than these are dropped.
-const EVENTS: usize = 64;
-
-/// A new leader holds its first round after half an interval, and after this at the latest.
-const FIRST_ROUND: Duration = Duration::from_secs(2);
+use crate::wire::correction::Correction;
 
 /// How long the acceptor may take to notice that it is stopped.
 const WAKING: Duration = Duration::from_millis(200);
@@ -38,12 +33,11 @@ pub(crate) struct Shared {
     pub(crate) clock: NetworkClock,
     /// If there are several masters that may lead.
     pub(crate) candidacy: Option<Arc<Candidacy>>,
+    pub(crate) connections: Connections,
+    pub(crate) outlet: Outlet,
     rhythm: Mutex<Rhythm>,
     address: SocketAddr,
     ensemble: Mutex<Ensemble>,
-    connections: Mutex<Connections>,
-    events: Mutex<Outlet>,
-    warnings: Mutex<Throttle>,
     stopping: AtomicBool,
     wake_coordinator: SyncSender<()>,
     /// What the acceptor will be called by, to notice that it is stopped: when that is due, the
@@ -51,30 +45,22 @@ pub(crate) struct Shared {
     caller: Mutex<Option<Socket>>,
 }
 
-/// The connections that there are.
-struct Connections {
-    admission: Admission,
-    contacts: HashMap<NodeId, Contact>,
-}
-
-/// How to reach a connection's thread.
-struct Contact {
-    mailbox: Arc<Mailbox>,
-    stream: Arc<TcpStream>,
-    from: IpAddr,
-}
-
-/// Where events go until the master ends.
-struct Outlet {
-    events: Option<SyncSender<MasterEvent>>,
-    comings_and_goings: Throttle,
-}
-
 /// What [`Shared`] sends to, for those who receive it.
 pub(crate) struct Receivers {
     /// Ends the coordinator's wait.
     pub(crate) wake: Receiver<()>,
     pub(crate) events: Receiver<MasterEvent>,
+}
+
+/// What a clock that has just come and was measured is to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Welcome {
+    /// Correct itself at once.
+    Correct(Correction),
+    /// Be measured anew: a round has moved the master meanwhile.
+    Outdated,
+    /// Wait for the next round.
+    Wait,
 }
 
 impl Shared {
@@ -87,22 +73,15 @@ impl Shared {
         candidacy: Option<Arc<Candidacy>>,
     ) -> (Arc<Self>, Receivers) {
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
-        let (sender, events) = mpsc::sync_channel(EVENTS);
+        let (outlet, events) = Outlet::new();
         let shared = Self {
             clock,
             candidacy,
+            connections: Connections::new(limits),
+            outlet,
             rhythm: Mutex::new(rhythm),
             address,
             ensemble: Mutex::new(ensemble),
-            connections: Mutex::new(Connections {
-                admission: Admission::new(limits, Instant::now()),
-                contacts: HashMap::new(),
-            }),
-            events: Mutex::new(Outlet {
-                events: Some(sender),
-                comings_and_goings: Throttle::default(),
-            }),
-            warnings: Mutex::default(),
             stopping: AtomicBool::new(false),
             wake_coordinator,
             caller: Mutex::new(caller_of(address).ok()),
@@ -118,56 +97,13 @@ impl Shared {
         *lock(&self.rhythm)
     }
 
+    /// Notes that a round was held, of so many followers.
+    pub(crate) fn round_held(&self, group: Group, followers: usize) {
+        lock(&self.rhythm).round_held(Instant::now(), group, followers);
+    }
+
     pub(crate) fn ensemble(&self) -> MutexGuard<'_, Ensemble> {
         lock(&self.ensemble)
-    }
-
-    /// Notes a new connection, and how it is commanded, unless it is one too many.
-    pub(crate) fn register(
-        &self,
-        node: NodeId,
-        stream: &Arc<TcpStream>,
-        from: IpAddr,
-    ) -> Result<Arc<Mailbox>, Refused> {
-        let mut connections = lock(&self.connections);
-        connections.admission.admit(from, Instant::now())?;
-        let mailbox = Arc::<Mailbox>::default();
-        let contact = Contact {
-            mailbox: Arc::clone(&mailbox),
-            stream: Arc::clone(stream),
-            from,
-        };
-        connections.contacts.insert(node, contact);
-        Ok(mailbox)
-    }
-
-    /// Forgets a connection.
-    pub(crate) fn unregister(&self, node: NodeId) {
-        let mut connections = lock(&self.connections);
-        if let Some(contact) = connections.contacts.remove(&node) {
-            connections.admission.release(contact.from);
-        }
-    }
-
-    pub(crate) fn command(&self, node: NodeId, command: Command) {
-        if let Some(contact) = lock(&self.connections).contacts.get(&node) {
-            contact.mailbox.leave(command);
-        }
-    }
-
-    pub(crate) fn dismiss_all(&self, reason: &'static str) {
-        self.command_all(|| Command::Dismiss(reason));
-    }
-
-    /// Tells the time to those that are told timestamps.
-    pub(crate) fn announce(&self) {
-        self.command_all(|| Command::Announce);
-    }
-
-    fn command_all(&self, command: impl Fn() -> Command) {
-        for contact in lock(&self.connections).contacts.values() {
-            contact.mailbox.leave(command());
-        }
     }
 
     /// Whether this master holds rounds: always, unless another candidate leads.
@@ -193,88 +129,105 @@ impl Shared {
 
     /// The election has made us the leader: followers come now, and are not to wait for long.
     pub(crate) fn take_lead(&self) {
-        let mut rhythm = lock(&self.rhythm);
-        let first_round = (rhythm.interval / 2).min(FIRST_ROUND);
-        let passed = rhythm.interval.saturating_sub(first_round);
-        let now = Instant::now();
-        rhythm.began = now.checked_sub(passed).unwrap_or(now);
-        drop(rhythm);
+        lock(&self.rhythm).restart(Instant::now());
         self.ensemble().abandon_interval();
-        let _ = self.wake_coordinator.try_send(());
+        self.wake_coordinator();
     }
 
     /// Another candidate leads: our followers are to go there.
     pub(crate) fn step_down(&self) {
-        self.command_all(|| Command::StepDown);
+        self.connections.command_all(|| Command::StepDown);
     }
 
-    /// Ends every connection, whatever its thread is waiting for.
-    pub(crate) fn close_all(&self) {
-        for contact in lock(&self.connections).contacts.values() {
-            let _ = contact.stream.shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Takes a follower in and tells of it.
-    pub(crate) fn join(&self, node: NodeId, name: &Arc<str>, wire: Wire) {
-        self.ensemble().join(node, Arc::clone(name), wire);
-        self.tell_change(MasterEvent::Joined {
-            name: Arc::clone(name),
+    /// Takes a follower in and tells of it. What it is called from now on.
+    pub(crate) fn join(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        name: Option<&str>,
+        wire: Wire,
+    ) -> Arc<str> {
+        let unnamed = address.to_string();
+        let name = name.unwrap_or(&unnamed);
+        let name = self.ensemble().join(node, name, Some(address), wire);
+        self.outlet.tell_change(MasterEvent::Joined {
+            name: Arc::clone(&name),
+            address,
             wire,
         });
+        self.tell_waiting();
+        name
     }
 
-    /// Lets go of a connection that has ended.
-    pub(crate) fn part(&self, node: NodeId, name: &Arc<str>, joined: bool, end: &End) {
-        self.unregister(node);
-        self.ensemble().leave(node);
-        if let End::Fault(_) = end {
-            self.warn(name, &end.to_string());
-        } else {
-            log::debug!("{name}: {end}");
+    /// Says how many followers the first round waits for, if it waits for several.
+    fn tell_waiting(&self) {
+        let (present, wanted) = {
+            let ensemble = self.ensemble();
+            (ensemble.present().0, ensemble.wanted())
+        };
+        if present < wanted && wanted > 1 && self.leads() {
+            self.outlet
+                .tell_change(MasterEvent::Waiting { present, wanted });
         }
-        if joined {
-            self.tell_change(MasterEvent::Left {
+    }
+
+    /// Notes a clock. If the first round waits for it, the coordinator looks.
+    pub(crate) fn report(&self, node: NodeId, interval: u64, heard: Heard) {
+        self.ensemble().report(node, interval, heard);
+        if lock(&self.rhythm).answered(Instant::now()) {
+            self.wake_coordinator();
+        }
+    }
+
+    /// What a clock that has just come is to do, which was measured in this interval.
+    pub(crate) fn welcome(&self, interval: u64, heard: &Heard) -> Welcome {
+        let group = self.group_error();
+        let ensemble = self.ensemble();
+        match ensemble.welcome(heard, group) {
+            Some(_) if ensemble.interval() != interval => Welcome::Outdated,
+            Some(correction) => Welcome::Correct(correction),
+            None => Welcome::Wait,
+        }
+    }
+
+    /// Corrects a clock on the timestamp wire that has just come. Whether it is to be told.
+    pub(crate) fn welcome_kept(&self, node: NodeId) -> bool {
+        let group = self.group_error();
+        self.ensemble().welcome_kept(node, group)
+    }
+
+    /// How wrong our target may be, if we know the group's time and may tell it.
+    fn group_error(&self) -> Option<chrono::TimeDelta> {
+        let (_, aim) = self.clock.aim();
+        aim.and_then(|aim| aim.error).filter(|_| self.leads())
+    }
+
+    /// Lets go of a connection that has ended, of a member with this name or of a stranger.
+    pub(crate) fn part(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        member: Option<&Arc<str>>,
+        end: &End,
+    ) {
+        self.connections.unregister(node);
+        self.ensemble().leave(node);
+        let called = member.map_or_else(|| address.to_string(), ToString::to_string);
+        if let End::Fault(_) = end {
+            self.outlet.warn(&called, &end.to_string());
+        } else {
+            log::debug!("{called}: {end}");
+        }
+        if let Some(name) = member {
+            self.outlet.tell_change(MasterEvent::Left {
                 name: Arc::clone(name),
                 reason: end.to_string(),
             });
         }
     }
 
-    /// Warns of what a peer can do at will, but not as often as it can do it.
-    pub(crate) fn warn(&self, name: &str, message: &str) {
-        let admitted = lock(&self.warnings).admit(Instant::now());
-        match admitted {
-            Some(0) => log::warn!("{name}: {message}"),
-            Some(more) => log::warn!("{name}: {message} ({more} more were not logged)"),
-            None => log::debug!("{name}: {message}"),
-        }
-    }
-
-    /// Tells of who came or went, which a peer can do at will too.
-    fn tell_change(&self, event: MasterEvent) {
-        let admitted = lock(&self.events).comings_and_goings.admit(Instant::now());
-        match admitted {
-            None => return,
-            Some(0) => {}
-            Some(withheld) => self.tell(MasterEvent::Withheld(withheld)),
-        }
-        self.tell(event);
-    }
-
-    pub(crate) fn tell(&self, event: MasterEvent) {
-        let sent = match &lock(&self.events).events {
-            Some(events) => events.try_send(event),
-            None => return,
-        };
-        if let Err(TrySendError::Full(_)) = sent {
-            log::debug!("nobody takes the events; one was dropped");
-        }
-    }
-
-    /// After this, whoever waits for events knows that there are no more.
-    pub(crate) fn end_events(&self) {
-        lock(&self.events).events = None;
+    fn wake_coordinator(&self) {
+        let _ = self.wake_coordinator.try_send(());
     }
 
     /// Asks the acceptor and the coordinator to end.
@@ -282,7 +235,7 @@ impl Shared {
         if self.stopping.swap(true, Ordering::SeqCst) {
             return;
         }
-        let _ = self.wake_coordinator.try_send(());
+        self.wake_coordinator();
         self.wake_acceptor();
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::average::ensemble::Round;
+use crate::span::exact_nanoseconds;
 use crate::wire::candidate::{Rank, Term};
 
 /// The columns of a master's record.
@@ -169,14 +170,7 @@ impl fmt::Display for Nanoseconds {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => Ok(()),
-            Some(span) => {
-                let seconds = i128::from(span.num_seconds());
-                write!(
-                    out,
-                    "{}",
-                    seconds * 1_000_000_000 + i128::from(span.subsec_nanos())
-                )
-            }
+            Some(span) => write!(out, "{}", exact_nanoseconds(span)),
         }
     }
 }
@@ -194,6 +188,7 @@ mod tests {
         let outcome = consensus(&samples, &Rules::default());
         let row = |sample: Sample| Row {
             node: None,
+            address: None,
             name: Arc::from("master"),
             sample,
             vote: Vote::Yes,
@@ -204,6 +199,7 @@ mod tests {
             interval: 0,
             rows: samples.map(row).to_vec(),
             outcome,
+            dry_run: false,
         }
     }
 

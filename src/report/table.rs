@@ -5,30 +5,11 @@ use std::fmt::{self, Display, Formatter};
 use crate::average::ensemble::{Round, Row};
 use crate::discipline::correction::Applied;
 use crate::follower::handle::FollowerEvent;
-use crate::master::handle::MasterEvent;
 use crate::span::{signed, span};
-use crate::wire::candidate::{Leader, Leadership};
 use crate::wire::timestamp;
 
 /// A table shows no more rows than this, and how many it leaves out.
 pub const ROWS: usize = 20;
-
-impl Display for MasterEvent {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Joined { name, wire } => write!(out, "Follower joined: {name} ({wire})"),
-            Self::Left { name, reason } => write!(out, "Follower left: {name} ({reason})"),
-            Self::Withheld(count) => write!(out, "({count} more joined or left)"),
-            Self::Round(round) => write!(out, "{round}"),
-            Self::Lead(Leadership { term, leader, .. }) => match leader {
-                Leader::Speaker => write!(out, "Leading, in term {term}"),
-                Leader::Other(leader) => write!(out, "Following {leader}, in term {term}"),
-                Leader::Nobody => write!(out, "No leader: holding over"),
-            },
-            Self::Followed(event) => write!(out, "{event}"),
-        }
-    }
-}
 
 impl Display for FollowerEvent {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -126,6 +107,7 @@ mod tests {
         let outcome = consensus(&samples, &rules);
         let row = |sample: &Sample| Row {
             node: None,
+            address: None,
             name: Arc::from("127.0.0.1:40000"),
             sample: *sample,
             vote: if outcome.is_ok() {
@@ -140,6 +122,7 @@ mod tests {
             interval: 6,
             rows: samples.iter().map(row).collect(),
             outcome,
+            dry_run: false,
         }
     }
 

@@ -364,7 +364,7 @@ impl Hands {
 
 /// A span as the kernel wants it: whole seconds, and nanoseconds that are not negative.
 fn offset(span: TimeDelta) -> TimeOffset {
-    let nanoseconds = span.num_nanoseconds().unwrap_or(0);
+    let nanoseconds = span::nanoseconds(span);
     TimeOffset {
         seconds: nanoseconds.div_euclid(1_000_000_000),
         nanos: nanoseconds.rem_euclid(1_000_000_000) as u32,

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{Clock, WallClock, nanoseconds, since_epoch, unsteered, uptime};
+use crate::clock::{Clock, WallClock, unsteered, uptime};
 use crate::lock::lock;
+use crate::span::{nanoseconds, since_epoch};
 use crate::system_clock::speed::Speed;
 
 /// How often two clocks are read to have them at one moment: of these, the quickest counts.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::wire::line::LONGEST_LINE;
@@ -28,6 +29,8 @@ pub(crate) struct Connection<'a> {
     /// Not on the thread's stack, of which a connection is to touch two pages and no third: ten
     /// thousand of them touch ten thousand more.
     buffer: Box<[u8; LONGEST_LINE]>,
+    /// Where in the buffer the bytes are that have come and were not taken yet.
+    unread: Range<usize>,
     /// The read time-out in force: setting the same one again would cost a system call between
     /// a question and its answer.
     wait: Cell<Option<Duration>>,
@@ -40,12 +43,33 @@ impl<'a> Connection<'a> {
         Ok(Self {
             stream,
             buffer: Box::new([0; LONGEST_LINE]),
+            unread: 0..0,
             wait: Cell::new(None),
         })
     }
 
-    /// Waits for bytes, but no longer than `wait`.
+    /// Waits for bytes, but no longer than `wait`, and takes all of them.
     pub(crate) fn read(&mut self, wait: Duration) -> io::Result<Incoming<'_>> {
+        match self.fill(wait)? {
+            Incoming::Bytes(_) => {}
+            Incoming::Nothing => return Ok(Incoming::Nothing),
+            Incoming::End => return Ok(Incoming::End),
+        }
+        let all = std::mem::take(&mut self.unread);
+        Ok(Incoming::Bytes(&self.buffer[all]))
+    }
+
+    /// Takes the first `count` of the bytes that [`Connection::fill`] has shown.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.unread.start = (self.unread.start + count).min(self.unread.end);
+    }
+
+    /// Waits for bytes, but no longer than `wait`, and takes none of them: they are shown again
+    /// until they are consumed.
+    pub(crate) fn fill(&mut self, wait: Duration) -> io::Result<Incoming<'_>> {
+        if !self.unread.is_empty() {
+            return Ok(Incoming::Bytes(&self.buffer[self.unread.clone()]));
+        }
         // The operating system takes a time-out of zero for none at all.
         let wait = wait.max(Duration::from_millis(1));
         if self.wait.get() != Some(wait) {
@@ -56,7 +80,10 @@ impl<'a> Connection<'a> {
         loop {
             match self.stream.read(&mut *self.buffer) {
                 Ok(0) => return Ok(Incoming::End),
-                Ok(length) => return Ok(Incoming::Bytes(&self.buffer[..length])),
+                Ok(length) => {
+                    self.unread = 0..length;
+                    return Ok(Incoming::Bytes(&self.buffer[..length]));
+                }
                 // A process that was stopped (Ctrl-Z) and goes on is interrupted in its wait.
                 Err(error) if error.kind() == ErrorKind::Interrupted && began.elapsed() < wait => {}
                 Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {

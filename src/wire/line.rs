@@ -73,8 +73,7 @@ impl LineDecoder {
         }
         if byte == b'\n' {
             self.complete = true;
-            // Only ASCII was let in.
-            return Ok(std::str::from_utf8(&self.line[..self.length]).ok());
+            return Ok(Some(self.line()));
         }
         if byte != b' ' && !byte.is_ascii_graphic() {
             return Err(Malformed::Byte(byte));
@@ -85,6 +84,13 @@ impl LineDecoder {
         self.line[self.length] = byte;
         self.length += 1;
         Ok(None)
+    }
+
+    /// What has come of the line, without its newline.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        // Only ASCII was let in.
+        std::str::from_utf8(&self.line[..self.length]).unwrap_or_default()
     }
 
     /// Whether a line has begun and not ended.

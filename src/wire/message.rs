@@ -15,13 +15,14 @@
 //! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::LARGEST_RATE_PPM;
-use crate::clock::{nanoseconds, since_epoch};
+use crate::span::{nanoseconds, since_epoch};
 use crate::wire::address::Address;
 use crate::wire::candidate::{Beat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term};
 use crate::wire::correction::Correction;
@@ -30,6 +31,17 @@ use crate::wire::name::NodeName;
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
+
+/// The shortest interval, below which rounds would overlap on any network, and the longest,
+/// beyond which one is more likely a slip of the pen.
+pub const INTERVALS: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_hours(24);
+
+/// From one round, or one report, to the next, if nothing else is said.
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The most polls that a burst may have.
+pub const LARGEST_BURST: u32 = 64;
 
 /// The largest error that is believed: an hour.
 pub const LARGEST_ERROR: TimeDelta = TimeDelta::hours(1);
@@ -393,7 +405,7 @@ mod tests {
 
     /// Names up to the longest.
     fn any_name() -> impl Strategy<Value = NodeName> {
-        "[!#-&(-+\\--~]{1,64}".prop_map(|name| name.parse().unwrap())
+        "[!$-&(-+\\--~]{1,64}".prop_map(|name| name.parse().unwrap())
     }
 
     fn any_rank() -> impl Strategy<Value = Rank> {

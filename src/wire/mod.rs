@@ -7,4 +7,5 @@ pub mod correction;
 pub mod line;
 pub mod message;
 pub mod name;
+pub mod reader;
 pub mod timestamp;

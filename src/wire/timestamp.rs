@@ -165,7 +165,7 @@ pub struct Received<Stamp> {
 /// It holds one message at most, so no stream can make it grow.
 ///
 /// ```
-/// # use berkeley::internals::wire::timestamp::{Decoder, local, format};
+/// # use berkeley::timestamp::{Decoder, local, format};
 /// let mut decoder = Decoder::new();
 /// let mut times = Vec::new();
 /// for &byte in b"2024-01-02 03:04:05.5000002024-01-02 03:04:06\n" {

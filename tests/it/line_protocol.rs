@@ -273,7 +273,8 @@ fn a_follower_that_falls_silent_is_dropped_after_three_rounds() {
 fn a_stopping_master_says_goodbye() {
     let master = Program::master(&[]);
     let mut peer = Peer::greeted_by(master.address());
-    peer.answer_polls_of_one_burst();
+    let adjust = peer.answer_polls(TimeDelta::zero());
+    assert!(adjust.starts_with("ADJUST "), "{adjust}");
     master.signal("TERM");
     assert_eq!(peer.line_of("BYE "), "BYE the master is stopping");
 }
@@ -299,26 +300,6 @@ fn a_dry_run_corrects_nobody() {
         // In every round as in the first, for the master too stays where it is.
         master.line(" +5.000 s");
         master.line("+10.000 s");
-    }
-}
-
-impl Peer {
-    fn answer_polls_of_one_burst(&mut self) {
-        let before = Duration::from_secs(1);
-        self.stream
-            .set_read_timeout(Some(before))
-            .expect("a socket");
-        loop {
-            let mut line = String::new();
-            // Silence is the end of the burst.
-            if self.lines.read_line(&mut line).is_err() {
-                break;
-            }
-            let n = line.trim_end().strip_prefix("POLL ").expect("a poll");
-            let now = nanoseconds(WallClock.read());
-            self.send(&format!("TIME {n} {now} {now}"));
-        }
-        self.stream.set_read_timeout(Some(SOON)).expect("a socket");
     }
 }
 

@@ -3,16 +3,21 @@
 //! Tests run in the order of their names. What keeps both processors busy, the simulations, comes
 //! late in the alphabet, after the tests that compare clocks.
 
+mod addresses;
 mod candidates;
 mod command_line;
 mod faults;
+mod features;
+mod first_round;
 mod follower;
 mod line_protocol;
 mod network_time;
 mod partition;
 mod permission;
 mod python_programs;
+mod readme;
 mod simulation;
+mod structure;
 mod support;
 mod suspend;
 mod system_clock;

@@ -284,5 +284,9 @@ fn without_candidates_there_is_no_election() {
     (&stream)
         .write_all(b"CANDIDATE 0 127.0.0.1:1 9 leads hears=1\n")
         .expect("it reads");
-    master.log_line("what is not a timestamp");
+    let mut answer = String::new();
+    BufReader::new(&stream)
+        .read_line(&mut answer)
+        .expect("an answer");
+    assert_eq!(answer, "BYE this master was started without --candidates\n");
 }

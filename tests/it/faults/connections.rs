@@ -1,10 +1,12 @@
 //! Connections that are opened and not used as they should be.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use berkeley::internals::clock::{Clock, WallClock};
 use socket2::{Domain, Socket, Type};
 
 use super::group::{Group, INTERVAL, LIMIT, row, wait_for};
@@ -77,8 +79,16 @@ fn a_peer_never_reads() {
         socket.send(opening).expect("it reads");
         TcpStream::from(socket)
     };
-    // Asked by lines; and telling timestamps, which are answered.
-    let _polled = unread(OPENING);
+    // Asked by lines, of which it answers the first unheard; and telling timestamps, which are
+    // answered.
+    let now = WallClock
+        .read()
+        .timestamp_nanos_opt()
+        .expect("this century");
+    let answer = format!("TIME 1 {now} {now}\n");
+    let mut polled = unread(OPENING);
+    polled.peek(&mut [0]).expect("a greeting");
+    polled.write_all(answer.as_bytes()).expect("it reads");
     let told = unread(&OPENING[..26]);
     let left = group.master.line("Follower left: ");
     assert!(

@@ -2,14 +2,12 @@
 //!
 //! True time is in nanoseconds since the start. Nothing in the library sees it.
 
-use std::sync::Arc;
-
 use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
 use berkeley::internals::discipline::correction::{
     Applied, Discipline, Mark, NetworkTime, Steering,
 };
 use berkeley::internals::measurement::sample::Sample;
-use berkeley::internals::wire::correction::Correction;
+use berkeley::internals::wire::correction::{Correction, Learned};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
@@ -253,8 +251,7 @@ impl Network {
         node.queue = traffic.map(Queue::new);
         self.nodes.push(node);
         if id > 0 {
-            self.ensemble
-                .join(NodeId(id), Arc::from("node"), Wire::Line);
+            self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
     }
 
@@ -309,27 +306,28 @@ impl Network {
             ..Heard::from(Sample::OWN)
         });
         for NodeId(id) in closed.dropped {
-            self.ensemble
-                .join(NodeId(id), Arc::from("node"), Wire::Line);
+            self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
         let round = closed.round?;
-        let mut learned_ppm = 0.0;
+        let mut learned = Learned {
+            at: self.nodes[0].raw(self.now),
+            ppm: 0.0,
+        };
         for row in &round.rows {
             match (row.node, row.correction) {
                 (None, Some(correction)) => {
                     let mark = self.nodes[0].mark(self.now);
                     let before = self.nodes[0].discipline.rate().ppm;
                     self.nodes[0].correct(mark, correction, self.now);
-                    learned_ppm =
-                        self.nodes[0].discipline.rate().ppm - before - correction.common_ppm;
+                    let now = self.nodes[0].discipline.rate().ppm;
+                    learned.ppm = now - before - correction.common_ppm;
                 }
                 (Some(NodeId(id)), Some(correction)) => {
                     let id = id as usize;
                     // Before the next burst: what was measured before a correction is of no use after.
                     let arrives = self.now + self.way(id, 0, self.now).min(length / 20);
                     let (mark, measured): (Mark, DateTime<Utc>) = marks[id].unwrap();
-                    let age = self.nodes[0].raw(self.now) - measured;
-                    let correction = correction.measured_before(age, learned_ppm);
+                    let correction = correction.with(learned, measured);
                     self.nodes[id].correct(mark, correction, arrives);
                 }
                 (_, None) => {}
@@ -347,7 +345,7 @@ impl Network {
             for (id, _) in self.nodes.iter().enumerate().filter(|(_, node)| node.liar) {
                 let id = NodeId(id as u64);
                 self.ensemble.leave(id);
-                self.ensemble.join(id, Arc::from("node"), Wire::Line);
+                self.ensemble.join(id, "node", None, Wire::Line);
             }
         }
     }

@@ -53,6 +53,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// When it was read, by UTC.
+    pub(crate) fn utc(&self) -> NaiveDateTime {
+        timestamp::moment(self.time, WallClock.read()).naive_utc()
+    }
+
     /// How far the time that the line names after `label` is ahead of ours.
     pub(crate) fn told_ahead(&self, label: &str) -> TimeDelta {
         let (_, told) = self.text.split_once(label).expect("the label");

@@ -227,7 +227,7 @@ impl World {
         let name = Arc::clone(&self.name);
         let candidate = &mut self.candidates[rank];
         let id = node_id(connection, client);
-        candidate.ensemble.join(id, name, Wire::Line);
+        candidate.ensemble.join(id, &name, None, Wire::Line);
         candidate.sessions[client] = Some(Session {
             connection,
             n: 0,

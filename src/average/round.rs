@@ -1,0 +1,149 @@
+//! What goes into a round and what comes out of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::average::consensus::{Consensus, NoMajority};
+use crate::average::reputation::Doubt;
+use crate::measurement::sample::Sample;
+use crate::wire::correction::Correction;
+
+/// One connection of a follower, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// How a node speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// It tells its time when it likes and applies nothing (see [`crate::wire::timestamp`]): the master
+    /// keeps its correction for it.
+    Timestamp,
+    /// It is polled and corrects itself.
+    Line,
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Timestamp => "timestamp wire",
+            Self::Line => "line protocol",
+        })
+    }
+}
+
+/// A clock as it was heard.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heard {
+    /// The clock against the master's.
+    pub sample: Sample,
+    /// The network's rate against its oscillator, if it says.
+    pub rate_ppm: Option<f64>,
+    /// Whether it has followed a correction since it started.
+    pub synchronized: bool,
+}
+
+impl From<Sample> for Heard {
+    /// A clock that says nothing of itself.
+    fn from(sample: Sample) -> Self {
+        Self {
+            sample,
+            rate_ppm: None,
+            synchronized: false,
+        }
+    }
+}
+
+/// The outcome of a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// Counted from 1.
+    pub number: u64,
+    /// The interval whose samples it averaged, see [`Ensemble::interval`](super::ensemble::Ensemble::interval).
+    pub interval: u64,
+    /// The master's own clock, then every follower's that gave its time.
+    pub rows: Vec<Row>,
+    /// What the clocks agree on, if they do.
+    pub outcome: Result<Consensus, NoMajority>,
+    /// Nobody is told of the corrections.
+    pub dry_run: bool,
+}
+
+/// Whether a clock has a vote in a round and, if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vote {
+    /// It votes.
+    Yes,
+    /// It has no vote yet: it has just come, or has just started where most others agree.
+    New,
+    /// It is too far from the median.
+    Outlier,
+    /// It stays ahead of the others, or behind, whatever it is told.
+    Biased,
+    /// It is on the timestamp wire and can't follow a correction; others that can are a majority.
+    Timestamp,
+    /// Nobody votes: the round was abandoned.
+    Abandoned,
+}
+
+impl Vote {
+    /// Whether it votes.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        self == Self::Yes
+    }
+}
+
+impl From<Doubt> for Vote {
+    /// The vote of a clock that is too much in doubt.
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::None => Self::Yes,
+            Doubt::Biased(_) => Self::Biased,
+            Doubt::Timestamp => Self::Timestamp,
+            Doubt::New => Self::New,
+        }
+    }
+}
+
+impl fmt::Display for Vote {
+    /// `yes`, or the reason in a word.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            Self::Yes => "yes",
+            Self::New => "new",
+            Self::Outlier => "outlier",
+            Self::Biased => "biased",
+            Self::Timestamp => "timestamp",
+            Self::Abandoned => "-",
+        })
+    }
+}
+
+/// One clock in a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The follower's connection; `None` is the master itself.
+    pub node: Option<NodeId>,
+    /// What people call it: `master`, or the follower's name, which it keeps over reconnects.
+    /// Of two with one name, the second one's ends in `#2`. A peer on the timestamp wire tells no
+    /// name and is called by its address.
+    pub name: Arc<str>,
+    /// Where it connects from; `None` for the master, and in simulations.
+    pub address: Option<SocketAddr>,
+    /// The clock against the master's; what the master keeps for the peer is already in it.
+    pub sample: Sample,
+    /// Whether it has a vote in the average and, if not, why.
+    pub vote: Vote,
+    /// What it has to do to agree with the group; `None` when the round was abandoned.
+    pub correction: Option<Correction>,
+}
+
+/// What the end of an interval brings.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// The round, if enough clocks were there to hold one.
+    pub round: Option<Round>,
+    /// Who was silent for too long and is no longer a member.
+    pub dropped: Vec<NodeId>,
+}

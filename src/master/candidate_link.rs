@@ -1,0 +1,116 @@
+//! What another candidate says on the connection that it has opened.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use crate::election::rules::BEAT;
+use crate::master::candidacy::{Candidacy, Input};
+use crate::master::end::End;
+use crate::master::peer::{Peer, say_bye};
+use crate::wire::candidate::{Beat, Rank};
+use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
+use crate::wire::line::LineDecoder;
+use crate::wire::message::Message;
+
+/// Whoever tells us more often than this in a second does not mean well.
+const BEATS_PER_SECOND: u32 = 100;
+
+/// What a candidate is told that calls on a master without an election.
+const NO_CANDIDATE: &str = "this master was started without --candidates";
+
+/// Listens to another candidate until the connection ends; `opening` is the beginning of what it
+/// says.
+pub(crate) fn hear(
+    peer: &Peer,
+    connection: &mut Connection,
+    opening: &[u8],
+) -> Result<Infallible, End> {
+    let Some(candidacy) = &peer.shared.candidacy else {
+        say_bye(connection, NO_CANDIDATE)?;
+        return Err(End::Dismissed(NO_CANDIDATE));
+    };
+    let mut link = CandidateLink {
+        decoder: LineDecoder::default(),
+        from: None,
+    };
+    let Err(end) = hear_beats(peer, connection, candidacy, &mut link, opening);
+    if let End::Fault(reason) = &end {
+        let _ = say_bye(connection, &format!("you sent {reason}"));
+    }
+    if let Some(from) = link.from {
+        candidacy.input(Input::Lost(from, peer.node));
+    }
+    Err(end)
+}
+
+fn hear_beats(
+    peer: &Peer,
+    connection: &mut Connection,
+    candidacy: &Candidacy,
+    link: &mut CandidateLink,
+    opening: &[u8],
+) -> Result<Infallible, End> {
+    let mut bytes = opening.to_vec();
+    let mut heard = Instant::now();
+    let (mut second, mut beats) = (Instant::now(), 0);
+    loop {
+        if second.elapsed() > Duration::from_secs(1) {
+            (second, beats) = (Instant::now(), 0);
+        }
+        for (from, beat) in link.hear(candidacy, &bytes)? {
+            heard = Instant::now();
+            beats += 1;
+            if beats > BEATS_PER_SECOND {
+                return Err(End::Fault("too many CANDIDATE lines".to_owned()));
+            }
+            candidacy.input(Input::Heard(from, beat, peer.node));
+        }
+        if heard.elapsed() > MESSAGE_DEADLINE {
+            return Err(End::Silent);
+        }
+        bytes = match connection.read(BEAT)? {
+            Incoming::Bytes(bytes) => bytes.to_vec(),
+            Incoming::Nothing => Vec::new(),
+            Incoming::End => return Err(End::Left),
+        };
+        peer.is_dismissed()?;
+    }
+}
+
+/// What one connection with another candidate has said so far.
+struct CandidateLink {
+    decoder: LineDecoder,
+    from: Option<Rank>,
+}
+
+impl CandidateLink {
+    fn hear(&mut self, candidacy: &Candidacy, bytes: &[u8]) -> Result<Vec<(Rank, Beat)>, End> {
+        let mut beats = Vec::new();
+        for &byte in bytes {
+            let Some(line) = self.decoder.push(byte)? else {
+                continue;
+            };
+            match Message::parse(line)? {
+                Message::Candidate {
+                    rank,
+                    address,
+                    beat,
+                } if self.from.is_none_or(|from| from == rank) => {
+                    let known = candidacy.candidates.at(rank) == Some(&address);
+                    if !known || rank == candidacy.candidates.own() {
+                        return Err(End::Fault(format!(
+                            "CANDIDATE {} {address}, which is not so in the --candidates here; \
+                             give all masters the same list",
+                            rank.0
+                        )));
+                    }
+                    self.from = Some(rank);
+                    beats.push((rank, beat));
+                }
+                Message::Bye { reason } => return Err(End::Bye(reason)),
+                _ => return Err(End::Fault(format!("{line:?} where CANDIDATE was to come"))),
+            }
+        }
+        Ok(beats)
+    }
+}

@@ -1,0 +1,35 @@
+//! Why a master could not start, or had to end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::system_clock::kernel;
+use crate::wire::message::{INTERVALS, LARGEST_BURST};
+
+/// Why a master could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MasterError {
+    /// The interval is shorter or longer than one may be.
+    #[error("an interval of {0:?} is not one from {min:?} to {max:?}", min = INTERVALS.start(), max = INTERVALS.end())]
+    Interval(Duration),
+    /// No burst has so many polls.
+    #[error("a burst has from 1 to {LARGEST_BURST} polls, not {0}")]
+    Burst(u32),
+    /// The address can't be listened on.
+    #[error("cannot listen on {0}; --listen takes another address or port")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// No more connections can be accepted.
+    #[error("cannot accept connections any more")]
+    Accept(#[source] io::Error),
+    /// The operating system gives no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// The record can't be written.
+    #[error("no record, which --record asks for")]
+    Record(#[source] io::Error),
+    /// The system's clock can't be steered.
+    #[error("cannot steer the system's clock")]
+    Steer(#[source] kernel::Error),
+}

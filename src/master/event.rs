@@ -1,0 +1,71 @@
+//! What a master has to tell, and how people read it.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::average::ensemble::{Round, Wire};
+use crate::follower::handle::FollowerEvent;
+use crate::wire::candidate::{Leader, Leadership};
+
+/// What a master has to tell.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum MasterEvent {
+    /// A follower gave its first sign of life.
+    Joined {
+        /// What it is called: see [`Row::name`](crate::average::ensemble::Row::name).
+        name: Arc<str>,
+        /// Where it connects from.
+        address: SocketAddr,
+        /// How it speaks.
+        wire: Wire,
+    },
+    /// A follower's connection ended.
+    Left {
+        /// What it was called.
+        name: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// The first round waits for more followers than have joined.
+    Waiting {
+        /// How many have joined.
+        present: usize,
+        /// How many it waits for.
+        wanted: usize,
+    },
+    /// So many followers joined or left too quickly one after the other to be named.
+    Withheld(u64),
+    /// A round has ended and its corrections are on their way.
+    Round(Round),
+    /// Among candidates, the lead has changed.
+    Lead(Leadership),
+    /// This candidate does not lead, and this is what it hears from the one that does.
+    Followed(FollowerEvent),
+}
+
+impl Display for MasterEvent {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined {
+                name,
+                address,
+                wire,
+            } => write!(out, "Follower joined: {name} ({address}, {wire})"),
+            Self::Left { name, reason } => write!(out, "Follower left: {name} ({reason})"),
+            Self::Waiting { present, wanted } => write!(
+                out,
+                "Waiting for followers: {present} of {wanted} are here (--min-followers {wanted})"
+            ),
+            Self::Withheld(count) => write!(out, "({count} more joined or left)"),
+            Self::Round(round) => write!(out, "{round}"),
+            Self::Lead(Leadership { term, leader, .. }) => match leader {
+                Leader::Speaker => write!(out, "Leading, in term {term}"),
+                Leader::Other(leader) => write!(out, "Following {leader}, in term {term}"),
+                Leader::Nobody => write!(out, "No leader: holding over"),
+            },
+            Self::Followed(event) => write!(out, "{event}"),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a master needs to know.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::average::consensus::Rules;
+use crate::clock::Simulation;
+use crate::discipline::correction::Steering;
+use crate::discipline::drift_file::DriftFile;
+use crate::election::candidates::Candidates;
+use crate::master::error::MasterError;
+use crate::report::record::Record;
+use crate::system_clock::kernel::SystemClock;
+use crate::wire::message::{INTERVALS, LARGEST_BURST};
+
+/// How many polls a round takes of each follower, if nothing else is said.
+pub const DEFAULT_BURST: u32 = 8;
+
+/// What a master needs to know.
+#[derive(Debug)]
+pub struct MasterOptions {
+    /// Where followers connect; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// From one round to the next: 10 ms to a day, see [`INTERVALS`].
+    pub interval: Duration,
+    /// How many polls a round takes of each follower, of which the best counts: 1 to
+    /// [`LARGEST_BURST`].
+    pub burst: u32,
+    /// Measure, average and tell, but correct nobody.
+    pub dry_run: bool,
+    /// The first round waits for so many followers.
+    pub min_followers: usize,
+    /// One more than so many connections is turned away.
+    pub max_followers: usize,
+    /// So is one more than so many from one address, at a time or in a second.
+    pub max_per_address: usize,
+    /// The masters that may lead, if this one is not the only one.
+    pub candidates: Option<Candidates>,
+    /// Which clocks vote.
+    pub rules: Rules,
+    /// How the master follows its own corrections.
+    pub steering: Steering,
+    /// Stop after so many rounds.
+    pub rounds: Option<u64>,
+    /// How wrong this machine's clock pretends to be.
+    pub simulation: Simulation,
+    /// The operating system's clock, if it is to follow the network.
+    pub system_clock: Option<SystemClock>,
+    /// Where rounds are recorded.
+    pub record: Option<Record>,
+    /// Where the clock's rate is kept for the next run.
+    pub drift_file: Option<DriftFile>,
+}
+
+impl Default for MasterOptions {
+    /// What the command line has without any flag.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                crate::wire::address::DEFAULT_PORT,
+            ),
+            interval: crate::wire::message::DEFAULT_INTERVAL,
+            burst: DEFAULT_BURST,
+            dry_run: false,
+            min_followers: 1,
+            // A thread is four mappings, and Linux allows a process 65,530 unless told otherwise;
+            // std aborts the process when it gets a stack and not its guard.
+            max_followers: 16_000,
+            max_per_address: 256,
+            candidates: None,
+            rules: Rules::default(),
+            steering: Steering::default(),
+            rounds: None,
+            simulation: Simulation::NONE,
+            system_clock: None,
+            record: None,
+            drift_file: None,
+        }
+    }
+}
+
+impl MasterOptions {
+    /// Whether a master can keep to these.
+    ///
+    /// # Errors
+    /// [`MasterError::Interval`], [`MasterError::Burst`].
+    pub(crate) fn check(&self) -> Result<(), MasterError> {
+        if !INTERVALS.contains(&self.interval) {
+            return Err(MasterError::Interval(self.interval));
+        }
+        if !(1..=LARGEST_BURST).contains(&self.burst) {
+            return Err(MasterError::Burst(self.burst));
+        }
+        Ok(())
+    }
+}

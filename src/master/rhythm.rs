@@ -1,0 +1,289 @@
+//! When rounds are held, and when each follower is polled.
+
+use std::time::{Duration, Instant};
+
+use crate::average::ensemble::NodeId;
+
+/// The part of an interval that a burst may take: on a slow link it ends early.
+const BURST_PART: f64 = 0.25;
+
+/// A poll that gets no answer in the time of a burst is given up. These are the limits of that
+/// time: a network's longest round trip, and what a person may take to type an answer.
+const ANSWER_DEADLINE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// Bursts begin in this part of the interval, so that they end before it does.
+const BEGIN: (f64, f64) = (0.05, 0.70);
+
+/// A first round is held this long after the first answer, or an interval after it if that is
+/// shorter: machines that start together are to count together.
+const GATHERING: Duration = Duration::from_millis(500);
+
+/// From the first round of a new group to the second, if the interval is not shorter. The pause
+/// doubles with each further round until it is an interval: what is known worst in the beginning
+/// are the clocks' rates, and two rounds tell them.
+const OPENING: Duration = Duration::from_millis(500);
+
+/// No pause is shorter than this for each follower: the rounds of an opening are not to take more
+/// processor time than the others.
+const PAUSE_PER_FOLLOWER: Duration = Duration::from_micros(500);
+
+/// What the rounds of a master wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No round was held since the master began to lead. The first one waits for answers, of
+    /// which the first came at this moment.
+    Gathering { first_answer: Option<Instant> },
+    /// The first rounds of a new group follow each other with growing pauses. This one ends the
+    /// pause that began last.
+    Opening { pause: Duration },
+    /// A round ends each interval.
+    Regular,
+}
+
+/// Whether a first round is one of clocks that have never agreed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// They have not.
+    New,
+    /// They have: another master led them before, or this one.
+    Known,
+}
+
+/// The rhythm of a master: when its rounds are due, and in each interval a moment for every
+/// follower's burst.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rhythm {
+    interval: Duration,
+    burst: u32,
+    /// Intervals, and the pauses of an opening, are counted from here.
+    began: Instant,
+    phase: Phase,
+}
+
+impl Rhythm {
+    /// The rhythm of a master that begins to lead now.
+    pub(crate) fn new(interval: Duration, burst: u32, now: Instant) -> Self {
+        Self {
+            interval,
+            burst,
+            began: now,
+            phase: Phase::Gathering { first_answer: None },
+        }
+    }
+
+    /// From one round to the next.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// How many polls make a burst.
+    pub(crate) fn burst(&self) -> u32 {
+        self.burst
+    }
+
+    /// Begins anew: the master has the lead again.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        *self = Self::new(self.interval, self.burst, now);
+    }
+
+    /// Whether the first round is still to come.
+    fn is_gathering(&self) -> bool {
+        matches!(self.phase, Phase::Gathering { .. })
+    }
+
+    /// Whether a follower that gives no time in a round has missed it: the rounds of an opening
+    /// may be too quick for a slow link.
+    pub(crate) fn can_be_missed(&self) -> bool {
+        self.phase == Phase::Regular
+    }
+
+    /// Notes that a follower gave its time. Whether the first round waits for such answers.
+    pub(crate) fn answered(&mut self, now: Instant) -> bool {
+        if let Phase::Gathering { first_answer } = &mut self.phase {
+            first_answer.get_or_insert(now);
+        }
+        self.is_gathering()
+    }
+
+    /// Notes that a round was held, with so many followers. Intervals are counted from the first
+    /// one, or from the end of the opening.
+    pub(crate) fn round_held(&mut self, now: Instant, group: Group, followers: usize) {
+        let pause = match self.phase {
+            Phase::Regular => return,
+            Phase::Gathering { .. } if group == Group::Known => self.interval,
+            Phase::Gathering { .. } => OPENING,
+            Phase::Opening { pause } => pause * 2,
+        };
+        let followers = u32::try_from(followers).unwrap_or(u32::MAX);
+        let pause = pause.max(PAUSE_PER_FOLLOWER.saturating_mul(followers));
+        self.began = now;
+        self.phase = if pause < self.interval {
+            Phase::Opening { pause }
+        } else {
+            Phase::Regular
+        };
+    }
+
+    /// From one round to the next, at the moment.
+    fn pause(&self) -> Duration {
+        match self.phase {
+            Phase::Opening { pause } => pause,
+            Phase::Gathering { .. } | Phase::Regular => self.interval,
+        }
+    }
+
+    /// Whether a first round may be held as soon as enough followers have answered.
+    pub(crate) fn first_round_is_due(&self, now: Instant) -> bool {
+        self.first_round().is_some_and(|due| now >= due)
+    }
+
+    fn first_round(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Gathering { first_answer } => Some(first_answer? + self.interval.min(GATHERING)),
+            Phase::Opening { .. } | Phase::Regular => None,
+        }
+    }
+
+    /// When to try to hold the next round, after `now`: the first one once it is due, each other
+    /// one at the end of an interval.
+    pub(crate) fn next_round(&self, now: Instant) -> Instant {
+        let end = self.next(now, 0.0);
+        let first = self.first_round().filter(|due| *due > now);
+        first.map_or(end, |first| first.min(end))
+    }
+
+    /// When a node's next burst begins. Multiples of the golden ratio spread any number of nodes
+    /// evenly: a thousand threads woken at once would measure each other.
+    pub(crate) fn next_burst(&self, now: Instant, node: NodeId) -> Instant {
+        let spread = (node.0 as f64 * 0.618_033_988_749_895).fract();
+        self.next(now, BEGIN.0 + (BEGIN.1 - BEGIN.0) * spread)
+    }
+
+    /// How long a burst may take.
+    pub(crate) fn burst_time(&self) -> Duration {
+        self.pause().mul_f64(BURST_PART)
+    }
+
+    /// How long one answer may take.
+    pub(crate) fn answer_deadline(&self) -> Duration {
+        self.burst_time()
+            .clamp(ANSWER_DEADLINE.0, ANSWER_DEADLINE.1)
+    }
+
+    /// The first moment after `now` at which this part of an interval has passed.
+    fn next(&self, now: Instant, part: f64) -> Instant {
+        let pause = self.pause();
+        let first = self.began + pause.mul_f64(part);
+        let Some(since) = now.checked_duration_since(first) else {
+            return first;
+        };
+        // In whole nanoseconds of 128 bits: an interval of 10 ms has more than u32::MAX of its
+        // like in 497 days.
+        let pause = pause.as_nanos().max(1);
+        let passed = (since.as_nanos() / pause + 1) * pause;
+        first + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn regular(now: Instant, interval: Duration) -> Rhythm {
+        let mut rhythm = Rhythm::new(interval, 8, now);
+        rhythm.round_held(now, Group::Known, 1);
+        rhythm
+    }
+
+    #[test]
+    fn rounds_and_bursts_keep_their_rhythm() {
+        let began = Instant::now();
+        let rhythm = regular(began, INTERVAL);
+        assert_eq!(rhythm.next_round(began), began + INTERVAL);
+        assert_eq!(rhythm.next_round(began + INTERVAL), began + INTERVAL * 2);
+        // A machine that slept does not hold the rounds that it slept through.
+        let late = began + INTERVAL * 9 + Duration::from_secs(1);
+        assert_eq!(rhythm.next_round(late), began + INTERVAL * 10);
+        for node in (0..1000).map(NodeId) {
+            let burst = rhythm.next_burst(late, node);
+            assert!(burst > late && burst <= late + INTERVAL);
+            let part = (burst - began).as_secs_f64() / 5.0 % 1.0;
+            assert!((BEGIN.0..BEGIN.1 + 1e-6).contains(&part), "{part}");
+        }
+    }
+
+    #[test]
+    fn the_rhythm_is_kept_for_years() {
+        let began = Instant::now();
+        let interval = Duration::from_millis(10);
+        let rhythm = regular(began, interval);
+        let years = began + Duration::from_hours(24) * 365 * 20 + Duration::from_millis(3);
+        let next = rhythm.next_round(years) - years;
+        assert_eq!(
+            next,
+            Duration::from_millis(7),
+            "a round is overdue for ever"
+        );
+        assert!(rhythm.next_burst(years, NodeId(3)) > years);
+    }
+
+    #[test]
+    fn the_first_round_is_held_soon_after_the_first_answer() {
+        let began = Instant::now();
+        let mut rhythm = Rhythm::new(INTERVAL, 8, began);
+        assert_eq!(rhythm.next_round(began), began + INTERVAL);
+        let answer = began + Duration::from_secs(2);
+        assert!(rhythm.answered(answer));
+        assert!(rhythm.answered(answer + Duration::from_millis(300)));
+        let due = answer + GATHERING;
+        assert_eq!(rhythm.next_round(answer), due);
+        assert!(!rhythm.first_round_is_due(answer) && rhythm.first_round_is_due(due));
+        // Not enough have answered by then: it is held when they have, see the coordinator.
+        assert_eq!(rhythm.next_round(due), began + INTERVAL);
+        rhythm.round_held(due, Group::Known, 1);
+        assert!(!rhythm.answered(due) && !rhythm.first_round_is_due(due));
+        assert_eq!(rhythm.next_round(due), due + INTERVAL);
+        rhythm.restart(due);
+        assert!(rhythm.is_gathering());
+    }
+
+    #[test]
+    fn the_first_rounds_of_a_new_group_follow_each_other_quickly() {
+        let mut now = Instant::now();
+        let mut rhythm = Rhythm::new(INTERVAL, 8, now);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            rhythm.round_held(now, Group::New, 10);
+            let next = rhythm.next_round(now);
+            for node in (0..100).map(NodeId) {
+                let burst = rhythm.next_burst(now, node);
+                assert!(burst > now && burst < next);
+            }
+            pauses.push((next - now).as_millis());
+            now = next;
+        }
+        assert_eq!(pauses, [500, 1000, 2000, 4000, 5000, 5000, 5000]);
+        assert!(rhythm.can_be_missed());
+    }
+
+    #[test]
+    fn many_followers_are_not_hurried() {
+        let now = Instant::now();
+        for (followers, pause) in [(1000, 500), (4000, 2000), (10_000, 5000), (90_000, 5000)] {
+            let mut rhythm = Rhythm::new(INTERVAL, 8, now);
+            rhythm.round_held(now, Group::New, followers);
+            let first = (rhythm.next_round(now) - now).as_millis();
+            assert_eq!(first, pause, "{followers} followers");
+        }
+    }
+
+    #[test]
+    fn a_short_interval_is_not_waited_over() {
+        let began = Instant::now();
+        let mut rhythm = Rhythm::new(GATHERING / 5, 8, began);
+        rhythm.answered(began);
+        assert_eq!(rhythm.next_round(began), began + GATHERING / 5);
+    }
+}

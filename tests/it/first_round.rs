@@ -1,0 +1,96 @@
+//! How soon a clock is corrected that has just come, however long the interval is.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+
+use crate::support::programs::{Program, assert_exact};
+use crate::support::timestamp_client::Client;
+
+/// How soon after its start a clock has to be corrected.
+const CORRECTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// An interval that no test waits for.
+const LONG: [&str; 2] = ["--interval", "1h"];
+
+#[test]
+fn a_new_group_holds_its_first_round_when_its_first_follower_has_answered() {
+    let master = Program::master(&LONG);
+    let address = master.address();
+    let began = Instant::now();
+    let follower = Program::follower(address, &["--simulate-offset", "-10m"]);
+    let told = follower.line("Synchronized time: ");
+    assert!(began.elapsed() < CORRECTED_WITHIN, "{:?}", began.elapsed());
+    assert_exact(
+        told.told_ahead("Synchronized time: "),
+        TimeDelta::minutes(-5),
+    );
+    master.line("Round 1: 2 of 2 clocks agree");
+}
+
+#[test]
+fn a_new_group_waits_for_those_that_it_is_told_to_wait_for() {
+    let master = Program::master(&[&LONG[..], &["--min-followers", "2"]].concat());
+    let address = master.address();
+    let first = Program::follower(address, &["--simulate-offset", "-14m"]);
+    master.line("Waiting for followers: 1 of 2 are here (--min-followers 2)");
+    let began = Instant::now();
+    let second = Program::follower(address, &["--simulate-offset", "20m"]);
+    for follower in [&first, &second] {
+        let told = follower.line("Synchronized time: ");
+        assert_exact(
+            told.told_ahead("Synchronized time: "),
+            TimeDelta::minutes(2),
+        );
+    }
+    assert!(began.elapsed() < CORRECTED_WITHIN, "{:?}", began.elapsed());
+    master.line("Round 1: 3 of 3 clocks agree, average +2.0");
+    assert_eq!(master.transcript().matches("Waiting for").count(), 1);
+}
+
+#[test]
+fn a_clock_that_joins_a_group_is_corrected_at_once_and_moves_nobody() {
+    let master = Program::master(&LONG);
+    let address = master.address();
+    let first = Program::follower(address, &[]);
+    first.line("Synchronized time: ");
+    for offset in ["1h", "-20ms"] {
+        let began = Instant::now();
+        let late = Program::follower(address, &["--simulate-offset", offset]);
+        let told = late.line("Synchronized time: ");
+        assert!(began.elapsed() < CORRECTED_WITHIN, "{:?}", began.elapsed());
+        assert_exact(told.told_ahead("Synchronized time: "), TimeDelta::zero());
+        late.stops_at("TERM");
+    }
+    // So is a client that can't correct itself.
+    let began = Instant::now();
+    let client = Client::join(address, TimeDelta::minutes(20));
+    let told = client.hear(CORRECTED_WITHIN).expect("the time");
+    assert_exact(told, TimeDelta::zero());
+    assert!(began.elapsed() < CORRECTED_WITHIN, "{:?}", began.elapsed());
+    // The next round finds a group that agrees.
+    let next = first.line("Synchronized time: ").text;
+    assert!(next.contains(" ns ±") || next.contains(" µs ±"), "{next}");
+}
+
+#[test]
+fn the_first_rounds_of_a_new_group_follow_each_other_quickly() {
+    let master = Program::master(&LONG);
+    let follower = Program::follower(master.address(), &["--simulate-drift", "100"]);
+    let first = follower.line("Synchronized time: ").read;
+    // After half a second, another one and another two.
+    for round in [2, 3, 4] {
+        master.line(&format!("Round {round}: 2 of 2 clocks agree"));
+    }
+    let took = first.elapsed();
+    let expected = Duration::from_millis(3500);
+    assert!(took > expected / 2 && took < expected * 2, "{took:?}");
+}
+
+#[test]
+fn a_dry_run_welcomes_nobody() {
+    let master = Program::master(&["--dry-run", "--interval", "300ms"]);
+    let follower = Program::follower(master.address(), &["--simulate-offset", "1h"]);
+    master.line("Round 3: ");
+    assert!(!follower.transcript().contains("Synchronized time: "));
+}
