@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
+
 use crate::average::round::{Heard, Wire};
 use crate::master::dialogue::Dialogue;
 use crate::master::end::End;
@@ -24,6 +26,8 @@ struct Measured {
     interval: u64,
     /// The number of the poll whose answer was the best.
     n: u64,
+    /// When that poll left, by our raw clock.
+    at: DateTime<Utc>,
     heard: Heard,
 }
 
@@ -143,12 +147,13 @@ impl Polling<'_, '_, '_> {
                 Some(Command::Correct {
                     interval,
                     correction,
+                    learned,
                 }) => {
                     // A later burst was measured against a clock that has not heard of this yet.
                     let measured = self.measured.take_if(|found| found.interval == interval);
-                    if let Some(Measured { n, .. }) = measured {
+                    if let Some(Measured { n, at, .. }) = measured {
                         self.greet()?;
-                        self.adjust(n, correction)?;
+                        self.adjust(n, correction.with(learned, at))?;
                     }
                     due = self.next_burst();
                 }
@@ -197,6 +202,7 @@ impl Polling<'_, '_, '_> {
                 best = Some(Measured {
                     interval,
                     n,
+                    at: t1.raw,
                     heard: Heard {
                         sample,
                         rate_ppm: answer.rate_ppm,

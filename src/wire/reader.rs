@@ -196,7 +196,6 @@ impl<Stamp: Clone> TimestampReader<Stamp> {
     }
 
     /// Whether a newline has followed a timestamp, see [`Decoder::newline_seen`].
-    #[allow(dead_code, reason = "the master's side asks this")]
     pub(crate) fn newline_seen(&self) -> bool {
         self.decoder.newline_seen()
     }
