@@ -3,6 +3,8 @@
 
 mod group;
 mod handing_over;
+mod missing;
+mod terms;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
