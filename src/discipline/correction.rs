@@ -13,7 +13,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::discipline::rate::{DriftFit, Line, Point, Rate};
-use crate::span::{nanoseconds, since_epoch};
+use crate::span::{at_rate, nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
@@ -28,10 +28,6 @@ pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
 /// The same where the operating system's clock is steered, which takes longest by a slew and which
 /// programs that are started after it read for the first time.
 pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
-
-/// No oscillator is further off, simulated ones included; what looks like more is a clock that
-/// was set.
-const LARGEST_WRONG_PPM: f64 = 12_000.0;
 
 /// How a node follows its corrections.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,8 +142,6 @@ pub struct Discipline {
     /// The latest reading given out.
     shown: i64,
     rounds: u32,
-    /// The last correction contradicted the line, as if the rate were wrong by this.
-    last_miss_ppm: Option<f64>,
     /// The clock was set, or has refused a correction, and no correction was taken since.
     in_doubt: bool,
     /// How often the raw clock was set.
@@ -172,7 +166,6 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
-            last_miss_ppm: None,
             in_doubt: false,
             sets: 0,
             step_due: false,
@@ -271,21 +264,18 @@ impl Discipline {
             self.fit = DriftFit::new(Rate::UNKNOWN);
         } else if steps {
             self.fit.restart();
-        } else {
-            let miss_ppm = self.contradiction(&point);
-            if let Some(ppm) = miss_ppm {
-                // Once is a clock that was set. Twice alike is an oscillator that is further off
-                // than was thought.
-                if self.last_miss_ppm.is_some_and(|last| alike(last, ppm)) {
-                    self.fit.doubt_rate();
-                }
-                self.fit.restart();
-            }
-            self.last_miss_ppm = miss_ppm;
         }
+        // While rates are unknown, so is what the group's clocks have done in this interval, in
+        // which each was measured at its own moment.
+        let now = since_epoch(raw);
+        let began = match self.line {
+            Some(_) => self.since,
+            None => since_epoch(mark.raw),
+        };
+        let interval = TimeDelta::nanoseconds(now.saturating_sub(began).max(0));
+        let meanwhile = at_rate(interval, 3.0 * self.rate().error_ppm);
         let line = self.fit.add(point);
         let line = self.fit.turn(line, raw, common_ppm);
-        let now = since_epoch(raw);
         let reading = self.target_at(now).saturating_add(self.lead_at(now));
         self.since = now;
         if self.steering.drift {
@@ -294,7 +284,7 @@ impl Discipline {
         } else {
             self.ahead = nanoseconds(point.ahead);
         }
-        self.error = nanoseconds(line.error(raw));
+        self.error = nanoseconds(line.error(raw) + meanwhile);
         self.error_growth_ppm = line.error_growth_ppm();
         self.line = Some(line);
         if steps {
@@ -306,17 +296,6 @@ impl Discipline {
             self.lead = reading.saturating_sub(self.target_at(now));
             Ok(Applied::Slewing)
         }
-    }
-
-    /// Whether a point lies further from the line than both their errors can explain, and by which
-    /// rate it would. It is no noise then: somebody has set a clock, or the rate is wrong.
-    fn contradiction(&self, point: &Point) -> Option<f64> {
-        let line = self.line.filter(|_| !self.fit.is_empty())?;
-        let explained = line.error(point.raw) + point.error;
-        let miss = point.ahead - line.ahead(point.raw);
-        let elapsed = nanoseconds(point.raw - line.raw()).max(1);
-        let ppm = nanoseconds(miss) as f64 / elapsed as f64 * 1e6;
-        (miss.abs() > explained * 2).then_some(ppm)
     }
 
     /// The raw clock was set, by `by`: the target goes along, for others are to see it, and the
@@ -358,12 +337,6 @@ impl Discipline {
     }
 }
 
-/// Whether two misses may come of one wrong rate.
-fn alike(one_ppm: f64, other_ppm: f64) -> bool {
-    let part = one_ppm / other_ppm;
-    (0.5..2.0).contains(&part) && one_ppm.abs().max(other_ppm.abs()) < LARGEST_WRONG_PPM
-}
-
 fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
     // Cut off, not rounded: that would be the most expensive part of a reading.
     (elapsed as f64 * (rate_ppm * 1e-6)) as i64
@@ -372,7 +345,6 @@ fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::span::at_rate;
 
     const EXACT: TimeDelta = TimeDelta::microseconds(10);
 
@@ -511,15 +483,16 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_starts_the_line_anew() {
+    fn what_no_noise_explains_is_followed_at_once() {
         let mut clock = clock();
         for round in 1..=20 {
             correct(&mut clock, 5.0 * f64::from(round), TimeDelta::zero());
         }
         let moved = TimeDelta::milliseconds(20);
         correct(&mut clock, 105.0, moved);
-        assert_eq!(clock.fit.len(), 1);
-        assert_eq!(clock.target(raw(105.0)) - raw(105.0), moved);
+        let off = clock.target(raw(105.0)) - raw(105.0) - moved;
+        assert!(off.abs() < TimeDelta::microseconds(10), "{off}");
+        assert!(clock.rate().ppm.abs() < 1.0, "{:?}", clock.rate());
     }
 
     #[test]

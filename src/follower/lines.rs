@@ -76,12 +76,9 @@ impl<'a, 'b> Dialogue<'a, 'b> {
                 Phase::Opening => MESSAGE_DEADLINE,
                 Phase::Greeted { patience, .. } => patience,
             };
-            match reader.next(&mut self.link.connection, patience)? {
-                Heard::Message(line) => {
-                    // Before anything else: the moment at which a question came.
-                    let arrival = self.link.node.clock.mark();
-                    self.obey(line, arrival)?;
-                }
+            let clock = &self.link.node.clock;
+            match reader.next(&mut self.link.connection, patience, || clock.mark())? {
+                Heard::Message((line, arrival)) => self.obey(line, arrival)?,
                 Heard::Nothing => {
                     let silence = format!("it was silent for {} s", patience.as_secs());
                     return Err(End::Lost(silence));

@@ -6,6 +6,7 @@ use crate::election::term::ImpossibleTerm;
 use crate::measurement::sample::Impossible;
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::line::Malformed;
+use crate::wire::reader::ReadError;
 use crate::wire::timestamp::NotATimestamp;
 
 /// Why a connection ended.
@@ -40,6 +41,16 @@ impl From<NotATimestamp> for End {
 impl From<Malformed> for End {
     fn from(error: Malformed) -> Self {
         Self::Fault(error.to_string())
+    }
+}
+
+impl<E: Into<Self>> From<ReadError<E>> for End {
+    fn from(error: ReadError<E>) -> Self {
+        match error {
+            ReadError::Broken(error) => Self::Broken(error),
+            ReadError::Unfinished => Self::Silent,
+            ReadError::Malformed(error) => error.into(),
+        }
     }
 }
 

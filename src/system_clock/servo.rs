@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::discipline::correction::Aim;
-use crate::span::at_rate;
+use crate::span::{at_rate, float_nanoseconds};
 use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 
 /// How often the clock is looked at.
@@ -161,7 +161,7 @@ impl Steer {
 /// The speed that takes an error away. During a slew by the tick the frequency is already what it
 /// is to be afterwards.
 fn slewing(speed: Speed, error: TimeDelta, rate_ppm: f64) -> Speed {
-    let microseconds = error.num_nanoseconds().unwrap_or(i64::MAX) as f64 * 1e-3;
+    let microseconds = float_nanoseconds(error) * 1e-3;
     // A microsecond in a second is one ppm.
     if error.abs() < BY_TICK {
         return speed.with_frequency(rate_ppm + microseconds / SLEW_SECONDS);
