@@ -173,6 +173,18 @@ fn candidates_with_different_lists_say_so() {
     );
 }
 
+#[test]
+fn a_list_that_no_greeting_can_name_is_refused_at_the_start() {
+    let names = ["a", "b", "c"].map(|letter| letter.repeat(42) + ":8080");
+    let mut master = Program::start(
+        std::process::Command::new(env!("CARGO_BIN_EXE_berkeley-master"))
+            .args(["--listen", "127.0.0.1:0", "--advertise", &names[0]])
+            .args(["--candidates", &names.join(",")]),
+    );
+    master.log_line("--candidates is too long");
+    assert_eq!(master.ends_within(SOON).code(), Some(2));
+}
+
 /// Who a candidate says leads, in words of a greeting.
 fn asked(address: std::net::SocketAddr) -> String {
     let stream = TcpStream::connect(address).expect("it listens");
