@@ -285,7 +285,8 @@ impl Election {
             };
         }
         let list = self.candidates.clone();
-        Candidates::new(list, listen, self.advertise.as_ref()).map(Some)
+        let candidates = Candidates::new(list, listen, self.advertise.as_ref());
+        candidates.map(Some).map_err(|error| error.to_string())
     }
 }
 
