@@ -1,6 +1,5 @@
 //! What the two command lines have in common.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::command_line::duration;
 use crate::discipline::correction::{STEP_ROUNDS, Steering};
 use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
-use crate::report::record::Record;
+use crate::report::record::{Record, RecordError};
 use crate::system_clock::kernel::{self, SystemClock};
 use crate::wire::address::{self, Address};
 
@@ -80,16 +79,9 @@ impl Common {
     /// The record, if one was asked for.
     ///
     /// # Errors
-    /// When the file can't be written; the error names it and the flag.
-    pub fn record(&self) -> io::Result<Option<Record>> {
-        let Some(path) = &self.record else {
-            return Ok(None);
-        };
-        let named = |error: io::Error| {
-            let what = format!("cannot write --record {}: {error}", path.display());
-            io::Error::new(error.kind(), what)
-        };
-        Record::open(path).map(Some).map_err(named)
+    /// When the file can't be written.
+    pub fn record(&self) -> Result<Option<Record>, RecordError> {
+        self.record.as_deref().map(Record::open).transpose()
     }
 
     /// How wrong this machine's clock pretends to be.

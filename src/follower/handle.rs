@@ -188,7 +188,7 @@ impl Follower {
             ));
         }
         if let Some(record) = &mut options.record {
-            record.begin(FOLLOWER_HEADER)?;
+            record.begin(FOLLOWER_HEADER).map_err(io::Error::other)?;
         }
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {
