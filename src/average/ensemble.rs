@@ -149,6 +149,20 @@ impl Ensemble {
         }
     }
 
+    /// Whether any follower has followed a master before.
+    #[must_use]
+    pub fn knows_a_group(&self) -> bool {
+        let mut heard = self.members.values().filter_map(|member| member.heard);
+        heard.any(|heard| heard.synchronized)
+    }
+
+    /// Whoever has given no time since the last round has not missed the one that is closed next.
+    pub fn excuse_silence(&mut self) {
+        for member in self.members.values_mut() {
+            member.fresh = true;
+        }
+    }
+
     /// The correction of a clock that has just come and belongs to no group yet: it need not wait
     /// for the end of a round. `group` is how wrong the master's own target may be, `None` when it
     /// does not know the group's time. A clock that has followed a correction waits: its group

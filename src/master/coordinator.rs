@@ -10,6 +10,7 @@ use crate::discipline::correction::Applied;
 use crate::discipline::drift_file::DriftFile;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
+use crate::master::rhythm::Group;
 use crate::master::shared::Shared;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
@@ -73,12 +74,23 @@ impl Coordinator {
             rate_ppm: Some(self.shared.clock.rate().ppm),
             synchronized: self.shared.clock.is_synchronized(),
         };
-        let Closed { round, dropped } = self.shared.ensemble().close_round(own);
+        let excused = !self.shared.rhythm().can_be_missed();
+        let mut ensemble = self.shared.ensemble();
+        if excused {
+            ensemble.excuse_silence();
+        }
+        let group = if own.synchronized || ensemble.knows_a_group() {
+            Group::Known
+        } else {
+            Group::New
+        };
+        let Closed { round, dropped } = ensemble.close_round(own);
+        drop(ensemble);
         self.dismiss(dropped);
         let Some(round) = round else {
             return false;
         };
-        self.shared.round_held();
+        self.shared.round_held(group, round.rows.len());
         if !self.dry_run {
             self.correct(&round);
         }

@@ -18,14 +18,35 @@ const BEGIN: (f64, f64) = (0.05, 0.70);
 /// shorter: machines that start together are to count together.
 const GATHERING: Duration = Duration::from_millis(500);
 
+/// From the first round of a new group to the second, if the interval is not shorter. The pause
+/// doubles with each further round until it is an interval: what is known worst in the beginning
+/// are the clocks' rates, and two rounds tell them.
+const OPENING: Duration = Duration::from_millis(500);
+
+/// No pause is shorter than this for each follower: the rounds of an opening are not to take more
+/// processor time than the others.
+const PAUSE_PER_FOLLOWER: Duration = Duration::from_micros(500);
+
 /// What the rounds of a master wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No round was held since the master began to lead. The first one waits for answers, of
     /// which the first came at this moment.
     Gathering { first_answer: Option<Instant> },
+    /// The first rounds of a new group follow each other with growing pauses. This one ends the
+    /// pause that began last.
+    Opening { pause: Duration },
     /// A round ends each interval.
     Regular,
+}
+
+/// Whether a first round is one of clocks that have never agreed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// They have not.
+    New,
+    /// They have: another master led them before, or this one.
+    Known,
 }
 
 /// The rhythm of a master: when its rounds are due, and in each interval a moment for every
@@ -34,7 +55,7 @@ enum Phase {
 pub(crate) struct Rhythm {
     interval: Duration,
     burst: u32,
-    /// Intervals are counted from here.
+    /// Intervals, and the pauses of an opening, are counted from here.
     began: Instant,
     phase: Phase,
 }
@@ -66,8 +87,14 @@ impl Rhythm {
     }
 
     /// Whether the first round is still to come.
-    pub(crate) fn is_gathering(&self) -> bool {
-        self.phase != Phase::Regular
+    fn is_gathering(&self) -> bool {
+        matches!(self.phase, Phase::Gathering { .. })
+    }
+
+    /// Whether a follower that gives no time in a round has missed it: the rounds of an opening
+    /// may be too quick for a slow link.
+    pub(crate) fn can_be_missed(&self) -> bool {
+        self.phase == Phase::Regular
     }
 
     /// Notes that a follower gave its time. Whether the first round waits for such answers.
@@ -78,11 +105,30 @@ impl Rhythm {
         self.is_gathering()
     }
 
-    /// Notes that a round was held. Intervals are counted from the first one.
-    pub(crate) fn round_held(&mut self, now: Instant) {
-        if self.is_gathering() {
-            self.began = now;
-            self.phase = Phase::Regular;
+    /// Notes that a round was held, with so many followers. Intervals are counted from the first
+    /// one, or from the end of the opening.
+    pub(crate) fn round_held(&mut self, now: Instant, group: Group, followers: usize) {
+        let pause = match self.phase {
+            Phase::Regular => return,
+            Phase::Gathering { .. } if group == Group::Known => self.interval,
+            Phase::Gathering { .. } => OPENING,
+            Phase::Opening { pause } => pause * 2,
+        };
+        let followers = u32::try_from(followers).unwrap_or(u32::MAX);
+        let pause = pause.max(PAUSE_PER_FOLLOWER.saturating_mul(followers));
+        self.began = now;
+        self.phase = if pause < self.interval {
+            Phase::Opening { pause }
+        } else {
+            Phase::Regular
+        };
+    }
+
+    /// From one round to the next, at the moment.
+    fn pause(&self) -> Duration {
+        match self.phase {
+            Phase::Opening { pause } => pause,
+            Phase::Gathering { .. } | Phase::Regular => self.interval,
         }
     }
 
@@ -94,7 +140,7 @@ impl Rhythm {
     fn first_round(&self) -> Option<Instant> {
         match self.phase {
             Phase::Gathering { first_answer } => Some(first_answer? + self.interval.min(GATHERING)),
-            Phase::Regular => None,
+            Phase::Opening { .. } | Phase::Regular => None,
         }
     }
 
@@ -115,7 +161,7 @@ impl Rhythm {
 
     /// How long a burst may take.
     pub(crate) fn burst_time(&self) -> Duration {
-        self.interval.mul_f64(BURST_PART)
+        self.pause().mul_f64(BURST_PART)
     }
 
     /// How long one answer may take.
@@ -126,14 +172,15 @@ impl Rhythm {
 
     /// The first moment after `now` at which this part of an interval has passed.
     fn next(&self, now: Instant, part: f64) -> Instant {
-        let first = self.began + self.interval.mul_f64(part);
+        let pause = self.pause();
+        let first = self.began + pause.mul_f64(part);
         let Some(since) = now.checked_duration_since(first) else {
             return first;
         };
         // In whole nanoseconds of 128 bits: an interval of 10 ms has more than u32::MAX of its
         // like in 497 days.
-        let interval = self.interval.as_nanos().max(1);
-        let passed = (since.as_nanos() / interval + 1) * interval;
+        let pause = pause.as_nanos().max(1);
+        let passed = (since.as_nanos() / pause + 1) * pause;
         first + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 }
@@ -146,7 +193,7 @@ mod tests {
 
     fn regular(now: Instant, interval: Duration) -> Rhythm {
         let mut rhythm = Rhythm::new(interval, 8, now);
-        rhythm.round_held(now);
+        rhythm.round_held(now, Group::Known, 1);
         rhythm
     }
 
@@ -195,11 +242,41 @@ mod tests {
         assert!(!rhythm.first_round_is_due(answer) && rhythm.first_round_is_due(due));
         // Not enough have answered by then: it is held when they have, see the coordinator.
         assert_eq!(rhythm.next_round(due), began + INTERVAL);
-        rhythm.round_held(due);
+        rhythm.round_held(due, Group::Known, 1);
         assert!(!rhythm.answered(due) && !rhythm.first_round_is_due(due));
         assert_eq!(rhythm.next_round(due), due + INTERVAL);
         rhythm.restart(due);
         assert!(rhythm.is_gathering());
+    }
+
+    #[test]
+    fn the_first_rounds_of_a_new_group_follow_each_other_quickly() {
+        let mut now = Instant::now();
+        let mut rhythm = Rhythm::new(INTERVAL, 8, now);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            rhythm.round_held(now, Group::New, 10);
+            let next = rhythm.next_round(now);
+            for node in (0..100).map(NodeId) {
+                let burst = rhythm.next_burst(now, node);
+                assert!(burst > now && burst < next);
+            }
+            pauses.push((next - now).as_millis());
+            now = next;
+        }
+        assert_eq!(pauses, [500, 1000, 2000, 4000, 5000, 5000, 5000]);
+        assert!(rhythm.can_be_missed());
+    }
+
+    #[test]
+    fn many_followers_are_not_hurried() {
+        let now = Instant::now();
+        for (followers, pause) in [(1000, 500), (4000, 2000), (10_000, 5000), (90_000, 5000)] {
+            let mut rhythm = Rhythm::new(INTERVAL, 8, now);
+            rhythm.round_held(now, Group::New, followers);
+            let first = (rhythm.next_round(now) - now).as_millis();
+            assert_eq!(first, pause, "{followers} followers");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::master::end::End;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
 use crate::master::outlet::Outlet;
-use crate::master::rhythm::Rhythm;
+use crate::master::rhythm::{Group, Rhythm};
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::correction::Correction;
 
@@ -97,9 +97,9 @@ impl Shared {
         *lock(&self.rhythm)
     }
 
-    /// Notes that a round was held.
-    pub(crate) fn round_held(&self) {
-        lock(&self.rhythm).round_held(Instant::now());
+    /// Notes that a round was held, of so many followers.
+    pub(crate) fn round_held(&self, group: Group, followers: usize) {
+        lock(&self.rhythm).round_held(Instant::now(), group, followers);
     }
 
     pub(crate) fn ensemble(&self) -> MutexGuard<'_, Ensemble> {
