@@ -22,6 +22,7 @@ use crate::rate_limit::Throttle;
 use crate::wire::address::Address;
 use crate::wire::candidate::{Beat, Leader, Rank, Ranks, Role};
 use crate::wire::connection::Connection;
+use crate::wire::escape::Escaped;
 use crate::wire::line::LONGEST_LINE;
 use crate::wire::message::Message;
 
@@ -401,8 +402,7 @@ impl Teller {
         match (read, blocking) {
             (Err(error), Ok(())) if error.kind() == ErrorKind::WouldBlock => false,
             (Ok(length), Ok(())) if length > 0 => {
-                let answer = String::from_utf8_lossy(&answer[..length]);
-                let answer: String = answer.chars().filter(|c| !c.is_control()).collect();
+                let answer = Escaped(answer[..length].trim_ascii_end()).to_string();
                 let said = self.complaint.take();
                 if said.is_none_or(|(said, _)| said != answer) {
                     log::warn!("candidate {} says: {answer}", self.address);

@@ -6,6 +6,7 @@
 mod addresses;
 mod candidates;
 mod command_line;
+mod escaping;
 mod faults;
 mod features;
 mod first_round;
