@@ -17,6 +17,7 @@ mod partition;
 mod permission;
 mod python_programs;
 mod readme;
+mod records;
 mod simulation;
 mod structure;
 mod support;
