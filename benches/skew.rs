@@ -3,6 +3,9 @@
 #[path = "../tests/it/simulation/network.rs"]
 #[allow(dead_code, reason = "the simulation's scenarios need more of it")]
 mod network;
+#[path = "../tests/it/simulation/queue.rs"]
+#[allow(dead_code, reason = "the simulation's scenarios need more of it")]
+mod queue;
 
 use berkeley::internals::discipline::correction::Steering;
 use network::{Network, Scenario};

@@ -57,6 +57,20 @@ pub(crate) fn uptime() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
+/// Nanoseconds since some moment, by the oscillator alone: no frequency or tick that the kernel's
+/// clocks are steered by has an effect on it. It stands still while the machine is suspended.
+#[cfg(target_os = "linux")]
+pub(crate) fn unsteered() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicRaw);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// The nearest to it that there is.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn unsteered() -> i64 {
+    uptime()
+}
+
 /// Nanoseconds since the first call, as `Instant` counts them.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn uptime() -> i64 {

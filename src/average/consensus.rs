@@ -3,6 +3,11 @@
 //! The clocks' offsets have a median *m*. A clock within a window of *m* votes; the average is
 //! the mean over the voters, and every clock, voter or not, is corrected to it.
 //!
+//! A vote counts by what its measurement is worth. Measurements that are up to [`ORDINARY`] times
+//! as uncertain as the median one are worth the same, so that no clock gains by being near, or by
+//! pretending to be. What is more uncertain than that, because it met a queue, is worth less, by
+//! 1/error².
+//!
 //! The window is fixed by `--tolerance` or else drawn from the clocks themselves: three standard
 //! deviations, estimated from the median absolute deviation as 1.4826 · MAD, which is right for
 //! normally distributed offsets and which no minority can stretch (Rousseeuw and Croux, 1993).
@@ -25,6 +30,15 @@ pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
 /// The part of [`mean_rate`] that the network gives up in a round. The rates follow what the
 /// network does only as fast as the window of the drift fit moves, so this must be slow.
 pub const RATE_GAIN: f64 = 0.1;
+
+/// How many times as uncertain as the median measurement one may be and still count in full.
+pub const ORDINARY: i32 = 2;
+
+/// No measurement is taken for more uncertain, by far.
+const LARGEST_ERROR: TimeDelta = Rules::LARGEST_OFFSET;
+
+/// The weight of a vote that counts in full.
+const FULL_WEIGHT: i128 = 1 << 20;
 
 /// Three standard deviations for each MAD, in units of 1/10,000.
 const WINDOW_PER_MAD: i32 = 44_478;
@@ -61,14 +75,21 @@ pub struct Consensus {
     pub average: TimeDelta,
     /// The mean of the voters' errors: no more than this can `average` be wrong.
     pub error: TimeDelta,
+    /// Votes that are measured to ± this count in full.
+    pub ordinary_error: TimeDelta,
     /// The median of all offsets.
     pub median: TimeDelta,
     /// The median of all distances from it.
     pub deviation: TimeDelta,
     /// How far from the median a clock votes.
     pub window: TimeDelta,
+    /// How far from the median a vote is taken to be at most. A clock beyond that votes only because
+    /// it is within [`LEAST_WINDOW`], and is not to pull the others by more than noise explains.
+    pub reach: TimeDelta,
     /// How many clocks vote.
     pub voters: usize,
+    /// The mean weight of their votes.
+    mean_weight: i128,
 }
 
 impl Consensus {
@@ -81,19 +102,42 @@ impl Consensus {
     /// The same, where only these clocks vote, as far as they lie within the window.
     #[must_use]
     pub fn among<'a>(self, voters: impl Iterator<Item = &'a Sample>) -> Self {
-        let (mut count, mut distances, mut errors) = (0, 0_i128, 0_i128);
+        let (mut count, mut weights, mut distances, mut errors) = (0, 0, 0_i128, 0_i128);
         for sample in voters.filter(|sample| self.votes(sample.offset)) {
+            let weight = self.weight(sample);
             count += 1;
-            distances += exact_nanoseconds(sample.offset - self.median);
-            errors += exact_nanoseconds(sample.error);
+            weights += weight;
+            let distance = (sample.offset - self.median).clamp(-self.reach, self.reach);
+            distances += weight * exact_nanoseconds(distance);
+            errors += weight * exact_nanoseconds(sample.error);
         }
-        let mean = |sum: i128| TimeDelta::nanoseconds((sum / count.max(1) as i128) as i64);
+        let mean = |sum: i128| TimeDelta::nanoseconds((sum / weights.max(1)) as i64);
         Self {
             average: self.median + mean(distances),
             error: mean(errors),
             voters: count,
+            mean_weight: weights / count.max(1) as i128,
             ..self
         }
+    }
+
+    /// How much a vote counts, [`FULL_WEIGHT`] at most.
+    fn weight(&self, sample: &Sample) -> i128 {
+        if sample.error <= self.ordinary_error {
+            return FULL_WEIGHT;
+        }
+        let part =
+            exact_nanoseconds(self.ordinary_error) as f64 / exact_nanoseconds(sample.error) as f64;
+        (FULL_WEIGHT as f64 * part * part) as i128 + 1
+    }
+
+    /// How far a clock's vote pulls the average, times the number of voters: its distance from
+    /// the median, by the weight of its vote against that of the others.
+    #[must_use]
+    pub fn pull(&self, sample: &Sample) -> TimeDelta {
+        let distance = exact_nanoseconds(sample.offset - self.median);
+        let pull = distance.saturating_mul(self.weight(sample)) / self.mean_weight.max(1);
+        TimeDelta::nanoseconds(pull.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
 
     /// What a clock with this offset must add to agree with the group.
@@ -150,7 +194,7 @@ impl std::error::Error for NoMajority {}
 /// Averages the clocks that agree. `samples` holds every clock's, the measuring clock's own
 /// ([`Sample::OWN`]) included; their order does not matter.
 ///
-/// Takes time in proportion to the number of clocks and allocates once.
+/// Takes time in proportion to the number of clocks.
 ///
 /// # Errors
 /// [`NoMajority`] when no more than half of the clocks lie within the window.
@@ -174,16 +218,19 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
         *span = (*span - median).abs();
     }
     let deviation = self::median(&mut spans).min(max_offset);
-    let tolerance = rules
-        .tolerance
-        .unwrap_or_else(|| (deviation * WINDOW_PER_MAD / 10_000).max(LEAST_WINDOW));
+    let mut errors: Vec<TimeDelta> = samples.iter().map(|sample| sample.error).collect();
+    let drawn = deviation * WINDOW_PER_MAD / 10_000;
+    let tolerance = rules.tolerance.unwrap_or(drawn.max(LEAST_WINDOW));
     let agreed = Consensus {
         average: median,
         error: TimeDelta::zero(),
+        ordinary_error: self::median(&mut errors).min(LARGEST_ERROR) * ORDINARY,
         median,
         deviation,
         window: tolerance.min(max_offset),
+        reach: rules.tolerance.unwrap_or(drawn).min(max_offset),
         voters: 0,
+        mean_weight: FULL_WEIGHT,
     };
     let agreed = agreed.among(samples.iter());
     if agreed.voters * 2 <= samples.len() {
@@ -370,6 +417,67 @@ mod tests {
         ];
         let agreed = consensus(&clocks, &Rules::default()).unwrap();
         assert_eq!(agreed.error, TimeDelta::microseconds(30));
+    }
+
+    #[test]
+    fn a_vote_counts_by_what_its_measurement_is_worth() {
+        let measured = |offset, error| Sample {
+            offset: TimeDelta::microseconds(offset),
+            delay: None,
+            error: TimeDelta::microseconds(error),
+        };
+        let average = |clocks: &[Sample]| consensus(clocks, &Rules::default()).unwrap().average;
+        // It met a queue: 900 µs off, give or take 4 ms, among clocks that are known to 50 µs.
+        let clocks = [
+            Sample::OWN,
+            measured(3, 50),
+            measured(6, 50),
+            measured(900, 4000),
+        ];
+        let moved = average(&clocks);
+        assert!(moved < TimeDelta::microseconds(4), "{moved}");
+        // Nobody counts for more by being near, or by pretending to be.
+        let clocks =
+            [(0, 50), (0, 60), (40, 80), (80, 0)].map(|(offset, error)| measured(offset, error));
+        assert_eq!(average(&clocks), TimeDelta::microseconds(30));
+        // What all have is worth the same, however little.
+        let clocks = [Sample::OWN, measured(30, 4000), measured(60, 5000)];
+        assert_eq!(average(&clocks), TimeDelta::microseconds(30));
+    }
+
+    #[test]
+    fn who_votes_beyond_what_noise_explains_pulls_no_further() {
+        let offsets = [0, 4, 8, 12, 900].map(TimeDelta::microseconds);
+        let agreed = consensus(&clocks(&offsets), &Rules::default()).unwrap();
+        assert_eq!(agreed.voters, 5, "it is within the least window");
+        assert!(
+            agreed.average < TimeDelta::microseconds(10),
+            "{}",
+            agreed.average
+        );
+        // Unless such a tolerance was asked for.
+        let agreed = consensus(&clocks(&offsets), &within(TimeDelta::seconds(1))).unwrap();
+        assert_eq!(agreed.average, TimeDelta::nanoseconds(184_800));
+    }
+
+    #[test]
+    fn what_a_vote_pulls_is_its_part_of_the_average() {
+        let measured = |offset, error| Sample {
+            offset: TimeDelta::microseconds(offset),
+            delay: None,
+            error: TimeDelta::microseconds(error),
+        };
+        let clocks = [
+            measured(0, 50),
+            measured(-300, 70),
+            measured(500, 50),
+            measured(900, 300),
+            measured(-700, 4000),
+        ];
+        let agreed = consensus(&clocks, &Rules::default()).unwrap();
+        let pulls: TimeDelta = clocks.iter().map(|clock| agreed.pull(clock)).sum();
+        let off = pulls / 5 - (agreed.average - agreed.median);
+        assert!(off.abs() < TimeDelta::microseconds(1), "{off}");
     }
 
     #[test]

@@ -291,7 +291,7 @@ impl Ensemble {
     fn doubts(&self, agreed: &Consensus) -> Vec<Doubt> {
         let allowance = allowance(self.settings.interval, agreed.deviation);
         let followers = self.members.values().filter_map(|member| {
-            let distance = member.heard?.sample.offset - agreed.median;
+            let distance = agreed.pull(&member.heard?.sample);
             Some(match member.wire {
                 // Nobody is told a correction.
                 _ if self.settings.dry_run => Doubt::None,
@@ -312,7 +312,7 @@ impl Ensemble {
             .filter(|member| member.heard.is_some());
         for (member, vote) in heard.zip(&votes[1..]) {
             if let Some(heard) = member.heard {
-                let distance = heard.sample.offset - agreed.median;
+                let distance = agreed.pull(&heard.sample);
                 let within = agreed.votes(heard.sample.offset);
                 member
                     .standing

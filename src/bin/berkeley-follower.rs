@@ -47,6 +47,7 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
     let options = FollowerOptions {
         interval: common.interval,
         wire: arguments.wire,
+        name: common.name.clone(),
         rounds: common.rounds,
         simulation: common.simulation(),
         steering: steered.steering,

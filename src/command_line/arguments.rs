@@ -9,12 +9,13 @@ use chrono::TimeDelta;
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::command_line::values;
-use crate::discipline::correction::{STEP_ROUNDS, Steering};
+use crate::discipline::correction::{STEP_ROUNDS, STEP_THRESHOLD, SYSTEM_STEP_THRESHOLD, Steering};
 use crate::discipline::drift_file::{self, DriftFile};
 use crate::election::candidates::Candidates;
 use crate::report::record::{Record, RecordError};
 use crate::system_clock::kernel::SystemClock;
 use crate::wire::address::Address;
+use crate::wire::name::NodeName;
 
 /// Which clock is corrected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -32,6 +33,10 @@ pub struct Common {
     #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true, value_parser = values::interval)]
     pub interval: Duration,
 
+    /// What to call this machine in tables, records and logs [default: its host name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<NodeName>,
+
     /// Stop, in order, after N rounds (master) or N corrections (follower) [default: for ever]
     #[arg(long, value_name = "N", value_parser = values::rounds)]
     pub rounds: Option<u64>,
@@ -45,8 +50,9 @@ pub struct Common {
     simulate_drift: f64,
 
     /// Make a correction above this in one step, in the first three rounds; slew all others
-    #[arg(long, value_name = "DURATION", default_value = "1s", allow_hyphen_values = true, value_parser = values::threshold)]
-    step_threshold: TimeDelta,
+    /// [default: 1s, or 10ms with --steer system]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::threshold)]
+    step_threshold: Option<TimeDelta>,
 
     /// Step in so many of the first rounds at most
     #[arg(long, value_name = "N", default_value_t = STEP_ROUNDS)]
@@ -129,7 +135,10 @@ impl Common {
     /// When the system's clock can't be steered, or the rate could not be kept.
     pub fn steering(&self, dry_run: bool) -> anyhow::Result<Steered> {
         let mut steering = Steering {
-            step_threshold: self.step_threshold,
+            step_threshold: self.step_threshold.unwrap_or(match self.steer {
+                Steer::None => STEP_THRESHOLD,
+                Steer::System => SYSTEM_STEP_THRESHOLD,
+            }),
             step_rounds: self.step_rounds,
             ..Steering::default()
         };

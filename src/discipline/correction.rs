@@ -13,7 +13,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::discipline::rate::{DriftFit, Line, Point, Rate};
-use crate::span::{nanoseconds, since_epoch};
+use crate::span::{at_rate, nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
@@ -22,9 +22,12 @@ pub const SLEW_PPM: f64 = 100_000.0;
 /// In how many of its first rounds a node may step, if nothing else is said.
 pub const STEP_ROUNDS: u32 = 3;
 
-/// No oscillator is further off, simulated ones included; what looks like more is a clock that
-/// was set.
-const LARGEST_WRONG_PPM: f64 = 12_000.0;
+/// Above this a node steps in its first rounds, if nothing else is said.
+pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
+
+/// The same where the operating system's clock is steered, which takes longest by a slew and which
+/// programs that are started after it read for the first time.
+pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
 
 /// How a node follows its corrections.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +49,7 @@ impl Default for Steering {
     /// Steps above 1 s, refuses nothing, learns the rate, knows nothing of it.
     fn default() -> Self {
         Self {
-            step_threshold: TimeDelta::seconds(1),
+            step_threshold: STEP_THRESHOLD,
             step_rounds: STEP_ROUNDS,
             panic_threshold: None,
             drift: true,
@@ -60,7 +63,9 @@ impl Default for Steering {
 pub struct NetworkTime {
     /// The reading: never earlier than one before it, except after a step.
     pub time: DateTime<Utc>,
-    /// The network's time lies within `time` ± `error`; `None` before the first correction.
+    /// The network's time lies within `time` ± `error`. `None` where nobody can tell: before the
+    /// first correction, and after the clock was set by hand or has refused a correction, until
+    /// the next one is taken.
     pub error: Option<TimeDelta>,
 }
 
@@ -137,8 +142,6 @@ pub struct Discipline {
     /// The latest reading given out.
     shown: i64,
     rounds: u32,
-    /// The last correction contradicted the line, as if the rate were wrong by this.
-    last_miss_ppm: Option<f64>,
     /// The clock was set, or has refused a correction, and no correction was taken since.
     in_doubt: bool,
     /// How often the raw clock was set.
@@ -163,7 +166,6 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
-            last_miss_ppm: None,
             in_doubt: false,
             sets: 0,
             step_due: false,
@@ -192,8 +194,7 @@ impl Discipline {
         let raw = since_epoch(raw);
         let target = self.target_at(raw);
         self.shown = self.shown.max(target.saturating_add(self.lead_at(raw)));
-        let error = self.line.is_some().then(|| {
-            let target_error = self.error_at(raw);
+        let error = self.error_at(raw).map(|target_error| {
             let lead = self.shown.saturating_sub(target).saturating_abs();
             TimeDelta::nanoseconds(target_error.saturating_add(lead))
         });
@@ -208,9 +209,10 @@ impl Discipline {
         raw.saturating_add(self.ahead).saturating_add(gained)
     }
 
-    fn error_at(&self, raw: i64) -> i64 {
+    /// How wrong the target may be; `None` while nobody can tell.
+    fn error_at(&self, raw: i64) -> Option<i64> {
         let gained = gained(raw.saturating_sub(self.since), self.error_growth_ppm);
-        self.error.saturating_add(gained)
+        (self.line.is_some() && !self.in_doubt).then(|| self.error.saturating_add(gained))
     }
 
     /// How far the reading is ahead of the target.
@@ -262,21 +264,18 @@ impl Discipline {
             self.fit = DriftFit::new(Rate::UNKNOWN);
         } else if steps {
             self.fit.restart();
-        } else {
-            let miss_ppm = self.contradiction(&point);
-            if let Some(ppm) = miss_ppm {
-                // Once is a clock that was set. Twice alike is an oscillator that is further off
-                // than was thought.
-                if self.last_miss_ppm.is_some_and(|last| alike(last, ppm)) {
-                    self.fit.doubt_rate();
-                }
-                self.fit.restart();
-            }
-            self.last_miss_ppm = miss_ppm;
         }
+        // While rates are unknown, so is what the group's clocks have done in this interval, in
+        // which each was measured at its own moment.
+        let now = since_epoch(raw);
+        let began = match self.line {
+            Some(_) => self.since,
+            None => since_epoch(mark.raw),
+        };
+        let interval = TimeDelta::nanoseconds(now.saturating_sub(began).max(0));
+        let meanwhile = at_rate(interval, 3.0 * self.rate().error_ppm);
         let line = self.fit.add(point);
         let line = self.fit.turn(line, raw, common_ppm);
-        let now = since_epoch(raw);
         let reading = self.target_at(now).saturating_add(self.lead_at(now));
         self.since = now;
         if self.steering.drift {
@@ -285,7 +284,7 @@ impl Discipline {
         } else {
             self.ahead = nanoseconds(point.ahead);
         }
-        self.error = nanoseconds(line.error(raw));
+        self.error = nanoseconds(line.error(raw) + meanwhile);
         self.error_growth_ppm = line.error_growth_ppm();
         self.line = Some(line);
         if steps {
@@ -297,17 +296,6 @@ impl Discipline {
             self.lead = reading.saturating_sub(self.target_at(now));
             Ok(Applied::Slewing)
         }
-    }
-
-    /// Whether a point lies further from the line than both their errors can explain, and by which
-    /// rate it would. It is no noise then: somebody has set a clock, or the rate is wrong.
-    fn contradiction(&self, point: &Point) -> Option<f64> {
-        let line = self.line.filter(|_| !self.fit.is_empty())?;
-        let explained = line.error(point.raw) + point.error;
-        let miss = point.ahead - line.ahead(point.raw);
-        let elapsed = nanoseconds(point.raw - line.raw()).max(1);
-        let ppm = nanoseconds(miss) as f64 / elapsed as f64 * 1e6;
-        (miss.abs() > explained * 2).then_some(ppm)
     }
 
     /// The raw clock was set, by `by`: the target goes along, for others are to see it, and the
@@ -328,12 +316,18 @@ impl Discipline {
     #[must_use]
     pub fn aim(&self, raw: DateTime<Utc>) -> Option<Aim> {
         let error = self.error_at(since_epoch(raw));
-        self.line.map(|_| Aim {
+        self.line.is_some().then(|| Aim {
             target: self.target(raw),
             rate_ppm: self.rate_ppm,
             step_due: self.step_due,
-            error: (!self.in_doubt).then(|| TimeDelta::nanoseconds(error)),
+            error: error.map(TimeDelta::nanoseconds),
         })
+    }
+
+    /// Whether it has followed a correction yet. It stays a part of its group in doubt.
+    #[must_use]
+    pub fn is_synchronized(&self) -> bool {
+        self.line.is_some()
     }
 
     /// What is known of the clock's rate: the network's against the raw clock.
@@ -341,12 +335,6 @@ impl Discipline {
     pub fn rate(&self) -> Rate {
         self.line.map_or(self.steering.rate, |line| line.rate)
     }
-}
-
-/// Whether two misses may come of one wrong rate.
-fn alike(one_ppm: f64, other_ppm: f64) -> bool {
-    let part = one_ppm / other_ppm;
-    (0.5..2.0).contains(&part) && one_ppm.abs().max(other_ppm.abs()) < LARGEST_WRONG_PPM
 }
 
 fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
@@ -357,7 +345,6 @@ fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::span::at_rate;
 
     const EXACT: TimeDelta = TimeDelta::microseconds(10);
 
@@ -496,15 +483,16 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_starts_the_line_anew() {
+    fn what_no_noise_explains_is_followed_at_once() {
         let mut clock = clock();
         for round in 1..=20 {
             correct(&mut clock, 5.0 * f64::from(round), TimeDelta::zero());
         }
         let moved = TimeDelta::milliseconds(20);
         correct(&mut clock, 105.0, moved);
-        assert_eq!(clock.fit.len(), 1);
-        assert_eq!(clock.target(raw(105.0)) - raw(105.0), moved);
+        let off = clock.target(raw(105.0)) - raw(105.0) - moved;
+        assert!(off.abs() < TimeDelta::microseconds(10), "{off}");
+        assert!(clock.rate().ppm.abs() < 1.0, "{:?}", clock.rate());
     }
 
     #[test]
@@ -539,6 +527,34 @@ mod tests {
         assert_eq!(clock.aim(raw(15.0)).unwrap().error, None, "it is in doubt");
         correct(&mut clock, 20.0, TimeDelta::zero());
         assert!(clock.aim(raw(20.0)).unwrap().error.is_some());
+    }
+
+    #[test]
+    fn no_error_is_promised_in_doubt() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::minutes(1)),
+            ..Steering::default()
+        };
+        let promised = |clock: &mut Discipline, now| {
+            let aimed = clock.aim(raw(now)).unwrap().error;
+            let read = clock.read(raw(now)).error;
+            assert_eq!(read.is_some(), aimed.is_some(), "one state, two statements");
+            read
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        correct(&mut clock, 5.0, TimeDelta::zero());
+        assert!(promised(&mut clock, 5.0).is_some());
+        assert_eq!(
+            correct(&mut clock, 10.0, TimeDelta::hours(1)),
+            Applied::Refused
+        );
+        assert_eq!(promised(&mut clock, 10.0), None, "it refused a correction");
+        correct(&mut clock, 15.0, TimeDelta::zero());
+        assert!(promised(&mut clock, 15.0).is_some());
+        clock.raw_was_set(TimeDelta::minutes(10));
+        assert_eq!(promised(&mut clock, 616.0), None, "it was set by hand");
+        correct(&mut clock, 620.0, TimeDelta::zero());
+        assert!(promised(&mut clock, 620.0).is_some());
     }
 
     #[test]

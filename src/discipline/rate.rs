@@ -25,9 +25,29 @@ pub const WANDER_PPM: f64 = 1.0;
 /// No point is taken for more exact than this: a reading and a message have a grain.
 const FINEST: TimeDelta = TimeDelta::microseconds(1);
 
-/// The part of the mean waiting that is in every point: found by simulation to be the best for
+/// The part of the median waiting that is in every point: found by simulation to be the best for
 /// groups of 20 over links that differ widely, and flat around it.
-const COMMON_PART: i32 = 5;
+const COMMON_PART: i32 = 4;
+
+/// A point that is so many standard deviations away from the line is a surprise.
+const SURPRISING: f64 = 6.0;
+
+/// No oscillator is further off, simulated ones included; what looks like more is a clock that
+/// was set.
+const LARGEST_WRONG_PPM: f64 = 12_000.0;
+
+/// No oscillator changes its rate by more while it runs.
+const LARGEST_JUMP_PPM: f64 = 500.0;
+
+/// With fewer points there are no runs to be counted.
+const LEAST_TESTED: f64 = 8.0;
+
+/// A point that waited for so many times what every point has of doubt is not ordinary.
+const ORDINARY: i32 = 3;
+
+/// So many standard deviations fewer runs than points at random have are too few: this happens by
+/// chance once in 100 times.
+const FEW_RUNS: f64 = 2.33;
 
 /// The network seen from the raw clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +85,12 @@ pub struct Line {
     error: TimeDelta,
     /// Its slope.
     pub rate: Rate,
+    /// Where it is known best, in seconds before `raw`, and one standard deviation there, in
+    /// nanoseconds.
+    centre: f64,
+    centre_spread: f64,
+    /// After a surprise: by so many ppm the rate may have changed.
+    surprise_ppm: f64,
 }
 
 impl Line {
@@ -87,6 +113,16 @@ impl Line {
         self.error + at_rate((raw - self.raw).abs(), self.error_growth_ppm())
     }
 
+    /// One standard deviation of [`Line::ahead`], in nanoseconds.
+    fn spread(&self, raw: DateTime<Utc>) -> f64 {
+        let seconds = float_nanoseconds(raw - self.raw) * 1e-9;
+        // A ppm of a second is 1000 ns.
+        let turned = (seconds + self.centre) * self.rate.error_ppm * 1e3;
+        self.centre_spread
+            .hypot(turned)
+            .hypot(seconds * WANDER_PPM * 1e3)
+    }
+
     /// The network is `by_ppm` faster from the raw time `from` on.
     #[must_use]
     fn turned(self, from: DateTime<Utc>, by_ppm: f64) -> Self {
@@ -103,7 +139,7 @@ impl Line {
     /// How fast the error grows, in ppm.
     #[must_use]
     pub fn error_growth_ppm(&self) -> f64 {
-        3.0 * self.rate.error_ppm + WANDER_PPM
+        3.0 * self.rate.error_ppm + WANDER_PPM + self.surprise_ppm
     }
 }
 
@@ -112,6 +148,33 @@ impl Line {
 pub struct DriftFit {
     points: VecDeque<Point>,
     prior: Rate,
+    /// The line through the points, if there are any.
+    line: Option<Line>,
+    /// The last point was a surprise.
+    surprise: Option<Surprise>,
+}
+
+/// A point that lay where noise does not explain it. It was taken for a step of the network: the
+/// points before it were moved along. The next point tells what it was.
+#[derive(Debug, Clone)]
+struct Surprise {
+    /// The points without it, and not moved.
+    before: VecDeque<Point>,
+    /// How far ahead of the line it lay.
+    miss: TimeDelta,
+    /// By how many ppm the rate has changed, if that is what it was.
+    ppm: f64,
+}
+
+/// What a second surprise makes of the first.
+#[derive(Debug, PartialEq)]
+enum Explained {
+    /// It was a bad measurement: this point lies on the old line.
+    BadMeasurement,
+    /// The oscillator has changed its rate.
+    Rate,
+    /// Neither: both were steps.
+    Steps,
 }
 
 impl DriftFit {
@@ -122,6 +185,8 @@ impl DriftFit {
         Self {
             points: VecDeque::with_capacity(WINDOW),
             prior,
+            line: None,
+            surprise: None,
         }
     }
 
@@ -137,21 +202,82 @@ impl DriftFit {
         self.points.is_empty()
     }
 
-    /// The oscillator is further off than was thought: whatever was known of its rate may be wrong
-    /// by ten times as much.
-    pub fn doubt_rate(&mut self) {
-        let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
-        self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
-        self.points.clear();
-    }
-
-    /// Adds a point, forgets the oldest one beyond the window, and draws the line anew.
+    /// Adds a point, forgets those that are of no use any more, and draws the line anew.
     pub fn add(&mut self, point: Point) -> Line {
+        if let Some(line) = self.line {
+            self.judge(&line, point);
+        }
         if self.points.len() == WINDOW {
             self.points.pop_front();
         }
         self.points.push_back(point);
-        self.through(point)
+        let mut line = self.through(point);
+        while self.is_bent(&line) {
+            self.points.pop_front();
+            line = self.through(point);
+        }
+        self.line = Some(line);
+        line
+    }
+
+    /// Prepares the points for one more, if that is not where the line leads.
+    fn judge(&mut self, line: &Line, point: Point) {
+        let miss = point.ahead - line.ahead(point.raw);
+        let spread = line.spread(point.raw).hypot(self.noise().spread(&point));
+        let elapsed = point.raw - line.raw;
+        let limit = TimeDelta::nanoseconds((SURPRISING * spread) as i64);
+        let Some(first) = self.surprise.take() else {
+            if miss.abs() > limit {
+                self.take_for_step(miss, elapsed);
+            }
+            return;
+        };
+        if miss.abs() <= limit {
+            // It was a step.
+            return;
+        }
+        match explain(first.miss, miss, limit, elapsed) {
+            Explained::BadMeasurement => self.points = first.before,
+            Explained::Rate => {
+                // Old points would go on voting against the new ones.
+                self.points.drain(..self.points.len() - 1);
+                let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
+                self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
+            }
+            Explained::Steps => self.take_for_step(miss, elapsed),
+        }
+    }
+
+    /// Moves the points to where they would be if the network had always been so far ahead.
+    fn take_for_step(&mut self, miss: TimeDelta, elapsed: TimeDelta) {
+        let before = self.points.clone();
+        for point in &mut self.points {
+            point.ahead += miss;
+        }
+        let ppm = rate_ppm(miss, elapsed).min(LARGEST_JUMP_PPM);
+        self.surprise = Some(Surprise { before, miss, ppm });
+    }
+
+    /// Whether the points lie on a curve, so that a straight line must do without the oldest: too
+    /// few of them change from one side of it to the other (the test of runs, as chronyd does it).
+    /// What had to wait lies on one side anyway, and is not asked.
+    fn is_bent(&self, line: &Line) -> bool {
+        let noise = self.noise();
+        let ordinary = |point: &&Point| noise.waiting(point) <= noise.doubt * ORDINARY;
+        // What lies on the line is on neither side, and ends a run.
+        let side = |point: &Point| {
+            let off = point.ahead - line.ahead(point.raw);
+            (off.abs() > noise.doubt / 4).then_some(off > TimeDelta::zero())
+        };
+        let (mut count, mut runs, mut last) = (0, 0, None);
+        for side in self.points.iter().filter(ordinary).map(side) {
+            count += 1;
+            runs += u32::from(side.is_none() || side != last);
+            last = side;
+        }
+        let (runs, count) = (f64::from(runs), f64::from(count));
+        count >= LEAST_TESTED
+            && runs < f64::midpoint(count, 1.0) - FEW_RUNS * (count - 1.0).sqrt() / 2.0
     }
 
     /// The network as a whole was asked to run `by_ppm` faster from the raw time `from` on. That
@@ -159,47 +285,53 @@ impl DriftFit {
     /// have been, and the line, which is returned, turns about `from` at once.
     #[must_use]
     pub fn turn(&mut self, line: Line, from: DateTime<Utc>, by_ppm: f64) -> Line {
-        for point in &mut self.points {
+        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
+        for point in self.points.iter_mut().chain(before) {
             point.ahead += at_rate(point.raw - from, by_ppm);
         }
         self.prior.ppm += by_ppm;
-        line.turned(from, by_ppm)
+        let turned = line.turned(from, by_ppm);
+        self.line = Some(turned);
+        turned
     }
 
     /// Forgets the points, because a clock was set and they lie on another line, and keeps the
     /// rate: setting a clock does not change its oscillator.
     pub fn restart(&mut self) {
-        if let Some(&last) = self.points.back() {
-            let line = self.through(last);
+        if let Some(line) = self.line.take() {
             self.prior = Rate {
                 ppm: line.rate.ppm,
                 error_ppm: line.rate.error_ppm + WANDER_PPM,
             };
         }
         self.points.clear();
+        self.surprise = None;
+    }
+
+    /// What the points have of noise.
+    fn noise(&self) -> Noise {
+        let mut errors: Vec<_> = self.points.iter().map(|point| point.error).collect();
+        if errors.is_empty() {
+            return Noise::default();
+        }
+        let smallest = errors.iter().copied().min().unwrap_or_default();
+        let middle = errors.len() / 2;
+        let (_, &mut median, _) = errors.select_nth_unstable(middle);
+        let count = i32::try_from(errors.len()).unwrap_or(i32::MAX);
+        Noise {
+            smallest,
+            doubt: smallest / count + (median - smallest) / COMMON_PART + FINEST,
+        }
     }
 
     /// The line through the points, of which `last` is the last.
     fn through(&self, last: Point) -> Line {
-        let errors = self.points.iter().map(|point| point.error);
-        let smallest = errors.fold(last.error, TimeDelta::min);
-        // Half the delay is a bound that a sample seldom reaches: on a network where nothing
-        // waits, the two ways are alike. What a delay has above the least one seen is waiting,
-        // and that is what makes a sample wrong. Then there is what every point has: how low the
-        // least delay can be, few points can't tell; and the average has an error of its own,
-        // which is a part of what the waiting makes of all clocks' samples.
-        let count = i32::try_from(self.points.len()).unwrap_or(i32::MAX);
-        let waiting = |point: &Point| point.error - smallest;
-        let mean_waiting = self.points.iter().map(waiting).sum::<TimeDelta>() / count;
-        let doubt = smallest / count + mean_waiting / COMMON_PART + FINEST;
+        let noise = self.noise();
         let weighted = || {
-            self.points.iter().map(|point| {
-                let spread = float_nanoseconds(waiting(point)).hypot(float_nanoseconds(doubt));
-                Weighted {
-                    weight: spread.powi(-2),
-                    seconds: float_nanoseconds(point.raw - last.raw) * 1e-9,
-                    nanoseconds: float_nanoseconds(point.ahead - last.ahead),
-                }
+            self.points.iter().map(|point| Weighted {
+                weight: noise.spread(point).powi(-2),
+                seconds: float_nanoseconds(point.raw - last.raw) * 1e-9,
+                nanoseconds: float_nanoseconds(point.ahead - last.ahead),
             })
         };
         let mut total = 0.0;
@@ -230,6 +362,9 @@ impl DriftFit {
             ahead: last.ahead + TimeDelta::nanoseconds(end.round() as i64),
             error: TimeDelta::zero(),
             rate,
+            centre: -mean_raw,
+            centre_spread: total.sqrt().recip(),
+            surprise_ppm: self.surprise.as_ref().map_or(0.0, |first| first.ppm),
         };
         let bound = |point: &Point| {
             let miss = (line.ahead(point.raw) - point.ahead).abs();
@@ -244,11 +379,60 @@ impl DriftFit {
     }
 }
 
+/// What makes points wrong.
+///
+/// Half the delay is a bound that a sample seldom reaches: on a network where nothing waits, the
+/// two ways are alike. What a delay has above the least one seen is waiting, and that is what makes
+/// a sample wrong. Then there is what every point has: how low the least delay can be, few points
+/// can't tell; and the average has an error of its own, which is a part of what the waiting makes
+/// of all clocks' samples.
+#[derive(Default)]
+struct Noise {
+    /// The smallest error that was seen.
+    smallest: TimeDelta,
+    /// What every point has.
+    doubt: TimeDelta,
+}
+
+impl Noise {
+    /// How much of a point's error is waiting.
+    fn waiting(&self, point: &Point) -> TimeDelta {
+        (point.error - self.smallest).max(TimeDelta::zero())
+    }
+
+    /// One standard deviation of a point, in nanoseconds.
+    fn spread(&self, point: &Point) -> f64 {
+        float_nanoseconds(self.waiting(point)).hypot(float_nanoseconds(self.doubt))
+    }
+}
+
+/// What a surprise and the next one make together, by how far they missed.
+fn explain(first: TimeDelta, second: TimeDelta, limit: TimeDelta, elapsed: TimeDelta) -> Explained {
+    if (first + second).abs() <= limit {
+        return Explained::BadMeasurement;
+    }
+    let ppm = rate_ppm(second, elapsed);
+    // In the first of two equal spans, the new rate acted for a part of it only.
+    let part = float_nanoseconds(first) / float_nanoseconds(second);
+    let alike = (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
+    let plausible = (0.0..2.0).contains(&part) && ppm < LARGEST_JUMP_PPM;
+    if alike || plausible {
+        Explained::Rate
+    } else {
+        Explained::Steps
+    }
+}
+
 /// A point relative to the last one, in units that floats hold well.
 struct Weighted {
     weight: f64,
     seconds: f64,
     nanoseconds: f64,
+}
+
+/// The rate, either way, that moves a clock so far in this time, in ppm.
+fn rate_ppm(moved: TimeDelta, elapsed: TimeDelta) -> f64 {
+    float_nanoseconds(moved).abs() / float_nanoseconds(elapsed).max(1.0) * 1e6
 }
 
 #[cfg(test)]
@@ -314,8 +498,8 @@ mod tests {
         // 5 ms in 5 s would be 1000 ppm, but each may be wrong by 10 ms.
         let (_, line) = fit([point(0, 0, 10_000), point(5, 5000, 10_000)]);
         assert!(line.rate.ppm.abs() < 20.0, "{:?}", line.rate);
-        // Exact ones do.
-        let (_, line) = fit([point(0, 0, 10), point(5, 5000, 10)]);
+        // Three exact ones do.
+        let (_, line) = fit([point(0, 0, 10), point(5, 5000, 10), point(10, 10_000, 10)]);
         assert!((line.rate.ppm - 1000.0).abs() < 10.0, "{:?}", line.rate);
     }
 
@@ -326,6 +510,76 @@ mod tests {
         let (_, line) = fit(points);
         let ahead = line.ahead(DateTime::from_timestamp(95, 0).unwrap());
         assert!(ahead < TimeDelta::microseconds(10), "{ahead}");
+    }
+
+    #[test]
+    fn points_that_met_a_queue_do_not_take_the_place_of_the_others() {
+        let mut points: Vec<_> = (0..40).map(|n| point(n, 10 * n + n % 2, 20)).collect();
+        for n in [21, 22, 26, 29, 30, 31, 32, 36, 38] {
+            points[n] = point(n as i64, 10_000, 10_020);
+        }
+        let (fit, line) = fit(points);
+        assert_eq!(fit.len(), WINDOW);
+        assert!((line.rate.ppm - 10.0).abs() < 0.1, "{:?}", line.rate);
+        let off = line.ahead(line.raw()) - TimeDelta::microseconds(390);
+        assert!(off.abs() < TimeDelta::microseconds(2), "{off}");
+    }
+
+    #[test]
+    fn an_oscillator_that_jumps_is_followed_within_three_points() {
+        let (mut fit, _) = fit((0..40).map(|n| point(n, n % 2, 20)));
+        // It gains 100 ppm from the middle between two points on.
+        let mut line = None;
+        for n in 0..3 {
+            line = Some(fit.add(point(40 + n, 50 + 100 * n, 20)));
+        }
+        let line = line.unwrap();
+        assert!((line.rate.ppm - 100.0).abs() < 10.0, "{:?}", line.rate);
+        let off = line.ahead(line.raw()) - TimeDelta::microseconds(250);
+        assert!(off.abs() < TimeDelta::microseconds(10), "{off}");
+    }
+
+    #[test]
+    fn until_a_surprise_is_explained_the_rate_may_have_changed() {
+        let (mut fit, before) = fit((0..40).map(|n| point(n, n % 2, 20)));
+        assert!(before.error_growth_ppm() < 3.0);
+        let line = fit.add(point(40, 80, 20));
+        assert!(
+            line.error_growth_ppm() > 75.0,
+            "{}",
+            line.error_growth_ppm()
+        );
+        let line = fit.add(point(41, 80, 20));
+        assert!(line.error_growth_ppm() < 3.0, "{}", line.error_growth_ppm());
+    }
+
+    #[test]
+    fn a_step_moves_the_points_and_keeps_the_rate() {
+        let (mut fit, _) = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
+        for n in 20..24 {
+            let line = fit.add(point(5 * n, 30_000 + 50 * n, 20));
+            assert!((line.rate.ppm - 10.0).abs() < 0.2, "{:?}", line.rate);
+            let off = line.ahead(line.raw()) - TimeDelta::microseconds(30_000 + 50 * n);
+            assert!(off.abs() < TimeDelta::microseconds(2), "{off}");
+        }
+        assert_eq!(fit.len(), 24);
+    }
+
+    #[test]
+    fn a_bad_measurement_is_forgotten_with_the_next() {
+        let (mut fit, _) = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
+        fit.add(point(100, 1700, 20));
+        let line = fit.add(point(105, 1050, 20));
+        assert!((line.rate.ppm - 10.0).abs() < 0.1, "{:?}", line.rate);
+        assert_eq!(fit.len(), 21, "all but the bad one");
+    }
+
+    #[test]
+    fn points_on_a_curve_do_without_the_oldest() {
+        // The rate changes by 2 ppm a point, by too little at once to be a surprise.
+        let (fit, line) = fit((0..40).map(|n| point(n, n * n, 20)));
+        assert!(fit.len() < 15, "{} points", fit.len());
+        assert!((line.rate.ppm - 78.0).abs() < 15.0, "{:?}", line.rate);
     }
 
     #[test]

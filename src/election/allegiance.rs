@@ -39,7 +39,8 @@ impl Allegiance {
     }
 
     /// A candidate that follows the leader that its election tells, and knows of this term.
-    pub(crate) fn to_leader(leader: Address, term: Term) -> Self {
+    #[must_use]
+    pub fn to_leader(leader: Address, term: Term) -> Self {
         Self {
             elects: true,
             term,

@@ -15,7 +15,7 @@ use crate::master::shared::Shared;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
-use crate::wire::correction::Correction;
+use crate::wire::correction::{Correction, Learned};
 
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
@@ -129,9 +129,14 @@ impl Coordinator {
     /// The master follows its own correction at once; the others are told theirs.
     fn correct(&mut self, round: &Round) {
         let mut told = Vec::with_capacity(round.rows.len());
+        // The first row is the master's own.
+        let mut learned = Learned {
+            at: self.shared.clock.mark().raw,
+            ppm: 0.0,
+        };
         for row in &round.rows {
             match (row.node, row.correction) {
-                (None, Some(correction)) => self.correct_own_clock(correction),
+                (None, Some(correction)) => learned = self.correct_own_clock(correction),
                 (Some(node), Some(correction)) => told.push((node, correction)),
                 (_, None) => {}
             }
@@ -144,17 +149,25 @@ impl Coordinator {
             let command = Command::Correct {
                 interval: round.interval,
                 correction,
+                learned,
             };
             self.shared.connections.command(node, command);
         }
     }
 
-    fn correct_own_clock(&mut self, correction: Correction) {
+    fn correct_own_clock(&mut self, correction: Correction) -> Learned {
         let clock = &self.shared.clock;
-        match clock.correct(clock.mark(), correction) {
-            Ok(Applied::Stepped | Applied::Slewing | Applied::Outdated) => {}
+        let (mark, mut known) = (clock.mark(), clock.rate());
+        match clock.correct(mark, correction) {
+            // What all are asked for alike is no news of this clock.
+            Ok(Applied::Stepped | Applied::Slewing) => known.ppm += correction.common_ppm,
+            Ok(Applied::Outdated) => {}
             Ok(Applied::Refused) => self.refusals.warn(correction.offset),
             Err(error) => log::debug!("the master does not correct itself: {error}"),
+        }
+        Learned {
+            at: mark.raw,
+            ppm: clock.rate().ppm - known.ppm,
         }
     }
 

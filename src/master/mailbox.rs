@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::lock::lock;
-use crate::wire::correction::Correction;
+use crate::wire::correction::{Correction, Learned};
 
 /// What the coordinator tells a connection's thread.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) enum Command {
         /// The interval that the correction follows from.
         interval: u64,
         correction: Correction,
+        /// What the master has learned in the same round.
+        learned: Learned,
     },
     /// Tell the network's time, on the timestamp wire.
     Announce,
@@ -80,7 +82,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::TimeDelta;
+    use chrono::{DateTime, TimeDelta};
 
     fn correction(interval: u64) -> Command {
         Command::Correct {
@@ -89,6 +91,10 @@ mod tests {
                 offset: TimeDelta::zero(),
                 error: TimeDelta::zero(),
                 common_ppm: 0.0,
+            },
+            learned: Learned {
+                at: DateTime::UNIX_EPOCH,
+                ppm: 0.0,
             },
         }
     }

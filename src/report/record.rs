@@ -3,15 +3,14 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::path::Path;
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::average::round::Round;
+use crate::election::candidate::Lead;
 pub use crate::report::writer::RecordError;
 use crate::report::writer::Writer;
 use crate::span::exact_nanoseconds;
-use crate::wire::candidate::{Rank, Term};
 
 /// The columns of a master's record.
 pub const MASTER_HEADER: &str =
@@ -19,17 +18,6 @@ pub const MASTER_HEADER: &str =
 
 /// The columns that follow where there are candidates.
 pub const LEAD_HEADER: &str = ",term,rank,waited_ns";
-
-/// Whose round it was, among candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lead {
-    /// The leader's term.
-    pub term: Term,
-    /// Its rank.
-    pub rank: Rank,
-    /// For how long it had sought a leader before it claimed the lead.
-    pub waited: Duration,
-}
 
 /// The columns of a follower's record.
 pub const FOLLOWER_HEADER: &str = "time,round,correction_ns,clock_ns,network_ns";
@@ -157,7 +145,9 @@ mod tests {
     use crate::average::consensus::{Rules, consensus};
     use crate::average::round::{Row, Vote};
     use crate::measurement::sample::Sample;
+    use crate::wire::candidate::Rank;
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn round() -> Round {
         let samples = [Sample::OWN, Sample::one_way(TimeDelta::microseconds(-7))];

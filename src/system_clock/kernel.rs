@@ -1,22 +1,26 @@
-//! The operating system's clock, kept at the network's time: the hands to [`crate::system_clock::servo`]'s head.
+//! The operating system's clock, kept at the network's time: the hands to
+//! [`crate::system_clock::servo`]'s head.
 
-use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clock_steering::unix::{Error as KernelError, UnixClock};
-use clock_steering::{Clock as _, LeapIndicator, TimeOffset};
+use clock_steering::{Clock, LeapIndicator, TimeOffset};
+#[cfg(target_os = "linux")]
+use rtime_clock::adjtime::{Timex, adjtimex};
 
-use crate::clock::{Clock, WallClock, uptime};
+use crate::clock::{Clock as _, WallClock};
 use crate::discipline::network_clock::NetworkClock;
 use crate::lock::lock;
 use crate::rate_limit::Throttle;
 use crate::span;
-use crate::system_clock::servo::{Action, LARGEST_FREQUENCY_PPM, PERIOD, Seen, Steer};
+use crate::system_clock::oscillator::{Moment, Oscillator};
+use crate::system_clock::servo::{Action, PERIOD, Seen, Steer};
+use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 
 /// To have been suspended for less than this, in nanoseconds, makes no difference that matters.
 const SUSPENDED: i64 = 1_000_000_000;
@@ -25,30 +29,24 @@ const SUSPENDED: i64 = 1_000_000_000;
 const KERNEL: UnixClock = UnixClock::CLOCK_REALTIME;
 
 /// Why the system's clock can't be steered.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The program may not set clocks.
+    #[error(
+        "--steer system needs the capability CAP_SYS_TIME: give it to the program with \
+         `setcap cap_sys_time+ep PROGRAM`, or run it by its systemd unit"
+    )]
     NoPermission,
     /// The kernel refused something else.
+    #[error("the kernel lets its clock not be steered: {0}")]
     Kernel(KernelError),
+    /// The kernel refused to tell or to set the tick.
+    #[error("the kernel lets the tick of its clock not be set: {0}")]
+    Tick(io::Error),
     /// The operating system gives no more threads.
+    #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoPermission => out.write_str(
-                "--steer system needs the capability CAP_SYS_TIME: give it to the program with \
-                 `setcap cap_sys_time+ep PROGRAM`, or run it by its systemd unit",
-            ),
-            Self::Kernel(error) => write!(out, "the kernel lets its clock not be steered: {error}"),
-            Self::Thread(error) => write!(out, "cannot start a thread: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 impl From<KernelError> for Error {
     fn from(error: KernelError) -> Self {
@@ -59,107 +57,67 @@ impl From<KernelError> for Error {
     }
 }
 
-/// The machine's oscillator: its clock as it would run if nobody steered it. What others do to
-/// the clock it shares; what we do, it does not.
-#[derive(Debug)]
-pub struct Oscillator(Mutex<Since>);
-
-#[derive(Debug, Clone, Copy)]
-struct Since {
-    at: Moment,
-    /// What it showed then, in nanoseconds since the Unix epoch.
-    shown: i64,
-    /// The kernel's frequency from then on, in ppm: it makes both of a [`Moment`]'s clocks run
-    /// faster, too, but not while the machine is suspended.
-    frequency_ppm: f64,
+/// The kernel's tick, in µs.
+#[cfg(target_os = "linux")]
+fn tick() -> Result<i32, Error> {
+    let mut told = Timex::new();
+    adjtimex(&mut told).map_err(Error::Tick)?;
+    Ok(told.0.tick as i32)
 }
 
-/// A moment by the two clocks that differ by how long the machine was suspended.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    /// See [`uptime`].
-    uptime: i64,
-    /// Stands still while the machine is suspended.
-    awake: Instant,
+/// Sets the kernel's tick, in µs.
+#[cfg(target_os = "linux")]
+fn set_tick(tick: i32) -> Result<(), Error> {
+    let mut timex = Timex::new();
+    timex.0.modes = libc::ADJ_TICK;
+    timex.0.tick = tick.into();
+    adjtimex(&mut timex).map_err(Error::Tick)?;
+    Ok(())
 }
 
-impl Moment {
-    fn now() -> Self {
-        Self {
-            uptime: uptime(),
-            awake: Instant::now(),
-        }
-    }
-
-    /// Nanoseconds since an earlier moment, and for how many of them the machine was awake.
-    fn since(self, earlier: Self) -> (i64, i64) {
-        let awake = self.awake.saturating_duration_since(earlier.awake);
-        (self.uptime - earlier.uptime, awake.as_nanos() as i64)
-    }
+/// Other kernels have no tick to be set: it stays what it is, and all slews are made by the
+/// frequency.
+#[cfg(not(target_os = "linux"))]
+fn tick() -> Result<i32, Error> {
+    Ok(Speed::TICK)
 }
 
-impl Since {
-    fn read(&self, now: Moment) -> i64 {
-        let (elapsed, awake) = now.since(self.at);
-        let frequency = self.frequency_ppm * 1e-6;
-        // This is so little of `awake` that it does not matter how far apart the two were read.
-        let gained = awake as f64 * (frequency / (1.0 + frequency));
-        self.shown.saturating_add(elapsed - gained.round() as i64)
-    }
+#[cfg(not(target_os = "linux"))]
+fn set_tick(_tick: i32) -> Result<(), Error> {
+    Ok(())
 }
 
-impl Oscillator {
-    fn new(frequency_ppm: f64) -> Self {
-        Self(Mutex::new(Since {
-            at: Moment::now(),
-            shown: span::since_epoch(WallClock.read()),
-            frequency_ppm,
-        }))
-    }
-
-    /// The kernel runs at another frequency from now on.
-    fn set_frequency(&self, frequency_ppm: f64) {
-        let mut since = lock(&self.0);
-        let now = Moment::now();
-        *since = Since {
-            at: now,
-            shown: since.read(now),
-            frequency_ppm,
-        };
-    }
-
-    /// Somebody has set the clock.
-    fn set(&self, by: TimeDelta) {
-        let mut since = lock(&self.0);
-        since.shown = since.shown.saturating_add(span::nanoseconds(by));
-    }
-}
-
-impl Clock for Oscillator {
-    fn read(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(lock(&self.0).read(Moment::now()))
-    }
+fn speed() -> Result<Speed, Error> {
+    Ok(Speed::of_its_own(tick()?, KERNEL.get_frequency()?))
 }
 
 /// The right to steer the system's clock, which nobody has touched yet.
 #[derive(Debug)]
 pub struct SystemClock {
     oscillator: Arc<Oscillator>,
-    frequency_ppm: f64,
+    speed: Speed,
 }
 
 impl SystemClock {
-    /// Asks for the right to steer the system's clock, and changes nothing: its frequency is set
-    /// to what it is.
+    /// Asks for the right to steer the system's clock. It changes nothing, but for what a program
+    /// has left slewing that could not end in order: that is said, and mended.
     ///
     /// # Errors
-    /// [`Error::NoPermission`] without `CAP_SYS_TIME`; [`Error::Kernel`].
+    /// [`Error::NoPermission`] without `CAP_SYS_TIME`; [`Error::Kernel`]; [`Error::Tick`].
     pub fn open() -> Result<Self, Error> {
-        let frequency_ppm = KERNEL.get_frequency()?;
-        KERNEL.set_frequency(frequency_ppm)?;
+        let mut speed = speed()?;
+        if let Some(mended) = speed.mended() {
+            log::warn!(
+                "the system's clock was left slewing, with {speed}, by a program that was killed: \
+                 now it has {mended}"
+            );
+            set_tick(mended.tick)?;
+            speed = mended;
+        }
+        KERNEL.set_frequency(speed.frequency_ppm)?;
         Ok(Self {
-            oscillator: Arc::new(Oscillator::new(frequency_ppm)),
-            frequency_ppm,
+            oscillator: Arc::new(Oscillator::new(speed)),
+            speed,
         })
     }
 
@@ -172,7 +130,7 @@ impl SystemClock {
     /// The frequency that the kernel runs at, in ppm: what an earlier run has learned.
     #[must_use]
     pub fn frequency_ppm(&self) -> f64 {
-        self.frequency_ppm
+        self.speed.frequency_ppm
     }
 
     /// Keeps the system's clock at the time of `network`, which is kept over
@@ -191,10 +149,10 @@ impl SystemClock {
             oscillator: self.oscillator,
             steer: None,
             looked: Moment::now(),
-            frequency_ppm: self.frequency_ppm,
+            speed: self.speed,
             sets: Throttle::default(),
             refusals: Throttle::default(),
-            warned_of_frequency: false,
+            warned_of_speed: false,
             warned_of_limit: false,
         };
         let thread = thread::Builder::new()
@@ -208,8 +166,8 @@ impl SystemClock {
     }
 }
 
-/// While this lives, the system's clock follows the network. Dropping it leaves the clock at the
-/// frequency that was learned, and nothing slewing.
+/// While this lives, the system's clock follows the network. Dropping it leaves the clock at its
+/// own tick and the frequency that was learned, and nothing slewing.
 #[derive(Debug)]
 pub struct Following {
     stop: StopFollowing,
@@ -251,12 +209,25 @@ struct Hands {
     steer: Option<Steer>,
     /// When the clock was last looked at.
     looked: Moment,
-    frequency_ppm: f64,
+    /// The speed that the clock was given last.
+    speed: Speed,
     sets: Throttle,
     refusals: Throttle,
     /// These are told once.
-    warned_of_frequency: bool,
+    warned_of_speed: bool,
     warned_of_limit: bool,
+}
+
+impl Drop for Hands {
+    /// Even if a mistake of ours ends the thread, the clock is not left slewing.
+    fn drop(&mut self) {
+        let (_, aim) = self.network.aim();
+        let left = self.steer.zip(tick().ok());
+        if let Some(speed) = left.and_then(|(steer, tick)| steer.end(tick, aim)) {
+            let _ = set_tick(speed.tick);
+            let _ = KERNEL.set_frequency(speed.frequency_ppm);
+        }
+    }
 }
 
 impl Hands {
@@ -267,32 +238,39 @@ impl Hands {
                     log::warn!("the system's clock could not be steered: {error}");
                 }
                 // What was done and what was not is seen anew.
-                self.steer = None;
-                self.frequency_ppm = KERNEL.get_frequency().unwrap_or(self.frequency_ppm);
+                self.begin_anew();
             }
-        }
-        let (_, aim) = self.network.aim();
-        if let Some(Action::SetFrequency(ppm)) = self.steer.and_then(|mut steer| steer.end(aim)) {
-            let _ = KERNEL.set_frequency(ppm);
         }
     }
 
-    fn look(&mut self) -> Result<(), KernelError> {
-        let frequency_ppm = KERNEL.get_frequency()?;
+    /// Takes the clock as it is found, except for a slew of ours.
+    fn begin_anew(&mut self) {
+        self.steer = None;
+        if let Ok(found) = speed() {
+            let own_tick = if found.tick == self.speed.tick {
+                self.speed.own_tick
+            } else {
+                found.tick
+            };
+            self.speed = Speed { own_tick, ..found };
+        }
+        self.oscillator.has_speed(self.speed);
+    }
+
+    fn look(&mut self) -> Result<(), Error> {
+        let found = speed()?;
         let now = Moment::now();
         let (elapsed, awake) = now.since(self.looked);
         self.looked = now;
-        let seen = self.read_together(frequency_ppm);
+        let seen = self.read_together(found);
         if elapsed - awake > SUSPENDED {
             // The frequency did not act meanwhile: after a long sleep, the clock is where somebody
             // might have set it. It is looked at as if for the first time.
-            self.steer = None;
-            self.frequency_ppm = frequency_ppm;
-            self.oscillator.set_frequency(frequency_ppm);
+            self.begin_anew();
         }
         let steer = self
             .steer
-            .get_or_insert(Steer::new(seen.raw, seen.wall, self.frequency_ppm));
+            .get_or_insert(Steer::new(seen.raw, seen.wall, self.speed));
         let actions = steer.act(&seen);
         for action in actions {
             self.perform(action)?;
@@ -301,7 +279,7 @@ impl Hands {
     }
 
     /// The oscillator and the system's clock as nearly at one moment as can be had.
-    fn read_together(&self, frequency_ppm: f64) -> Seen {
+    fn read_together(&self, found: Speed) -> Seen {
         let read = |_| {
             let before = Instant::now();
             let (raw, aim) = self.network.aim();
@@ -309,7 +287,8 @@ impl Hands {
             let seen = Seen {
                 raw,
                 wall,
-                frequency_ppm,
+                tick: found.tick,
+                frequency_ppm: found.frequency_ppm,
                 aim,
             };
             (before.elapsed(), seen)
@@ -324,7 +303,7 @@ impl Hands {
         quickest
     }
 
-    fn perform(&mut self, action: Action) -> Result<(), KernelError> {
+    fn perform(&mut self, action: Action) -> Result<(), Error> {
         match action {
             Action::WasSet(by) => {
                 if self.sets.admit(Instant::now()).is_some() {
@@ -333,27 +312,25 @@ impl Hands {
                         span::signed(by)
                     );
                 }
-                self.oscillator.set(by);
+                self.oscillator.was_set(by);
                 self.network.raw_was_set(by);
             }
-            Action::ForeignFrequency(ppm) => {
-                if !std::mem::replace(&mut self.warned_of_frequency, true) {
+            Action::ForeignSpeed(speed) => {
+                if !std::mem::replace(&mut self.warned_of_speed, true) {
                     log::warn!(
-                        "somebody has set the frequency of the system's clock to {ppm:.3} ppm: is \
-                         another time daemon (chronyd, ntpd, systemd-timesyncd) running?"
+                        "somebody has given the system's clock {speed}: is another time daemon \
+                         (chronyd, ntpd, systemd-timesyncd) running?"
                     );
                 }
-                self.oscillator.set_frequency(ppm);
+                self.speed = speed;
+                self.oscillator.has_speed(speed);
             }
             Action::Step(by) => {
                 log::info!("the system's clock is stepped by {}", span::signed(by));
                 KERNEL.step_clock(offset(by))?;
                 self.network.step_is_done();
             }
-            Action::SetFrequency(ppm) => {
-                KERNEL.set_frequency(ppm)?;
-                self.oscillator.set_frequency(ppm);
-            }
+            Action::SetSpeed(speed) => self.set_speed(speed)?,
             Action::TooFarOff(ppm) => {
                 if !std::mem::replace(&mut self.warned_of_limit, true) {
                     log::warn!(
@@ -371,6 +348,18 @@ impl Hands {
         }
         Ok(())
     }
+
+    fn set_speed(&mut self, speed: Speed) -> Result<(), Error> {
+        let now = &mut self.speed;
+        self.oscillator.change_speed(speed, || {
+            if speed.tick != now.tick {
+                set_tick(speed.tick)?;
+            }
+            *now = speed;
+            KERNEL.set_frequency(speed.frequency_ppm)?;
+            Ok(())
+        })
+    }
 }
 
 /// A span as the kernel wants it: whole seconds, and nanoseconds that are not negative.
@@ -385,7 +374,6 @@ fn offset(span: TimeDelta) -> TimeOffset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_kernel_is_told_spans_without_a_negative_part() {
@@ -393,46 +381,5 @@ mod tests {
         assert_eq!(told(TimeDelta::milliseconds(1500)), (1, 500_000_000));
         assert_eq!(told(TimeDelta::milliseconds(-1500)), (-2, 500_000_000));
         assert_eq!(told(TimeDelta::nanoseconds(-1)), (-1, 999_999_999));
-    }
-
-    #[test]
-    fn the_oscillator_is_not_moved_by_what_steers_it() {
-        // An oscillator that is right, for 1000 s at 100 ppm and then for 1000 s at -300 ppm.
-        let began = Moment::now();
-        let first = Since {
-            at: began,
-            shown: 0,
-            frequency_ppm: 100.0,
-        };
-        let then = later(began, Duration::from_millis(1_000_100), Duration::ZERO);
-        assert_eq!(first.read(then), 1_000_000_000_000);
-        let second = Since {
-            at: then,
-            shown: first.read(then),
-            frequency_ppm: -300.0,
-        };
-        let end = later(then, Duration::from_millis(999_700), Duration::ZERO);
-        assert_eq!(second.read(end), 2_000_000_000_000);
-    }
-
-    #[test]
-    fn the_oscillator_goes_on_while_the_machine_is_suspended() {
-        let began = Moment::now();
-        let since = Since {
-            at: began,
-            shown: 0,
-            frequency_ppm: 100.0,
-        };
-        // Awake for 1000 s at 100 ppm, and asleep for an hour, which the kernel counts unsteered.
-        let hour = Duration::from_hours(1);
-        let end = later(began, Duration::from_millis(1_000_100), hour);
-        assert_eq!(since.read(end), 4_600_000_000_000);
-    }
-
-    fn later(moment: Moment, awake: Duration, asleep: Duration) -> Moment {
-        Moment {
-            uptime: moment.uptime + (awake + asleep).as_nanos() as i64,
-            awake: moment.awake + awake,
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! How the operating system's clock is steered to the network's time: by its frequency and, when
-//! the discipline says so, by a step.
+//! How the operating system's clock is steered to the network's time: by its frequency, by its
+//! tick where that would take too long and, when the discipline says so, by a step.
 //!
 //! Pure: what was seen goes in, what is to be done comes out. The hands are in
 //! [`crate::system_clock::kernel`].
@@ -10,15 +10,26 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::discipline::correction::Aim;
 use crate::span::{at_rate, float_nanoseconds};
-
-/// The largest frequency, drift and slew together, in ppm: the kernel takes no more.
-pub const LARGEST_FREQUENCY_PPM: f64 = 500.0;
+use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 
 /// How often the clock is looked at.
 pub const PERIOD: Duration = Duration::from_millis(250);
 
-/// An error is slewed away in about this time, if it is small enough for that.
-const SLEW_SECONDS: f64 = 2.0;
+/// A small error is slewed away in about this time, by the frequency.
+const SLEW_SECONDS: f64 = 1.0;
+
+/// From this error on, a slew is made by the tick.
+const BY_TICK: TimeDelta = TimeDelta::milliseconds(1);
+
+/// A slew by the tick takes about this time, if the error is small enough for that. It must be
+/// longer than [`PERIOD`], or else a thread that wakes late would slew too far. With
+/// [`BY_TICK`] it makes the least slew by the tick: 2000 ppm, which no oscillator is off by, so
+/// that whoever finds it knows it for a slew that was left behind ([`Speed::mended`]).
+const TICK_SLEW_SECONDS: f64 = 0.5;
+
+/// The largest slew, in ppm: like that of the clock inside the program, with what the kernel
+/// needs for oscillators that are off by 10 ticks.
+const LARGEST_SLEW_PPM: f64 = 99_000.0;
 
 /// A clock that is this far from where it was left was set by somebody else. What is less is
 /// steered away.
@@ -38,6 +49,8 @@ pub struct Seen {
     pub raw: DateTime<Utc>,
     /// The system's clock at the same moment.
     pub wall: DateTime<Utc>,
+    /// The kernel's tick, in µs.
+    pub tick: i32,
     /// The kernel's frequency, in ppm.
     pub frequency_ppm: f64,
     /// Where the clock is to be; `None` before the first correction.
@@ -49,12 +62,12 @@ pub struct Seen {
 pub enum Action {
     /// Somebody else has set the clock, by this much.
     WasSet(TimeDelta),
-    /// Somebody else has set the frequency, to so many ppm.
-    ForeignFrequency(f64),
+    /// Somebody else has set the tick or the frequency: the clock's own speed is this now.
+    ForeignSpeed(Speed),
     /// Set the clock, by this much.
     Step(TimeDelta),
-    /// Set the frequency, in ppm.
-    SetFrequency(f64),
+    /// Set the tick and the frequency.
+    SetSpeed(Speed),
     /// The oscillator is off by so many ppm, which is more than the frequency can make up for.
     TooFarOff(f64),
     /// Tell the kernel that nobody knows how wrong its clock is.
@@ -73,25 +86,21 @@ pub enum Action {
 pub struct Steer {
     raw: DateTime<Utc>,
     wall: DateTime<Utc>,
-    frequency_ppm: f64,
+    speed: Speed,
 }
 
 impl Steer {
-    /// Begins with a clock that runs at the given frequency, in ppm.
+    /// Begins with a clock that runs at the given speed.
     #[must_use]
-    pub fn new(raw: DateTime<Utc>, wall: DateTime<Utc>, frequency_ppm: f64) -> Self {
-        Self {
-            raw,
-            wall,
-            frequency_ppm,
-        }
+    pub fn new(raw: DateTime<Utc>, wall: DateTime<Utc>, speed: Speed) -> Self {
+        Self { raw, wall, speed }
     }
 
     /// What to do next.
     pub fn act(&mut self, seen: &Seen) -> Vec<Action> {
         let mut actions = Vec::new();
         let elapsed = seen.raw - self.raw;
-        let expected = self.wall + elapsed + at_rate(elapsed, self.frequency_ppm);
+        let expected = self.wall + elapsed + at_rate(elapsed, self.speed.gain_ppm());
         let moved = seen.wall - expected;
         self.raw = seen.raw;
         self.wall = seen.wall;
@@ -101,8 +110,9 @@ impl Steer {
             actions.push(Action::WasSet(moved));
             return actions;
         }
-        if (seen.frequency_ppm - self.frequency_ppm).abs() > FOREIGN_PPM {
-            actions.push(Action::ForeignFrequency(seen.frequency_ppm));
+        if self.is_foreign(seen.tick, seen.frequency_ppm) {
+            self.speed = Speed::of_its_own(seen.tick, seen.frequency_ppm);
+            actions.push(Action::ForeignSpeed(self.speed));
         }
         let Some(aim) = seen.aim else {
             return actions;
@@ -116,10 +126,8 @@ impl Steer {
         if aim.rate_ppm.abs() > LARGEST_FREQUENCY_PPM {
             actions.push(Action::TooFarOff(aim.rate_ppm));
         }
-        // A microsecond in a second is one ppm.
-        let slew_ppm = float_nanoseconds(error) * 1e-3 / SLEW_SECONDS;
-        self.frequency_ppm = limited(aim.rate_ppm + slew_ppm);
-        actions.push(Action::SetFrequency(self.frequency_ppm));
+        self.speed = slewing(self.speed, error, aim.rate_ppm);
+        actions.push(Action::SetSpeed(self.speed));
         let maximum = aim.error.map(|target_error| error.abs() + target_error);
         actions.push(match maximum {
             Some(maximum) if maximum < HOPELESS => Action::State {
@@ -131,14 +139,37 @@ impl Steer {
         actions
     }
 
-    /// What to do at the end: the frequency that was learned stays, and nothing is left slewing.
-    pub fn end(&mut self, aim: Option<Aim>) -> Option<Action> {
-        aim.map(|aim| Action::SetFrequency(limited(aim.rate_ppm)))
+    fn is_foreign(&self, tick: i32, frequency_ppm: f64) -> bool {
+        tick != self.speed.tick || (frequency_ppm - self.speed.frequency_ppm).abs() > FOREIGN_PPM
+    }
+
+    /// The speed to leave behind at the end, if it is not right already: the frequency that was
+    /// learned stays, and nothing is left slewing. `tick` is the kernel's: if somebody else has
+    /// set it, it is the clock's own.
+    #[must_use]
+    pub fn end(&self, tick: i32, aim: Option<Aim>) -> Option<Speed> {
+        let aim = aim?;
+        let speed = if tick == self.speed.tick {
+            self.speed
+        } else {
+            Speed::of_its_own(tick, self.speed.frequency_ppm)
+        };
+        Some(speed.with_frequency(aim.rate_ppm))
     }
 }
 
-fn limited(ppm: f64) -> f64 {
-    ppm.clamp(-LARGEST_FREQUENCY_PPM, LARGEST_FREQUENCY_PPM)
+/// The speed that takes an error away. During a slew by the tick the frequency is already what it
+/// is to be afterwards.
+fn slewing(speed: Speed, error: TimeDelta, rate_ppm: f64) -> Speed {
+    let microseconds = float_nanoseconds(error) * 1e-3;
+    // A microsecond in a second is one ppm.
+    if error.abs() < BY_TICK {
+        return speed.with_frequency(rate_ppm + microseconds / SLEW_SECONDS);
+    }
+    let slew_ppm = microseconds / TICK_SLEW_SECONDS;
+    speed
+        .with_frequency(rate_ppm)
+        .slewed_by(slew_ppm.clamp(-LARGEST_SLEW_PPM, LARGEST_SLEW_PPM))
 }
 
 #[cfg(test)]
@@ -155,7 +186,7 @@ mod tests {
         /// How far the raw clock has gone along with what others did.
         set: i64,
         wall: f64,
-        frequency_ppm: f64,
+        speed: Speed,
         steer: Steer,
     }
 
@@ -165,20 +196,21 @@ mod tests {
                 now: 0,
                 set: 0,
                 wall: 0.0,
-                frequency_ppm: 0.0,
-                steer: Steer::new(at(0), at(0), 0.0),
+                speed: Speed::NOMINAL,
+                steer: Steer::new(at(0), at(0), Speed::NOMINAL),
             }
         }
 
         /// Lets time pass, and does what there is to do. The target gains `rate_ppm`.
         fn pass(&mut self, ahead_micros: i64, rate_ppm: f64, may_step: bool) -> Vec<Action> {
             self.now += 250_000;
-            self.wall += 250_000.0 * (1.0 + self.frequency_ppm * 1e-6);
+            self.wall += 250_000.0 * (1.0 + self.speed.gain_ppm() * 1e-6);
             let target = at(self.now + ahead_micros);
             let actions = self.steer.act(&Seen {
                 raw: at(self.now + self.set),
                 wall: at(self.wall.round() as i64),
-                frequency_ppm: self.frequency_ppm,
+                tick: self.speed.tick,
+                frequency_ppm: self.speed.frequency_ppm,
                 aim: Some(Aim {
                     target,
                     rate_ppm,
@@ -188,9 +220,10 @@ mod tests {
             });
             for action in &actions {
                 match action {
-                    Action::SetFrequency(ppm) => {
-                        assert!(ppm.abs() <= LARGEST_FREQUENCY_PPM);
-                        self.frequency_ppm = *ppm;
+                    Action::SetSpeed(speed) => {
+                        assert!(speed.frequency_ppm.abs() <= LARGEST_FREQUENCY_PPM);
+                        assert!((Speed::TICKS.0..=Speed::TICKS.1).contains(&speed.tick));
+                        self.speed = *speed;
                     }
                     Action::WasSet(by) => self.set += by.num_microseconds().unwrap(),
                     Action::Step(by) => self.wall += by.num_microseconds().unwrap() as f64,
@@ -212,26 +245,102 @@ mod tests {
             kernel.pass(100, 0.0, false);
         }
         assert!(kernel.off(100).abs() < 2.0, "{}", kernel.off(100));
-        assert!(kernel.frequency_ppm.abs() < 2.0);
+        assert!(kernel.speed.frequency_ppm.abs() < 2.0);
     }
 
     #[test]
-    fn a_large_error_is_slewed_at_500_ppm_and_never_stepped() {
-        let mut kernel = Kernel::new();
-        for _ in 0..400 {
-            let actions = kernel.pass(200_000, 0.0, false);
-            assert!(
-                !actions
-                    .iter()
-                    .any(|action| matches!(action, Action::Step(_)))
-            );
+    fn a_large_error_is_slewed_by_a_tenth_and_never_stepped() {
+        for ahead in [400_000, -400_000] {
+            let mut kernel = Kernel::new();
+            let mut taken = None;
+            for look in 1..=60 {
+                let before = kernel.wall;
+                let actions = kernel.pass(ahead, 0.0, false);
+                assert!(kernel.wall > before, "it runs backwards");
+                let steps = |action: &Action| matches!(action, Action::Step(_));
+                assert!(!actions.iter().any(steps));
+                if kernel.off(ahead).abs() < 1000.0 {
+                    taken = taken.or(Some(look));
+                }
+            }
+            // 0.4 s at 10 % take 4 s, and the end of it a little more.
+            let looks = taken.expect("it arrives");
+            assert!(looks <= 4 * 6, "{looks} looks, of 250 ms each");
+            assert!(kernel.off(ahead).abs() < 50.0, "{}", kernel.off(ahead));
+            assert_eq!(kernel.speed.tick, Speed::TICK, "nothing is left of it");
         }
-        // 100 s at 500 ppm are 50 ms.
-        assert!(
-            (kernel.off(0) - 50_000.0).abs() < 200.0,
-            "{}",
-            kernel.off(0)
+    }
+
+    #[test]
+    fn a_slew_by_the_tick_is_large_enough_to_be_known_for_one() {
+        for micros in [1000, -1000, 1300, 90_000] {
+            let speed = slewing(
+                Speed::of_its_own(10_009, 0.0),
+                TimeDelta::microseconds(micros),
+                0.0,
+            );
+            let found = Speed::of_its_own(speed.tick, speed.frequency_ppm);
+            assert_eq!(found.mended(), Some(Speed::NOMINAL), "{speed:?}");
+        }
+    }
+
+    #[test]
+    fn a_slew_starts_from_the_tick_that_it_finds_and_gives_it_back() {
+        let mut kernel = Kernel::new();
+        kernel.pass(0, 0.0, false);
+        kernel.speed = Speed::of_its_own(10_001, 0.0);
+        let actions = kernel.pass(50_000, 0.0, false);
+        assert_eq!(
+            actions[0],
+            Action::ForeignSpeed(kernel.steer.speed.with_frequency(0.0))
         );
+        assert!(kernel.speed.tick > 10_100, "it slews");
+        let aim = Aim {
+            target: at(0),
+            rate_ppm: 30.0,
+            step_due: false,
+            error: None,
+        };
+        let end = |tick| kernel.steer.end(tick, Some(aim));
+        let left = Speed::of_its_own(10_001, 30.0);
+        assert_eq!(end(kernel.speed.tick), Some(left), "in the middle of it");
+        // Somebody has set it since it was looked at.
+        assert_eq!(end(10_002), Some(Speed::of_its_own(10_002, 30.0)));
+        for _ in 0..40 {
+            kernel.pass(50_000, 0.0, false);
+        }
+        assert_eq!(kernel.speed.tick, 10_001);
+    }
+
+    #[test]
+    fn a_thread_that_wakes_late_does_not_slew_too_far() {
+        let mut steer = Steer::new(at(0), at(0), Speed::NOMINAL);
+        let (mut now, mut wall, mut speed) = (0, 0.0, Speed::NOMINAL);
+        // Once it is half a second late.
+        for pause in [
+            250_000, 500_000, 250_000, 250_000, 250_000, 250_000, 250_000,
+        ] {
+            now += pause;
+            wall += pause as f64 * (1.0 + speed.gain_ppm() * 1e-6);
+            let seen = Seen {
+                raw: at(now),
+                wall: at(wall as i64),
+                tick: speed.tick,
+                frequency_ppm: speed.frequency_ppm,
+                aim: Some(Aim {
+                    target: at(now + 40_000),
+                    rate_ppm: 0.0,
+                    step_due: false,
+                    error: None,
+                }),
+            };
+            let slew = |action: &Action| match action {
+                Action::SetSpeed(speed) => Some(*speed),
+                _ => None,
+            };
+            speed = steer.act(&seen).iter().find_map(slew).unwrap();
+            assert!(wall <= (now + 40_000) as f64 + 1.0, "too far");
+        }
     }
 
     #[test]
@@ -243,7 +352,7 @@ mod tests {
         assert!(kernel.off(minute).abs() < 2.0);
         for _ in 0..10 {
             let actions = kernel.pass(minute, 0.0, false);
-            assert!(matches!(actions[0], Action::SetFrequency(_)), "{actions:?}");
+            assert!(matches!(actions[0], Action::SetSpeed(_)), "{actions:?}");
         }
     }
 
@@ -263,22 +372,24 @@ mod tests {
     fn another_programs_frequency_is_noticed() {
         let mut kernel = Kernel::new();
         kernel.pass(0, 0.0, false);
-        kernel.frequency_ppm = 37.0;
+        kernel.speed.frequency_ppm = 37.0;
+        let found = kernel.speed;
         let actions = kernel.pass(0, 0.0, false);
-        assert_eq!(actions[0], Action::ForeignFrequency(37.0));
+        assert_eq!(actions[0], Action::ForeignSpeed(found));
     }
 
     #[test]
     fn nothing_is_done_before_the_first_correction() {
-        let mut steer = Steer::new(at(0), at(0), 12.0);
+        let mut steer = Steer::new(at(0), at(0), Speed::of_its_own(Speed::TICK, 12.0));
         let actions = steer.act(&Seen {
             raw: at(1000),
             wall: at(1000),
+            tick: Speed::TICK,
             frequency_ppm: 12.0,
             aim: None,
         });
         assert_eq!(actions, []);
-        assert_eq!(steer.end(None), None);
+        assert_eq!(steer.end(Speed::TICK, None), None);
     }
 
     #[test]
@@ -321,8 +432,8 @@ mod tests {
     #[test]
     fn the_frequency_that_was_learned_stays_at_the_end() {
         let mut kernel = Kernel::new();
-        kernel.pass(5000, 30.0, false);
-        assert!(kernel.frequency_ppm > 100.0, "it slews");
+        kernel.pass(500, 30.0, false);
+        assert!(kernel.speed.frequency_ppm > 100.0, "it slews");
         let aim = Aim {
             target: at(0),
             rate_ppm: 30.0,
@@ -330,8 +441,8 @@ mod tests {
             error: None,
         };
         assert_eq!(
-            kernel.steer.end(Some(aim)),
-            Some(Action::SetFrequency(30.0))
+            kernel.steer.end(Speed::TICK, Some(aim)),
+            Some(Speed::of_its_own(Speed::TICK, 30.0))
         );
     }
 }

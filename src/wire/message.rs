@@ -24,7 +24,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::clock::LARGEST_RATE_PPM;
 use crate::span::{nanoseconds, since_epoch};
 use crate::wire::address::Address;
-use crate::wire::candidate::{Beat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term};
+use crate::wire::candidate::{
+    Heartbeat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term,
+};
 use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
 use crate::wire::name::NodeName;
@@ -94,7 +96,7 @@ pub enum Message {
         /// What stands there: so that a list that is not the same everywhere is noticed.
         address: Address,
         /// What it does.
-        beat: Beat,
+        heartbeat: Heartbeat,
     },
     /// An orderly end, and why.
     Bye {
@@ -154,10 +156,10 @@ impl fmt::Display for Message {
             Self::Candidate {
                 rank: Rank(rank),
                 address,
-                beat,
+                heartbeat,
             } => {
-                write!(out, "CANDIDATE {rank} {address} {} ", beat.term)?;
-                match beat.role {
+                write!(out, "CANDIDATE {rank} {address} {} ", heartbeat.term)?;
+                match heartbeat.role {
                     Role::Leads => out.write_str("leads")?,
                     Role::Seeks => out.write_str("seeks")?,
                     Role::Follows(Rank(leader)) => write!(out, "follows={leader}")?,
@@ -166,9 +168,13 @@ impl fmt::Display for Message {
                     }
                     Role::Yields(Rank(successor)) => write!(out, "yields={successor}")?,
                 }
-                let heard: Vec<_> = beat.hears.iter().map(|rank| rank.0.to_string()).collect();
+                let heard: Vec<_> = heartbeat
+                    .hears
+                    .iter()
+                    .map(|rank| rank.0.to_string())
+                    .collect();
                 write!(out, " hears={}", heard.join(","))?;
-                out.write_str(synchronized_word(beat.synchronized))
+                out.write_str(synchronized_word(heartbeat.synchronized))
             }
             Self::Bye { reason } => {
                 let mut line = format!("BYE {reason}").replace('µ', "u");
@@ -282,7 +288,7 @@ impl Message {
                 Ok(Self::Candidate {
                     rank,
                     address,
-                    beat: Beat {
+                    heartbeat: Heartbeat {
                         term,
                         role,
                         synchronized: words.is_synchronized(),
@@ -426,7 +432,7 @@ mod tests {
         })
     }
 
-    fn any_beat() -> impl Strategy<Value = Beat> {
+    fn any_beat() -> impl Strategy<Value = Heartbeat> {
         let role = prop_oneof![
             Just(Role::Leads),
             Just(Role::Seeks),
@@ -436,7 +442,7 @@ mod tests {
         ];
         let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
         (any::<u64>(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
-            Beat {
+            Heartbeat {
                 term,
                 role,
                 synchronized,
@@ -481,11 +487,11 @@ mod tests {
                         name,
                     }
                 }),
-            (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, beat)| {
+            (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, heartbeat)| {
                 Message::Candidate {
                     rank,
                     address,
-                    beat,
+                    heartbeat,
                 }
             }),
             (any::<u64>(), any::<i64>(), error, rate()).prop_map(
@@ -537,10 +543,10 @@ mod tests {
                 name: None,
             }
         );
-        let beat = Message::Candidate {
+        let heartbeat = Message::Candidate {
             rank: Rank(1),
             address: Address::new("10.0.0.2", 8080),
-            beat: Beat {
+            heartbeat: Heartbeat {
                 term: 3,
                 role: Role::Follows(Rank(0)),
                 synchronized: true,
@@ -548,7 +554,7 @@ mod tests {
             },
         };
         let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 synchronized=yes\n";
-        assert_eq!(beat.line(), line);
+        assert_eq!(heartbeat.line(), line);
         let greeting = "BERKELEY 1 interval=5 term=3 leader=b:1 candidates=a:1,b:1";
         assert_eq!(Message::parse(greeting).unwrap().to_string(), greeting);
     }

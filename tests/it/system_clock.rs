@@ -10,6 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 const MASTER: usize = 0;
 const FOLLOWER: usize = 2;
 
+/// Ticks that make oscillators which are off by 100 ppm, but for one: a tick is 10000 µs.
+const OSCILLATORS: [i32; 3] = [10_001, 10_000, 9_999];
+
 /// Three hosts, of which the first is to be the master.
 struct Group {
     hosts: [Host; 3],
@@ -46,7 +49,18 @@ impl Group {
 
     #[track_caller]
     fn steer_every(&self, interval: &str) {
-        let steer = format!("--steer system --interval {interval}");
+        self.steer_with(&format!("--interval {interval}"));
+    }
+
+    /// Begins to steer the clocks, with a round a second, and never steps them.
+    #[track_caller]
+    fn slew(&self) {
+        self.steer_with("--interval 1s --step-rounds 0");
+    }
+
+    #[track_caller]
+    fn steer_with(&self, flags: &str) {
+        let steer = format!("--steer system {flags}");
         let [master, followers @ ..] = &self.hosts;
         let program = env!("CARGO_BIN_EXE_berkeley-master");
         master.run(&format!("{program} {steer} --min-followers 2 &"));
@@ -86,6 +100,23 @@ fn frequency_ppm(host: &Host) -> f64 {
     let shown = host.ask("$(busybox adjtimex | grep freq.adjust)");
     let scaled = shown.split_whitespace().nth(2).expect("three words");
     scaled.parse::<f64>().expect("a number") / 65536.0
+}
+
+/// The tick of a host's kernel, in µs.
+#[track_caller]
+fn tick(host: &Host) -> i32 {
+    let shown = host.ask("$(busybox adjtimex | grep tick)");
+    let tick = shown.split_whitespace().nth(2).expect("three words");
+    tick.parse().expect("a number")
+}
+
+/// Waits until a host's clock is slewed by a tick other than its own.
+#[track_caller]
+fn is_slewed(host: &Host, own_tick: i32) {
+    let began = Instant::now();
+    while (tick(host) - own_tick).abs() < 900 {
+        assert!(began.elapsed() < Duration::from_secs(2), "it does not slew");
+    }
 }
 
 /// Whether a host's kernel takes its clock for synchronised.
@@ -167,17 +198,24 @@ fn clocks_that_run_wrong_are_kept_together_and_hold_over() {
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn a_clock_that_is_slewed_never_runs_backwards() {
     let group = Group::boot();
-    group.run(["0", "-0.2", "0.2"].map(|by| format!("date --set '{by} sec'; watch_clock")));
-    let before = group.apart();
-    group.steer();
-    group.rounds(1..=20);
-    let slewed = before - group.apart();
-    // The outer two are, towards each other, by 0.5 ms a second each.
-    let expected = TimeDelta::milliseconds(20);
-    assert!(
-        (slewed - expected).abs() < TimeDelta::milliseconds(5),
-        "{slewed}"
+    // The oscillators are wrong, too, and what makes them wrong is theirs.
+    let ticks = OSCILLATORS;
+    group.run(ticks.map(|tick| format!("busybox adjtimex -q -t {tick}")));
+    group.run(["0", "-0.4", "0.4"].map(|by| format!("date --set '{by} sec'; watch_clock")));
+    group.slew();
+    group.rounds(1..=1);
+    let averaged = Instant::now();
+    is_slewed(&group.hosts[FOLLOWER], ticks[FOLLOWER]);
+    // At a tenth, the outer two need 4 s, and the end of it a little more.
+    group.rounds(2..=7);
+    let apart = group.apart();
+    println!(
+        "{apart} apart {:?} after the first round",
+        averaged.elapsed()
     );
+    assert!(apart < TimeDelta::milliseconds(1), "{apart}");
+    assert_eq!(group.steps(), [0; 3]);
+    assert_eq!(group.hosts.each_ref().map(tick), ticks);
     for host in &group.hosts {
         host.run("kill $watcher");
         let told = host.line("Clock read ");
@@ -260,14 +298,41 @@ fn a_master_that_is_set_between_two_bursts_moves_nobody() {
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn a_signal_leaves_nothing_slewing() {
     let group = Group::boot();
-    group.run(["0", "-0.3", "0.3"].map(|by| format!("date --set '{by} sec'")));
-    group.steer();
-    group.rounds(1..=6);
+    group.run(OSCILLATORS.map(|tick| format!("busybox adjtimex -q -t {tick}")));
+    group.run(["0", "-0.4", "0.4"].map(|by| format!("date --set '{by} sec'")));
+    group.slew();
+    group.rounds(1..=1);
     let follower = &group.hosts[FOLLOWER];
-    let slewing = frequency_ppm(follower);
-    assert!(slewing < -400.0, "it slews at {slewing} ppm");
+    is_slewed(follower, OSCILLATORS[FOLLOWER]);
     follower.run("kill -TERM $!; wait $!; echo ended with $?");
     follower.line("ended with 0");
+    assert_eq!(tick(follower), OSCILLATORS[FOLLOWER]);
     let left = frequency_ppm(follower);
     assert!(left.abs() < 100.0, "{left} ppm are left");
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn what_a_killed_program_left_slewing_is_mended_by_the_next() {
+    let group = Group::boot();
+    group.run(["0", "-0.4", "0.4"].map(|by| format!("date --set '{by} sec'")));
+    group.slew();
+    group.rounds(1..=1);
+    let follower = &group.hosts[FOLLOWER];
+    is_slewed(follower, 10_000);
+    follower.run("kill -KILL $!; wait $!; echo ended with $?");
+    follower.line("ended with 137");
+    assert!(tick(follower) < 9_100, "it is left slewing");
+    let program = env!("CARGO_BIN_EXE_berkeley-follower");
+    follower.run(&format!("{program} 10.0.0.1 --steer system &"));
+    let told = follower.line("was left slewing, with a tick of 9");
+    assert!(
+        told.ends_with("now it has a tick of 10000 µs and a frequency of 0.000 ppm"),
+        "{told}"
+    );
+    follower.line("Synchronized time: ");
+    // The others go on slewing meanwhile.
+    group.rounds(2..=9);
+    let apart = group.apart();
+    assert!(apart < TimeDelta::milliseconds(1), "{apart}");
 }

@@ -2,6 +2,7 @@
 //! to end, and clocks that are watched all the time.
 
 mod group;
+mod handing_over;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -164,7 +165,7 @@ fn candidates_with_different_lists_say_so() {
         warning.contains("give all masters the same list"),
         "{warning}"
     );
-    let warning = second.log_line("says: BYE").text;
+    let warning = second.log_line("says: you sent CANDIDATE").text;
     assert!(
         warning.contains("give all masters the same list"),
         "{warning}"

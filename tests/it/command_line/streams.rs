@@ -121,7 +121,8 @@ fn a_master_whose_reader_has_had_enough_ends_in_order() {
     let follower = Program::follower(master.address(), &[]);
     follower.line("Synchronized time: ");
     // As `head -3` does.
-    (master.line(), master.line());
+    master.line();
+    master.line();
     master.output = None;
     assert_eq!(master.ends_within(SOON).code(), Some(0));
     follower.log_line("it says: the master is stopping");
@@ -136,7 +137,8 @@ fn a_follower_whose_reader_has_had_enough_ends_in_order() {
     let master = Program::master(&["--interval", "100ms"]);
     let address = master.address().to_string();
     let mut follower = Piped::start(FOLLOWER, &[&address]);
-    (follower.line(), follower.line());
+    follower.line();
+    follower.line();
     follower.output = None;
     assert_eq!(follower.ends_within(SOON).code(), Some(0));
     master.line("it says: the follower is stopping");

@@ -3,4 +3,5 @@
 mod candidates;
 mod election;
 mod network;
+mod queue;
 mod rounds;

@@ -7,9 +7,11 @@ use berkeley::internals::discipline::correction::{
     Applied, Discipline, Mark, NetworkTime, Steering,
 };
 use berkeley::internals::measurement::sample::Sample;
-use berkeley::internals::wire::correction::Correction;
+use berkeley::internals::wire::correction::{Correction, Learned};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
+
+use super::queue::{Queue, Traffic};
 
 pub const MILLISECOND: i64 = 1_000_000;
 pub const SECOND: i64 = 1000 * MILLISECOND;
@@ -25,6 +27,8 @@ pub struct Scenario {
     /// The master and its followers.
     pub nodes: usize,
     pub interval: i64,
+    /// After how long each of the first rounds is held, if they follow each other quickly.
+    pub first_rounds: &'static [i64],
     pub burst: usize,
     /// Raw clocks start off by up to this, either way.
     pub offset: i64,
@@ -36,6 +40,9 @@ pub struct Scenario {
     pub ways: [i64; 2],
     /// What waiting adds to each way: exponentially distributed, with this mean.
     pub jitter: i64,
+    /// In a node's first two bursts a way takes up to this much longer: it has just been started.
+    pub cold: i64,
+    pub traffic: Option<Traffic>,
     /// The part of the polls that get no answer.
     pub loss: f64,
     /// The part of the nodes that lie, and what.
@@ -50,12 +57,15 @@ impl Default for Scenario {
             seed: 1,
             nodes: 20,
             interval: 5 * SECOND,
+            first_rounds: &[],
             burst: 8,
             offset: 0,
             drift_ppm: 100.0,
             wander_ppm: 0.0,
             ways: [200_000; 2],
             jitter: 200_000,
+            cold: 0,
+            traffic: None,
             loss: 0.0,
             liars: 0.0,
             lie: Lie::AtRandom,
@@ -100,6 +110,8 @@ pub struct Node {
     pub apart: bool,
     /// How often it stepped.
     pub steps: usize,
+    bursts: usize,
+    queue: Option<Queue>,
 }
 
 impl Node {
@@ -116,6 +128,8 @@ impl Node {
             surprised: true,
             apart: false,
             steps: 0,
+            bursts: 0,
+            queue: None,
         }
     }
 
@@ -132,7 +146,8 @@ impl Node {
         self.surprised = true;
     }
 
-    fn wander(&mut self, now: i64, by_ppm: f64) {
+    /// Its oscillator gains so much more from now on.
+    pub fn wander(&mut self, now: i64, by_ppm: f64) {
         self.shows = self.raw(now);
         self.since = now;
         self.drift_ppm += by_ppm;
@@ -166,6 +181,11 @@ impl Node {
         self.stepped = false;
         self.seen = reading;
         reading
+    }
+
+    /// Something has happened to it that it can't know of until it is corrected.
+    pub fn surprise(&mut self) {
+        self.surprised = true;
     }
 
     fn mark(&self, now: i64) -> Mark {
@@ -224,9 +244,12 @@ impl Network {
         network
     }
 
-    pub fn join(&mut self, node: Node) {
+    pub fn join(&mut self, mut node: Node) {
+        let id = self.nodes.len() as u64;
+        let traffic = self.scenario.traffic;
+        let traffic = traffic.filter(|traffic| (1..=traffic.links as u64).contains(&id));
+        node.queue = traffic.map(Queue::new);
         self.nodes.push(node);
-        let id = self.nodes.len() as u64 - 1;
         if id > 0 {
             self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
@@ -238,29 +261,42 @@ impl Network {
         }
     }
 
+    /// How long the present interval lasts.
+    fn interval(&self) -> i64 {
+        let first = self.scenario.first_rounds.get(self.rounds - 1);
+        *first.unwrap_or(&self.scenario.interval)
+    }
+
+    pub fn rounds_until(&mut self, until: i64) {
+        while self.now < until {
+            self.round();
+        }
+    }
+
     /// One interval: bursts, spread over it; then the round, and its corrections.
     pub fn round(&mut self) -> Option<Round> {
         self.rounds += 1;
         self.rejoin_liars();
         let interval = self.ensemble.interval();
+        let length = self.interval();
         let mut marks = vec![None; self.nodes.len()];
         for (id, slot) in marks.iter_mut().enumerate().skip(1) {
             // The golden ratio spreads any number of bursts evenly.
             let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
-            let begins = self.now + (phase * self.scenario.interval as f64) as i64;
-            if let Some((sample, mark)) = self.burst(id, begins) {
+            let begins = self.now + (phase * length as f64) as i64;
+            if let Some((sample, mark)) = self.burst(id, begins, self.now + length) {
                 let heard = Heard {
                     rate_ppm: Some(self.nodes[id].discipline.rate().ppm),
                     ..Heard::from(sample)
                 };
                 self.ensemble.report(NodeId(id as u64), interval, heard);
-                *slot = Some(mark);
+                *slot = Some((mark, self.nodes[0].raw(begins)));
             }
         }
         for part in 1..=4 {
-            self.look(self.now + self.scenario.interval * part / 4);
+            self.look(self.now + length * part / 4);
         }
-        self.now += self.scenario.interval;
+        self.now += length;
         for node in &mut self.nodes {
             let by = symmetric(&mut self.rng) * self.scenario.wander_ppm;
             node.wander(self.now, by);
@@ -273,16 +309,26 @@ impl Network {
             self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
         let round = closed.round?;
+        let mut learned = Learned {
+            at: self.nodes[0].raw(self.now),
+            ppm: 0.0,
+        };
         for row in &round.rows {
             match (row.node, row.correction) {
                 (None, Some(correction)) => {
                     let mark = self.nodes[0].mark(self.now);
+                    let before = self.nodes[0].discipline.rate().ppm;
                     self.nodes[0].correct(mark, correction, self.now);
+                    let now = self.nodes[0].discipline.rate().ppm;
+                    learned.ppm = now - before - correction.common_ppm;
                 }
                 (Some(NodeId(id)), Some(correction)) => {
                     let id = id as usize;
-                    let arrives = self.now + self.way(0);
-                    self.nodes[id].correct(marks[id].unwrap(), correction, arrives);
+                    // Before the next burst: what was measured before a correction is of no use after.
+                    let arrives = self.now + self.way(id, 0, self.now).min(length / 20);
+                    let (mark, measured): (Mark, DateTime<Utc>) = marks[id].unwrap();
+                    let correction = correction.with(learned, measured);
+                    self.nodes[id].correct(mark, correction, arrives);
                 }
                 (_, None) => {}
             }
@@ -324,22 +370,37 @@ impl Network {
         master + TimeDelta::nanoseconds(off)
     }
 
-    fn way(&mut self, direction: usize) -> i64 {
-        let waiting = -(1.0 - self.rng.f64()).ln() * self.scenario.jitter as f64;
-        self.scenario.ways[direction] + waiting as i64
+    /// How long a message takes that leaves now, to a follower (0) or from it (1).
+    fn way(&mut self, id: usize, direction: usize, now: i64) -> i64 {
+        let scenario = &self.scenario;
+        let waiting = -(1.0 - self.rng.f64()).ln() * scenario.jitter as f64;
+        let cold = if self.nodes[id].bursts <= 2 {
+            self.rng.f64() * scenario.cold as f64
+        } else {
+            0.0
+        };
+        let way = scenario.ways[direction] + waiting as i64 + cold as i64;
+        match &mut self.nodes[id].queue {
+            Some(queue) if direction == 0 => way + queue.waiting(now, &mut self.rng),
+            _ => way,
+        }
     }
 
-    fn burst(&mut self, id: usize, begins: i64) -> Option<(Sample, Mark)> {
+    fn burst(&mut self, id: usize, begins: i64, ends: i64) -> Option<(Sample, Mark)> {
         let mut now = begins;
         let mut answers: Vec<(Sample, Mark)> = Vec::new();
+        self.nodes[id].bursts += 1;
         for _ in 0..self.scenario.burst {
             let t1 = self.nodes[0].mark(now).target;
-            now += self.way(0);
+            now += self.way(id, 0, now);
             let mut mark = self.nodes[id].mark(now);
             if self.nodes[id].liar {
                 mark.target = self.lie(now, self.nodes[0].mark(now).target);
             }
-            now += self.way(1);
+            now += self.way(id, 1, now);
+            if now > ends {
+                break;
+            }
             if self.rng.f64() >= self.scenario.loss {
                 let t4 = self.nodes[0].mark(now).target;
                 let sample = Sample::round_trip(t1, mark.target, mark.target, t4).unwrap();

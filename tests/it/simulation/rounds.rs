@@ -1,7 +1,8 @@
 //! The algorithm in virtual time: one scenario a test, with limits that it reaches with little to
 //! spare. The rooms are the library's own; clocks and links are made up, from a seed.
 
-use super::network::{HOUR, Lie, MILLISECOND, Network, Node, Scenario};
+use super::network::{HOUR, Lie, MILLISECOND, Network, Node, SECOND, Scenario};
+use super::queue::Traffic;
 use berkeley::internals::discipline::correction::Steering;
 use chrono::TimeDelta;
 
@@ -428,4 +429,127 @@ fn two_groups_that_never_met_join_under_one_master() {
             "one step each, and no more"
         );
     });
+}
+
+/// Three hosts on a quiet network, with oscillators that are 100 ppm apart.
+fn three_hosts(scenario: Scenario) -> Network {
+    let mut network = Network::new(Scenario {
+        nodes: 3,
+        drift_ppm: 0.0,
+        ways: [45_000; 2],
+        jitter: 6_000,
+        ..scenario
+    });
+    for (node, drift_ppm) in network.nodes.iter_mut().zip([100.0, 0.0, -100.0]) {
+        node.wander(0, drift_ppm);
+    }
+    network
+}
+
+/// Traffic in bursts as it is measured on virtual hosts.
+fn traffic(links: usize, seconds: std::ops::Range<i64>) -> Traffic {
+    Traffic {
+        links,
+        from: seconds.start * SECOND,
+        until: seconds.end * SECOND,
+        mean: 300 * MILLISECOND,
+        longest: 20 * MILLISECOND,
+    }
+}
+
+#[test]
+fn a_new_group_is_exact_within_seconds() {
+    with_seeds(|seed| {
+        let mut network = three_hosts(Scenario {
+            seed,
+            first_rounds: &[SECOND / 2, SECOND, SECOND, 2 * SECOND],
+            cold: MILLISECOND,
+            ..Scenario::default()
+        });
+        network.rounds_until(25 * SECOND);
+        network.skew();
+        network.rounds_until(60 * SECOND);
+        let (median, worst) = micros(network.skew());
+        println!("from 25 s to a minute: median {median} µs, worst {worst} µs");
+        assert!(median <= 8 && worst <= 30, "{median} {worst}");
+        network.rounds_until(150 * SECOND);
+        let (median, worst) = micros(network.skew());
+        println!("from then to 150 s: median {median} µs, worst {worst} µs");
+        assert!(median <= 4 && worst <= 8, "{median} {worst}");
+    });
+}
+
+#[test]
+fn bursts_of_traffic_on_one_link() {
+    with_seeds(|seed| {
+        let mut network = three_hosts(Scenario {
+            seed,
+            interval: SECOND,
+            traffic: Some(traffic(1, 100..160)),
+            ..Scenario::default()
+        });
+        network.rounds_until(100 * SECOND);
+        network.skew();
+        network.rounds_until(161 * SECOND);
+        let (median, worst) = micros(network.skew());
+        println!("in it: median {median} µs, worst {worst} µs");
+        assert!(median <= 3 && worst <= 8, "{median} {worst}");
+        network.rounds_until(176 * SECOND);
+        let (_, worst) = micros(network.skew());
+        assert!(worst <= 5, "{worst} µs after it");
+    });
+}
+
+#[test]
+fn an_oscillator_jumps_by_100_ppm() {
+    with_seeds(|seed| {
+        let mut network = three_hosts(Scenario {
+            seed,
+            interval: SECOND,
+            ..Scenario::default()
+        });
+        network.rounds(100);
+        let now = network.now;
+        network.nodes[2].wander(now, 100.0);
+        network.skew();
+        // Until a measurement shows it, nobody can know; the first may be taken soon after it.
+        for _ in 0..2 {
+            network.nodes[2].surprise();
+            network.round();
+        }
+        network.round();
+        let (_, worst) = micros(network.skew());
+        println!("worst {worst} µs");
+        assert!(worst <= 220, "{worst} µs");
+        let rounds = network.rounds_until_within(TimeDelta::microseconds(20));
+        println!("20 µs after {rounds} more rounds");
+        assert!(rounds <= 2, "{rounds} rounds");
+        network.rounds(60);
+        let (median, worst) = micros(network.skew());
+        assert!(median <= 3 && worst <= 20, "{median} {worst}");
+    });
+}
+
+#[test]
+fn a_day_with_oscillators_that_wander_and_a_busy_hour() {
+    const HOUR: i64 = 3600;
+    let mut network = Network::new(Scenario {
+        wander_ppm: 0.02,
+        traffic: Some(traffic(6, 12 * HOUR..13 * HOUR)),
+        ..Scenario::default()
+    });
+    network.rounds(200);
+    network.skew();
+    let report = |network: &mut Network, until: i64, median, worst| {
+        network.rounds_until(until * HOUR * SECOND);
+        let skew = micros(network.skew());
+        println!(
+            "until {until}:00: median {} µs, worst {} µs",
+            skew.0, skew.1
+        );
+        assert!(skew.0 <= median && skew.1 <= worst, "{skew:?}");
+    };
+    report(&mut network, 12, 30, 70);
+    report(&mut network, 13, 40, 100);
+    report(&mut network, 24, 30, 70);
 }

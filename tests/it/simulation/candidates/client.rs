@@ -56,9 +56,13 @@ impl Client {
 }
 
 impl World {
-    /// A candidate is to follow this leader from now on.
-    pub fn want(&mut self, candidate: usize, leader: Option<usize>) {
-        self.clients[candidate].wanted = leader;
+    /// A candidate is to follow this leader from now on, which leads in this term.
+    pub fn want(&mut self, candidate: usize, leader: Option<(usize, Term)>) {
+        self.clients[candidate].wanted = leader.map(|(leader, _)| leader);
+        if let Some((leader, term)) = leader {
+            let leader = self.addresses[leader].clone();
+            self.clients[candidate].allegiance = Allegiance::to_leader(leader, term);
+        }
         self.leave(candidate);
         let attempt = self.clients[candidate].connection;
         if leader.is_some() {
