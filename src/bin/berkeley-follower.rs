@@ -3,7 +3,6 @@
 use std::iter;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use berkeley::internals::command_line::arguments::{self, Common};
 use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::signals::StopSignals;
@@ -42,6 +41,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
     let common = arguments.common;
+    if common.mend_clock {
+        return common.steering(false).map(drop);
+    }
     let record = common.record()?;
     let steered = common.steering(false)?;
     let options = FollowerOptions {
@@ -55,10 +57,10 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
         system_clock: steered.system_clock,
         record,
     };
-    let follower = Follower::connect(arguments.masters, options).context("cannot start")?;
+    let follower = Follower::connect(arguments.masters, options)?;
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
     let printed = program::print(iter::from_fn(|| follower.next_event()));
-    follower.finish().context("the follower has failed")?;
+    follower.finish()?;
     printed
 }

@@ -60,6 +60,9 @@ fn run(
     signals: &StopSignals,
 ) -> anyhow::Result<()> {
     let common = arguments.common;
+    if common.mend_clock {
+        return common.steering(false).map(drop);
+    }
     let record = common.record()?;
     let steered = common.steering(arguments.dry_run)?;
     let master = Master::start(MasterOptions {

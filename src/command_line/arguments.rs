@@ -66,6 +66,10 @@ pub struct Common {
     #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = values::threshold)]
     panic_threshold: TimeDelta,
 
+    /// Only take away what a program that was killed has left of a slew of the system's clock
+    #[arg(long)]
+    pub mend_clock: bool,
+
     /// Keep what was learned of this clock's rate in FILE, for the next start [default: none]
     #[arg(long, value_name = "FILE")]
     drift_file: Option<PathBuf>,
@@ -143,7 +147,7 @@ impl Common {
             ..Steering::default()
         };
         let mut system_clock = None;
-        if self.steer == Steer::System && !dry_run {
+        if (self.steer == Steer::System || self.mend_clock) && !dry_run {
             let system = SystemClock::open()?;
             steering.panic_threshold = Some(self.panic_threshold);
             steering.rate.ppm = system.frequency_ppm();
@@ -152,6 +156,9 @@ impl Common {
         let mut drift_file = None;
         if let Some(path) = &self.drift_file {
             let (file, kept) = DriftFile::open(path)?;
+            if let (Some(kept), Some(system)) = (kept, &mut system_clock) {
+                system.restore_frequency(kept.ppm)?;
+            }
             steering.rate = kept.unwrap_or(steering.rate);
             drift_file = Some(file);
         }
@@ -270,7 +277,8 @@ impl Election {
             };
         }
         let list = self.candidates.clone();
-        Candidates::new(list, listen, self.advertise.as_ref()).map(Some)
+        let candidates = Candidates::new(list, listen, self.advertise.as_ref());
+        candidates.map(Some).map_err(|error| error.to_string())
     }
 }
 

@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::discipline::correction::Mark;
-use crate::election::allegiance::patience;
+use crate::election::allegiance::{Greeted, patience};
 use crate::follower::end::End;
 use crate::follower::link::Link;
-use crate::wire::candidate::{Leader, Leadership, Term};
+use crate::wire::candidate::{Leadership, Term};
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
 use crate::wire::message::{Message, VERSION};
@@ -129,16 +129,15 @@ impl<'a, 'b> Dialogue<'a, 'b> {
                 term: None,
             });
         };
-        if !self.link.node.allegiance.greeted(leadership) {
-            return Err(End::Elsewhere(match &leadership.leader {
-                Leader::Other(leader) => format!("{leader} leads"),
-                _ => "nobody leads yet".to_owned(),
-            }));
+        match self.link.node.allegiance.greeted(leadership) {
+            Greeted::Stay => Ok(Phase::Greeted {
+                patience: patience(interval),
+                term: Some(leadership.term),
+            }),
+            Greeted::GoTo(leader) => Err(End::Elsewhere(format!("{leader} leads"))),
+            Greeted::Nobody => Err(End::Elsewhere("nobody leads yet".to_owned())),
+            Greeted::Refuse(impossible) => Err(End::Fault(impossible.to_string())),
         }
-        Ok(Phase::Greeted {
-            patience: patience(interval),
-            term: Some(leadership.term),
-        })
     }
 
     /// Tells our clock.

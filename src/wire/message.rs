@@ -401,13 +401,10 @@ impl Words<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::candidate::LARGEST_TERM;
+    use crate::wire::limits::longest_line;
     use crate::wire::line::LineDecoder;
     use proptest::prelude::*;
-
-    fn any_address() -> impl Strategy<Value = Address> {
-        let host = prop_oneof!["[a-z]{1,12}", "10[.]0[.]0[.][1-9]", "fd00::[1-9]"];
-        (host, 1..=u16::MAX).prop_map(|(host, port)| Address::new(host, port))
-    }
 
     /// Names up to the longest.
     fn any_name() -> impl Strategy<Value = NodeName> {
@@ -418,21 +415,57 @@ mod tests {
         (0..MOST_CANDIDATES).prop_map(Rank)
     }
 
-    fn any_leadership() -> impl Strategy<Value = Leadership> {
-        let leader = prop_oneof![
-            Just(Leader::Speaker),
-            Just(Leader::Nobody),
-            any_address().prop_map(Leader::Other)
+    /// Lists of candidates as long as they may be, and nearly so: the last addresses are dropped
+    /// until all that is sent fits into a line.
+    fn any_list() -> impl Strategy<Value = Vec<Address>> {
+        let host = prop_oneof![
+            "[a-z]{1,12}",
+            "[a-z0-9.-]{40,60}",
+            "[a-z0-9]{1,110}",
+            "10[.]0[.]0[.][1-9]",
+            "192[.]168[.]1[0-9]{2}[.]2[0-4][0-9]",
+            "fd12:3456:789a:1:21b:21ff:fe3c:[1-9a-f]{4}"
         ];
-        let candidates = prop::collection::vec(any_address(), 1..5);
-        (any::<u64>(), leader, candidates).prop_map(|(term, leader, candidates)| Leadership {
+        let address = (host, 1..=u16::MAX).prop_map(|(host, port)| Address::new(host, port));
+        let list = prop::collection::vec(address, 2..=MOST_CANDIDATES);
+        list.prop_map(|mut list| {
+            while longest_line(&list) > LONGEST_LINE {
+                list.pop();
+            }
+            list
+        })
+        .prop_filter("none has fitted", |list| !list.is_empty())
+    }
+
+    /// One of a list.
+    fn any_address() -> impl Strategy<Value = Address> {
+        (any_list(), any::<usize>()).prop_map(|(list, place)| list[place % list.len()].clone())
+    }
+
+    /// Any, and often the largest.
+    fn any_term() -> impl Strategy<Value = Term> {
+        prop_oneof![0..=LARGEST_TERM, Just(LARGEST_TERM)]
+    }
+
+    fn any_interval() -> impl Strategy<Value = Duration> {
+        let nanos = |interval: &Duration| interval.as_nanos() as u64;
+        let (least, most) = (nanos(INTERVALS.start()), nanos(INTERVALS.end()));
+        (least..=most).prop_map(Duration::from_nanos)
+    }
+
+    fn any_leadership() -> impl Strategy<Value = Leadership> {
+        (any_term(), any::<usize>(), any_list()).prop_map(|(term, leader, candidates)| Leadership {
             term,
-            leader,
+            leader: match candidates.get(leader % (candidates.len() + 2)) {
+                Some(leader) => Leader::Other(leader.clone()),
+                None if leader.is_multiple_of(2) => Leader::Speaker,
+                None => Leader::Nobody,
+            },
             candidates,
         })
     }
 
-    fn any_beat() -> impl Strategy<Value = Heartbeat> {
+    fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         let role = prop_oneof![
             Just(Role::Leads),
             Just(Role::Seeks),
@@ -441,7 +474,7 @@ mod tests {
             any_rank().prop_map(Role::Yields)
         ];
         let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
-        (any::<u64>(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
+        (any_term(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
             Heartbeat {
                 term,
                 role,
@@ -456,23 +489,20 @@ mod tests {
         let rate = || (-20_000_000..=20_000_000_i64).prop_map(|ppb| ppb as f64 * 1e-3);
         let error = 0..=3_600_000_000_000_i64;
         prop_oneof![
-            (
-                any::<u32>(),
-                prop::option::of(any::<u64>()),
-                prop::option::of(any_leadership())
-            )
-                .prop_map(|(version, interval, leadership)| Message::Berkeley {
-                    version,
-                    interval: interval.map(Duration::from_nanos),
+            (any_interval(), prop::option::of(any_leadership())).prop_map(
+                |(interval, leadership)| Message::Berkeley {
+                    version: VERSION,
+                    interval: Some(interval),
                     leadership,
-                }),
+                }
+            ),
             any::<u64>().prop_map(|n| Message::Poll { n }),
             (
                 any::<u64>(),
                 time(),
                 time(),
                 prop::option::of(rate()),
-                prop::option::of(any::<u64>()),
+                prop::option::of(any_term()),
                 any::<bool>(),
                 prop::option::of(any_name())
             )
@@ -487,7 +517,7 @@ mod tests {
                         name,
                     }
                 }),
-            (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, heartbeat)| {
+            (any_rank(), any_address(), any_heartbeat()).prop_map(|(rank, address, heartbeat)| {
                 Message::Candidate {
                     rank,
                     address,
@@ -630,6 +660,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn all_that_we_send_fits_into_a_line(message in any_message()) {
+            prop_assert!(message.line().len() <= LONGEST_LINE + 1, "{}", message.line());
+        }
+
         #[test]
         fn what_is_written_reads_back(message in any_message()) {
             let read = Message::parse(&message.to_string()).unwrap();

@@ -5,6 +5,7 @@ pub mod candidate;
 pub mod connection;
 pub mod correction;
 pub mod escape;
+pub mod limits;
 pub mod line;
 pub mod message;
 pub mod name;

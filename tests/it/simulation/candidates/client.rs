@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use berkeley::internals::discipline::correction::Mark;
-use berkeley::internals::election::allegiance::{Allegiance, patience};
+use berkeley::internals::election::allegiance::{Allegiance, Greeted, patience};
 use berkeley::internals::wire::address::Address;
 use berkeley::internals::wire::candidate::{Leader, Leadership, Term};
 
@@ -203,13 +203,17 @@ impl World {
             Some(other) => Leader::Other(self.addresses[other].clone()),
             None => Leader::Nobody,
         };
-        let sent = matches!(leader, Leader::Other(_));
-        let stays = self.clients[node].allegiance.greeted(&Leadership {
+        let greeted = self.clients[node].allegiance.greeted(&Leadership {
             term: greeting.term,
             leader,
             candidates: self.addresses.clone(),
         });
-        if stays {
+        if let Greeted::Refuse(impossible) = &greeted {
+            let what = format!("node {node} refuses a master: {impossible}");
+            self.observer.broken(self.now, &what);
+        }
+        let sent = matches!(greeted, Greeted::GoTo(_));
+        if greeted == Greeted::Stay {
             let client = &mut self.clients[node];
             let was = std::mem::replace(&mut client.stage, Stage::Joined(greeting.term));
             client.sent = false;
