@@ -10,6 +10,8 @@
 
 mod host;
 mod network;
+mod skew;
 
 pub(crate) use host::{Host, TELL_TIME, clocks, clocks_told_by};
 pub(crate) use network::Network;
+pub(crate) use skew::{Counter, Moment, Trace};
