@@ -10,9 +10,7 @@
 //! machine if the figures are to mean anything. Each scenario is run three times by each, or once
 //! with `--quick`, alternating, and the medians are printed: 2 hours, or 40 minutes.
 
-mod group;
 mod scenarios;
-mod traffic;
 #[path = "../../tests/it/support/virtual_hosts/mod.rs"]
 mod virtual_hosts;
 
@@ -21,19 +19,17 @@ use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 
-use group::Who;
 use scenarios::SCENARIOS;
+use virtual_hosts::Who;
 
 /// How often each scenario is run.
 const RUNS: usize = 3;
 
 fn main() -> Result<()> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if let [role, seconds, ..] = &arguments[..]
-        && role == traffic::ROLE
-    {
-        return traffic::send(seconds.parse()?);
+    if virtual_hosts::traffic::send_if_told() {
+        return Ok(());
     }
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
     check()?;
     // What else the machine does is not to be measured.
     let this = std::process::id().to_string();

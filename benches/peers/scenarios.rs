@@ -1,6 +1,6 @@
 //! What happens to the hosts, and what is measured of it.
 
-use crate::group::{Group, Who};
+use crate::virtual_hosts::{Group, Trace, Who};
 
 /// A scenario: its name, what it measures, and what does.
 pub(crate) struct Scenario {
@@ -100,7 +100,7 @@ fn settled(who: Who) -> Group {
     group
 }
 
-fn covered(trace: &crate::virtual_hosts::Trace) -> f64 {
+fn covered(trace: &Trace) -> f64 {
     100.0 * trace.stated().0
 }
 

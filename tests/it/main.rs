@@ -17,6 +17,7 @@ mod permission;
 mod python_programs;
 mod readme;
 mod simulation;
+mod skew;
 mod structure;
 mod support;
 mod suspend;

@@ -115,9 +115,9 @@ fn compile(flags: &[&str], source: &str, program: &Path) {
         env!("CARGO_MANIFEST_DIR"),
         "/tests/it/support/virtual_hosts/"
     );
-    let mut compiler = Command::new("cc");
-    compiler.args(flags).arg("-o").arg(program);
-    let compiled = compiler.arg(format!("{sources}{source}")).status();
+    let mut command = Command::new("cc");
+    command.args(flags).arg("-o").arg(program);
+    let compiled = command.arg(format!("{sources}{source}")).status();
     assert!(compiled.is_ok_and(|status| status.success()), "cc fails");
 }
 

@@ -4,10 +4,8 @@ use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-
-/// The argument that makes this program send, in the network's namespace.
-pub(crate) const ROLE: &str = "--send-traffic";
+/// Tells a program to send, in the network's namespace, and for how many seconds.
+pub(crate) const SECONDS: &str = "BERKELEY_TRAFFIC_SECONDS";
 
 /// Where to: the second host, where nobody listens.
 const TO: &str = "10.0.0.2:9";
@@ -18,9 +16,13 @@ const BITS_PER_SECOND: f64 = 30e6;
 /// How long a burst, and a pause, lasts in the mean, in seconds.
 const MEAN: f64 = 0.3;
 
-/// Sends for so many seconds.
-pub(crate) fn send(seconds: f64) -> Result<()> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+/// Sends, if this program was told to. Whether it was.
+pub(crate) fn send_if_told() -> bool {
+    let Some(seconds) = std::env::var(SECONDS).ok() else {
+        return false;
+    };
+    let seconds: f64 = seconds.parse().expect("a number");
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     let began = Instant::now();
     let mut random = fastrand::Rng::with_seed(1);
     while began.elapsed().as_secs_f64() < seconds {
@@ -38,5 +40,5 @@ pub(crate) fn send(seconds: f64) -> Result<()> {
         }
         thread::sleep(Duration::from_secs_f64(pause));
     }
-    Ok(())
+    true
 }

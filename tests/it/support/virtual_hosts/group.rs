@@ -6,8 +6,8 @@ use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
-use crate::traffic;
-use crate::virtual_hosts::{Counter, Host, Network, Trace};
+use super::traffic;
+use super::{Counter, Host, Network, Trace};
 
 /// Who keeps the clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,9 +142,11 @@ impl Group {
 
     /// Sends traffic to the second host for so many seconds.
     pub(crate) fn traffic(&self, seconds: f64) -> Child {
-        let this = std::env::current_exe().expect("a bench has a program");
+        let this = std::env::current_exe().expect("a program");
         let mut sender = self.network.command(this.to_str().expect("a name"));
-        sender.args([traffic::ROLE, &seconds.to_string()]);
+        // A bench takes no notice of these arguments then; they name a test.
+        sender.args(["--ignored", "--exact", "skew::traffic"]);
+        sender.env(traffic::SECONDS, seconds.to_string());
         sender.spawn().expect("a sender")
     }
 }
