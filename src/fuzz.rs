@@ -19,8 +19,11 @@ use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
 use crate::election::candidates::Candidates;
-use crate::follower::handle::{FollowerEvent, FollowerOptions, Worker};
-use crate::follower::lines::End;
+use crate::follower::end::End;
+use crate::follower::event::FollowerEvent;
+use crate::follower::node::Node;
+use crate::follower::options::FollowerOptions;
+use crate::follower::session::session;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
 use crate::master::candidate::MOST_INPUTS;
@@ -217,14 +220,15 @@ fn follow(said: &[Vec<u8>]) -> (NetworkClock, bool) {
     let (ours, theirs) = connection();
     let clock = network_clock();
     let allegiance = Allegiance::new(vec![Address::new("a", 1)]);
-    let (mut worker, _control, events) =
-        Worker::new(allegiance, clock.clone(), false, FollowerOptions::default());
+    let options = FollowerOptions::default();
+    let mut node = Node::new(allegiance, clock.clone(), false, options);
     say(&ours, said);
-    let end = worker.session(&theirs);
+    let end = session(&mut node, &theirs);
     assert!(!matches!(end, End::Done), "no rounds were asked for");
     drop(theirs);
     answers(&ours);
-    let stepped = events.try_iter().any(|event| {
+    let mut events = std::iter::from_fn(|| node.control.next_event_now());
+    let stepped = events.any(|event| {
         let made = match event {
             FollowerEvent::Synchronized { made, .. } => made,
             FollowerEvent::Connected(_) => None,

@@ -106,11 +106,6 @@ impl Throttle {
         let since = self.state.map_or(now, |state| state.since);
         now.saturating_duration_since(since)
     }
-
-    /// The condition that this throttles is over: the next one is a new one.
-    pub(crate) fn is_over(&mut self) {
-        *self = Self::new(self.limit);
-    }
 }
 
 impl Default for Throttle {
@@ -176,9 +171,6 @@ mod tests {
         assert_eq!(told(&mut throttle, began), expected);
         let now = began + 3600 * SECOND;
         assert_eq!(throttle.lasts(now), 3600 * SECOND);
-        throttle.is_over();
-        assert_eq!(throttle.lasts(now), Duration::ZERO);
-        assert_eq!(told(&mut throttle, now), expected);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //!
 //! A vote counts by what its measurement is worth. Measurements that are up to [`ORDINARY`] times
 //! as uncertain as the median one are worth the same, so that no clock gains by being near, or by
-//! pretending to be. What is more uncertain than that, because it met a queue, is worth less, by
-//! 1/error².
+//! pretending to be; nor are any told apart whose error is less than what the clocks themselves
+//! differ by: minutes are averaged in whole minutes, however well each was measured. What is more
+//! uncertain than both, because it met a queue, is worth less, by 1/error².
 //!
 //! The window is fixed by `--tolerance` or else drawn from the clocks themselves: three standard
 //! deviations, estimated from the median absolute deviation as 1.4826 · MAD, which is right for
@@ -224,7 +225,7 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
     let agreed = Consensus {
         average: median,
         error: TimeDelta::zero(),
-        ordinary_error: self::median(&mut errors).min(LARGEST_ERROR) * ORDINARY,
+        ordinary_error: (self::median(&mut errors).min(LARGEST_ERROR) * ORDINARY).max(deviation),
         median,
         deviation,
         window: tolerance.min(max_offset),
@@ -282,6 +283,21 @@ fn median(spans: &mut [TimeDelta]) -> TimeDelta {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn clocks_that_are_minutes_apart_count_alike_however_well_they_were_measured() {
+        let measured = |minutes, nanoseconds| Sample {
+            offset: TimeDelta::minutes(minutes),
+            delay: None,
+            error: TimeDelta::nanoseconds(nanoseconds),
+        };
+        let two = [Sample::OWN, measured(-20, 9149)];
+        let agreed = consensus(&two, &Rules::default()).unwrap();
+        assert_eq!(agreed.average, TimeDelta::minutes(-10));
+        let three = [Sample::OWN, measured(-14, 9_000), measured(20, 4_000_000)];
+        let agreed = consensus(&three, &Rules::default()).unwrap();
+        assert_eq!(agreed.average, TimeDelta::minutes(2));
+    }
 
     const HOUR: i64 = 3_600_000_000_000;
 

@@ -55,6 +55,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let options = FollowerOptions {
         interval: common.interval,
         wire: arguments.wire,
+        name: common.name.clone(),
         rounds: common.rounds,
         simulation: common.simulation(),
         steering: steered.steering,

@@ -16,6 +16,7 @@ use crate::election::candidates::Candidates;
 use crate::report::record::Record;
 use crate::system_clock::kernel::{self, SystemClock};
 use crate::wire::address::{self, Address};
+use crate::wire::name::NodeName;
 
 /// The shortest interval: below it, rounds would overlap on any network.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -38,6 +39,10 @@ pub struct Common {
     /// Time between rounds (master) and between reports (follower): 500ms, 5s, 1m
     #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
     pub interval: Duration,
+
+    /// What to call this machine in tables, records and logs [default: its host name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<NodeName>,
 
     /// Stop, in order, after N rounds (master) or N corrections (follower) [default: for ever]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -280,7 +285,8 @@ impl Election {
             };
         }
         let list = self.candidates.clone();
-        Candidates::new(list, listen, self.advertise.as_ref()).map(Some)
+        let candidates = Candidates::new(list, listen, self.advertise.as_ref());
+        candidates.map(Some).map_err(|error| error.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Network time for any thread to read: a [`Discipline`] over the raw clock that it steers.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +22,18 @@ use crate::wire::correction::Correction;
 pub struct NetworkClock {
     raw: Arc<dyn Clock>,
     discipline: Arc<Mutex<Discipline>>,
+    /// How many [`Disciplined`] there are.
+    disciplined: Arc<AtomicUsize>,
+}
+
+/// While this lives, somebody corrects the clock.
+#[derive(Debug)]
+pub(crate) struct Disciplined(Arc<AtomicUsize>);
+
+impl Drop for Disciplined {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl NetworkClock {
@@ -32,6 +45,7 @@ impl NetworkClock {
         Self {
             raw,
             discipline: Arc::new(Mutex::new(discipline)),
+            disciplined: Arc::default(),
         }
     }
 
@@ -88,6 +102,24 @@ impl NetworkClock {
     #[must_use]
     pub fn is_synchronized(&self) -> bool {
         self.lock().is_synchronized()
+    }
+
+    /// Whether a follower or a master runs that corrects this clock, be it in touch with its group
+    /// at the moment or not. Without one, the clock holds over for good.
+    #[must_use]
+    pub fn is_disciplined(&self) -> bool {
+        self.disciplined.load(Ordering::SeqCst) > 0
+    }
+
+    /// Notes that somebody corrects this clock, for as long as what is returned lives.
+    pub(crate) fn disciplined(&self) -> Disciplined {
+        self.disciplined.fetch_add(1, Ordering::SeqCst);
+        Disciplined(Arc::clone(&self.disciplined))
+    }
+
+    /// Whether there are other handles of this clock.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.discipline) > 1
     }
 
     /// What is known of the raw clock's rate.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::election::term::{self, ImpossibleTerm, Known, Source};
 use crate::wire::address::Address;
 use crate::wire::candidate::{Leader, Leadership, Term};
 
@@ -19,6 +20,19 @@ pub struct Allegiance {
     term: Term,
     /// It is told by an election of its own whom to follow, and by nobody else.
     elects: bool,
+}
+
+/// What to do about a master that has greeted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Greeted {
+    /// Stay with it: it leads.
+    Stay,
+    /// Go to the one that leads.
+    GoTo(Address),
+    /// Try the others: it knows of no leader.
+    Nobody,
+    /// Believe nothing of what it says.
+    Refuse(ImpossibleTerm),
 }
 
 impl Allegiance {
@@ -39,7 +53,8 @@ impl Allegiance {
     }
 
     /// A candidate that follows the leader that its election tells, and knows of this term.
-    pub(crate) fn to_leader(leader: Address, term: Term) -> Self {
+    #[must_use]
+    pub fn to_leader(leader: Address, term: Term) -> Self {
         Self {
             elects: true,
             term,
@@ -79,18 +94,26 @@ impl Allegiance {
             .chain(learned.filter(|candidate| !self.named.contains(candidate)))
     }
 
-    /// A master greets. Whether to stay with it.
-    pub fn greeted(&mut self, leadership: &Leadership) -> bool {
+    /// A master greets. What to do then.
+    pub fn greeted(&mut self, leadership: &Leadership) -> Greeted {
+        let known = Known {
+            term: self.term,
+            told: self.term > 0,
+            running: Duration::ZERO,
+        };
+        if let Err(impossible) = term::check(leadership.term, Source::Master, known) {
+            return Greeted::Refuse(impossible);
+        }
         if !self.elects {
             self.candidates.clone_from(&leadership.candidates);
         }
         match &leadership.leader {
-            Leader::Speaker => true,
+            Leader::Speaker => Greeted::Stay,
             Leader::Other(leader) => {
                 self.hint = (!self.elects).then(|| leader.clone());
-                false
+                Greeted::GoTo(leader.clone())
             }
-            Leader::Nobody => false,
+            Leader::Nobody => Greeted::Nobody,
         }
     }
 
@@ -148,7 +171,8 @@ mod tests {
         };
         assert_eq!(tried(&mut allegiance, 3), masters(&[7, 1, 7]));
         // What it learns comes after what it was told.
-        assert!(allegiance.greeted(&greeting(1, Leader::Speaker)));
+        let greeted = allegiance.greeted(&greeting(1, Leader::Speaker));
+        assert_eq!(greeted, Greeted::Stay);
         assert_eq!(tried(&mut allegiance, 4), masters(&[1, 2, 3, 7]));
     }
 
@@ -158,12 +182,35 @@ mod tests {
         allegiance.next_master();
         let leader = Address::new("a", 3);
         for port in [2, 3, 1] {
-            assert!(!allegiance.greeted(&greeting(4, Leader::Other(leader.clone()))));
+            let greeted = allegiance.greeted(&greeting(4, Leader::Other(leader.clone())));
+            assert_eq!(greeted, Greeted::GoTo(leader.clone()));
             assert_eq!(allegiance.next_master(), leader);
             assert_eq!(allegiance.next_master(), Address::new("a", port));
         }
-        assert!(!allegiance.greeted(&greeting(4, Leader::Nobody)));
+        let greeted = allegiance.greeted(&greeting(4, Leader::Nobody));
+        assert_eq!(greeted, Greeted::Nobody);
         assert_eq!(allegiance.next_master(), Address::new("a", 2));
+    }
+
+    #[test]
+    fn a_master_with_an_impossible_term_is_refused_whoever_leads() {
+        let mut allegiance = Allegiance::new(masters(&[7]));
+        let other = Leader::Other(Address::new("a", 3));
+        for leader in [Leader::Speaker, other, Leader::Nobody] {
+            let greeted = allegiance.greeted(&greeting(Term::MAX, leader));
+            let refused = ImpossibleTerm {
+                told: Term::MAX,
+                known: 0,
+            };
+            assert_eq!(greeted, Greeted::Refuse(refused));
+            // It has learned nothing.
+            assert_eq!(allegiance.next_master(), Address::new("a", 7));
+            assert_eq!(allegiance.choice(), 1);
+        }
+        for term in [57, 5_000_000, 1 << 34] {
+            let greeted = allegiance.greeted(&greeting(term, Leader::Speaker));
+            assert_eq!(greeted, Greeted::Stay, "{term}");
+        }
     }
 
     #[test]

@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use crate::wire::address::Address;
 use crate::wire::candidate::{MOST_CANDIDATES, Rank};
-
-/// A greeting names all candidates, and has to fit into a line.
-const LONGEST_LIST: usize = 160;
+use crate::wire::limits::longest_line;
+use crate::wire::line::LONGEST_LINE;
 
 /// The masters that may lead, in the order that all of them were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,37 +14,54 @@ pub struct Candidates {
     own: Rank,
 }
 
+/// Why a list of candidates can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CandidatesError {
+    /// Too few, or too many.
+    #[error("--candidates names from 2 to {MOST_CANDIDATES} masters, not {0}")]
+    Count(usize),
+    /// An address that can't be told in a line.
+    #[error("--candidates: {0} is not written in ASCII, without commas and spaces")]
+    NotPlain(Address),
+    /// A greeting that names all of them, and the leader once more, would be too long a line.
+    #[error(
+        "--candidates is too long: a line that names them all could have {0} characters, and may \
+         have {LONGEST_LINE}; short names or IP addresses are shorter"
+    )]
+    TooLong(usize),
+    /// The same address twice.
+    #[error("--candidates names {0} twice")]
+    Twice(Address),
+    /// We are not where we are said to be.
+    #[error("--advertise {0} is not in the list of --candidates")]
+    NotListed(Address),
+    /// None of them is us.
+    #[error(
+        "none of --candidates is where --listen {0} is (which for IPv6 has to be [::]:{port}): \
+         --advertise says which one this master is", port = .0.port()
+    )]
+    Nowhere(SocketAddr),
+    /// More than one may be us.
+    #[error(
+        "more than one of --candidates may be --listen {0}: --advertise says which one this \
+         master is"
+    )]
+    Ambiguous(SocketAddr),
+}
+
 impl Candidates {
     /// The list, and our place in it: that of `advertised`, or else of the only address in it
     /// that is this machine's and has the port of `listen`.
     ///
     /// # Errors
-    /// A sentence that names the flag to change.
+    /// [`CandidatesError`] says what to change.
     pub fn new(
         list: Vec<Address>,
         listen: SocketAddr,
         advertised: Option<&Address>,
-    ) -> Result<Self, String> {
-        let written: usize = list
-            .iter()
-            .map(|address| address.to_string().len() + 1)
-            .sum();
-        let ascii = |address: &Address| address.to_string().bytes().all(|b| b.is_ascii_graphic());
-        if !(2..=MOST_CANDIDATES).contains(&list.len()) {
-            return Err(format!(
-                "--candidates names from 2 to {MOST_CANDIDATES} masters, not {}",
-                list.len()
-            ));
-        }
-        if written > LONGEST_LIST || !list.iter().all(ascii) {
-            return Err(format!(
-                "--candidates has to be ASCII, and {LONGEST_LIST} characters at most: addresses \
-                 are shorter than names"
-            ));
-        }
-        if (1..list.len()).any(|place| list[..place].contains(&list[place])) {
-            return Err("--candidates names one address twice".to_owned());
-        }
+    ) -> Result<Self, CandidatesError> {
+        check(&list)?;
         let ours = |address: &Address| match advertised {
             Some(advertised) => address == advertised,
             None => is_ours(address, listen),
@@ -58,18 +74,9 @@ impl Candidates {
                 list,
                 own: Rank(place),
             }),
-            (_, Some(advertised)) => Err(format!(
-                "--advertise {advertised} is not in the list of --candidates"
-            )),
-            ([], None) => Err(format!(
-                "none of --candidates is where --listen {listen} is (which for IPv6 has to be \
-                 [::]:{}): --advertise says which one this master is",
-                listen.port()
-            )),
-            (_, None) => Err(format!(
-                "more than one of --candidates may be --listen {listen}: --advertise says which \
-                 one this master is"
-            )),
+            (_, Some(advertised)) => Err(CandidatesError::NotListed(advertised.clone())),
+            ([], None) => Err(CandidatesError::Nowhere(listen)),
+            (_, None) => Err(CandidatesError::Ambiguous(listen)),
         }
     }
 
@@ -108,6 +115,33 @@ impl Candidates {
     }
 }
 
+/// Whether all that is sent of this list can be told and understood.
+fn check(list: &[Address]) -> Result<(), CandidatesError> {
+    if !(2..=MOST_CANDIDATES).contains(&list.len()) {
+        return Err(CandidatesError::Count(list.len()));
+    }
+    let plain = |address: &&Address| {
+        let text = address.to_string();
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b',');
+        plain && text.parse().as_ref() == Ok(*address)
+    };
+    if let Some(other) = list.iter().find(|address| !plain(address)) {
+        return Err(CandidatesError::NotPlain(other.clone()));
+    }
+    let longest = longest_line(list);
+    if longest > LONGEST_LINE {
+        return Err(CandidatesError::TooLong(longest));
+    }
+    for (place, address) in list.iter().enumerate() {
+        if list[..place].contains(address) {
+            return Err(CandidatesError::Twice(address.clone()));
+        }
+    }
+    Ok(())
+}
+
 /// Whether who connects to `address` may reach who listens on `listen`.
 fn is_ours(address: &Address, listen: SocketAddr) -> bool {
     let Ok(mut addresses) = address.look_up() else {
@@ -133,7 +167,9 @@ mod tests {
         let list = list.split(',').map(|address| address.parse().unwrap());
         let advertised: Option<Address> = advertised.map(|address| address.parse().unwrap());
         let listen = listen.parse().unwrap();
-        Candidates::new(list.collect(), listen, advertised.as_ref()).map(|found| found.own())
+        Candidates::new(list.collect(), listen, advertised.as_ref())
+            .map(|found| found.own())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -171,13 +207,32 @@ mod tests {
     }
 
     #[test]
+    fn what_fits_into_a_line_is_taken() {
+        // Three addresses that machines make themselves, and seven that are given.
+        let ours = "[fd12:3456:789a:1:21b:21ff:fe3c:4d5e]:8080";
+        let list = format!("{ours},{0}5f,{0}60", "fd12:3456:789a:1:21b:21ff:fe3c:4d");
+        assert_eq!(candidates(&list, "[::1]:8080", Some(ours)), Ok(Rank(0)));
+        let list = [1, 2, 3, 4, 5, 6, 7].map(|last| format!("192.168.100.10{last}"));
+        let found = candidates(&list.join(","), "0.0.0.0:8080", Some(&list[6]));
+        assert_eq!(found, Ok(Rank(6)));
+    }
+
+    #[test]
+    fn an_address_that_would_read_as_two_is_refused() {
+        let list = vec![Address::new("a,b", 1), Address::new("c", 1)];
+        let refused = Candidates::new(list.clone(), "0.0.0.0:1".parse().unwrap(), Some(&list[1]));
+        assert_eq!(refused, Err(CandidatesError::NotPlain(list[0].clone())));
+    }
+
+    #[test]
     fn a_list_has_to_make_sense() {
-        let long = format!("{0}:1,{0}:2,{0}:3", "x".repeat(60));
+        // 47 characters each: 72 for what stands between them, and one of them once more.
+        let long = format!("{0}:1,{0}:2,{0}:3", "x".repeat(45));
         for (list, part) in [
             ("127.0.0.1:1", "from 2 to 9"),
             ("a,b,c,d,e,f,g,h,i,j", "from 2 to 9"),
             ("a,b,a:8080", "twice"),
-            (&long, "160 characters"),
+            (&long, "could have 262 characters, and may have 256"),
             ("ä,b", "ASCII"),
         ] {
             let error = candidates(list, "127.0.0.1:1", None).unwrap_err();

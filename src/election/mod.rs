@@ -1,5 +1,7 @@
 //! Who leads, and whom a follower follows.
 
 pub mod allegiance;
+pub mod candidate;
 pub mod candidates;
 pub mod rules;
+pub mod term;

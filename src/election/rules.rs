@@ -1,8 +1,8 @@
 //! Which of the candidates leads.
 //!
 //! Candidates know each other from a list that all have in the same order; a candidate's place
-//! in it is its *rank*. Each tells the others every [`BEAT`] what it does and whom it hears. Two
-//! candidates are in touch when each hears the other.
+//! in it is its *rank*. Each sends the others a heartbeat every [`HEARTBEAT`], which says what it
+//! does and whom it hears. Two candidates are in touch when each hears the other.
 //!
 //! A leader carries a *term* that only grows. A candidate that is in touch with no leader, and
 //! with nobody who knows of one, claims the next term, the first of those in touch at once and each
@@ -22,10 +22,10 @@
 
 use std::time::Duration;
 
-use crate::wire::candidate::{Beat, Rank, Ranks, Role, Term};
+use crate::wire::candidate::{Heartbeat, LARGEST_TERM, Rank, Ranks, Role, Term};
 
-/// How often a candidate tells what it does, if nothing changes.
-pub const BEAT: Duration = Duration::from_millis(200);
+/// How often a candidate sends its heartbeat, if nothing changes.
+pub const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// A candidate that was not heard for this long is gone.
 pub const SILENCE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub const TURN: Duration = Duration::from_millis(150);
 
 #[derive(Debug, Clone, Copy)]
 struct Heard {
-    beat: Beat,
+    heartbeat: Heartbeat,
     at: Duration,
 }
 
@@ -93,11 +93,11 @@ impl Election {
     }
 
     /// Notes what another candidate tells.
-    pub fn heard(&mut self, from: Rank, beat: Beat, now: Duration) {
+    pub fn heard(&mut self, from: Rank, heartbeat: Heartbeat, now: Duration) {
         if from != self.rank
             && let Some(heard) = self.heard.get_mut(from.0)
         {
-            *heard = Some(Heard { beat, at: now });
+            *heard = Some(Heard { heartbeat, at: now });
         }
     }
 
@@ -111,9 +111,12 @@ impl Election {
     /// A follower knows of a leader of this term.
     pub fn knows(&mut self, term: Term) {
         if term > self.term {
-            // A peer may claim any number, so this must not overflow.
-            self.term = term.saturating_add(u64::from(self.role == Role::Leads));
+            self.raise_term(term.saturating_add(u64::from(self.role == Role::Leads)));
         }
+    }
+
+    fn raise_term(&mut self, term: Term) {
+        self.term = self.term.max(term.min(LARGEST_TERM));
     }
 
     /// Our clock has followed a correction.
@@ -123,9 +126,9 @@ impl Election {
 
     /// What to tell the others.
     #[must_use]
-    pub fn beat(&self, now: Duration) -> Beat {
+    pub fn heartbeat(&self, now: Duration) -> Heartbeat {
         let hears = (0..self.heard.len()).map(Rank);
-        Beat {
+        Heartbeat {
             term: self.term,
             role: self.role,
             synchronized: self.synchronized,
@@ -135,22 +138,29 @@ impl Election {
         }
     }
 
-    /// Gives the lead to the first candidate that can take it, for good; to be followed by no
-    /// further [`Election::act`]. Who that is, if anybody.
+    /// Gives the lead, if we have it, to the first candidate that can take it: for good, so no
+    /// [`Election::act`] may follow. Who that is, if anybody.
     pub fn resign(&mut self, now: Duration) -> Option<Rank> {
-        let able = |(rank, beat): (Rank, Beat)| {
-            (beat.role == Role::Follows(self.rank) && beat.synchronized).then_some(rank)
+        let able = |(rank, heartbeat): (Rank, Heartbeat)| {
+            (heartbeat.role == Role::Follows(self.rank) && heartbeat.synchronized).then_some(rank)
         };
         let successor = match self.role {
             Role::Leads => self.in_touch(now).find_map(able),
             _ => None,
         };
-        self.role = successor.map_or(Role::Seeks, Role::Yields);
+        if let Some(successor) = successor {
+            self.role = Role::Yields(successor);
+        }
         successor
     }
 
-    /// Takes the step that is due, if any; to be called whenever something was heard, and every
-    /// [`BEAT`].
+    /// Somebody has taken the lead that we have given away, not always the one it was meant for.
+    pub fn succeeded_by(&mut self, leader: Rank) {
+        self.role = Role::Yields(leader);
+    }
+
+    /// Takes the step that is due, if any; to be called whenever something was heard, when it is
+    /// [`Election::due`], and every [`HEARTBEAT`].
     pub fn act(&mut self, now: Duration) {
         if now.saturating_sub(self.acted) > SILENCE {
             // We were asleep, and nobody knows what has happened meanwhile.
@@ -161,9 +171,9 @@ impl Election {
         self.acted = now;
         let ours = (self.role == Role::Leads).then_some((self.term, self.rank));
         match self.best_leader(now) {
-            Some((theirs, away)) if ours.is_none_or(|ours| beats(theirs, ours)) => {
+            Some((theirs, away)) if ours.is_none_or(|ours| wins(theirs, ours)) => {
                 let (term, leader) = theirs;
-                self.term = self.term.max(term);
+                self.raise_term(term);
                 self.role = match away {
                     1 => Role::Follows(leader),
                     away => Role::Misses(leader, away),
@@ -183,7 +193,10 @@ impl Election {
 
     /// A leader's term is higher than any that others know, or else they would not follow.
     fn outbid(&mut self, now: Duration) {
-        let highest = self.in_touch(now).map(|(_, beat)| beat.term).max();
+        let highest = self
+            .in_touch(now)
+            .map(|(_, heartbeat)| heartbeat.term)
+            .max();
         if let Some(term) = highest {
             self.knows(term);
         }
@@ -191,24 +204,35 @@ impl Election {
 
     fn claim(&mut self, now: Duration) {
         self.seek(now);
-        let (mut ahead, mut asked, mut highest) = (0, false, self.term);
-        for (rank, beat) in self.in_touch(now) {
-            ahead += u32::from(rank < self.rank && (beat.synchronized || !self.synchronized));
-            ahead += u32::from(rank > self.rank && beat.synchronized && !self.synchronized);
-            asked |= beat.role == Role::Yields(self.rank);
-            highest = highest.max(beat.term);
-        }
-        let due = self.listens_until.max(self.since) + TURN * ahead;
-        if asked || now >= due {
+        let asked = |(_, heartbeat): (Rank, Heartbeat)| heartbeat.role == Role::Yields(self.rank);
+        if self.in_touch(now).any(asked) || now >= self.claims_at(now) {
+            let known = self.in_touch(now).map(|(_, heartbeat)| heartbeat.term);
+            let highest = known.fold(self.term, Term::max);
             self.waited = now.saturating_sub(self.since);
-            self.term = highest.saturating_add(1);
+            self.raise_term(highest.saturating_add(1));
             self.role = Role::Leads;
         }
     }
 
+    /// When we claim the lead, if we go on seeking and nothing happens before.
+    fn claims_at(&self, now: Duration) -> Duration {
+        // Clocks that agree with the group go first, then those that are first in the list.
+        let before_us = |(rank, heartbeat): (Rank, Heartbeat)| {
+            (!heartbeat.synchronized, rank) < (!self.synchronized, self.rank)
+        };
+        let ahead = self.in_touch(now).filter(|other| before_us(*other)).count();
+        self.listens_until.max(self.since) + TURN * ahead as u32
+    }
+
+    /// When a step is due, if nothing is heard before and none has to be taken at once.
+    #[must_use]
+    pub fn due(&self, now: Duration) -> Option<Duration> {
+        (self.role == Role::Seeks).then(|| self.claims_at(now))
+    }
+
     /// The best leader besides us that those in touch know of, and how far away it is.
     fn best_leader(&self, now: Duration) -> Option<((Term, Rank), u8)> {
-        let better = |one, other| if beats(other, one) { other } else { one };
+        let better = |one, other| if wins(other, one) { other } else { one };
         let best = self.known(now).map(|(lead, _)| lead).reduce(better)?;
         // However high a term the one who is nearest knows of, it knows best where the leader is.
         let same = self.known(now).filter(|((_, leader), _)| *leader == best.1);
@@ -219,8 +243,8 @@ impl Election {
     /// The leaders besides us that those in touch know of, and how far away each is.
     fn known(&self, now: Duration) -> impl Iterator<Item = ((Term, Rank), u8)> {
         let farthest = self.heard.len().saturating_sub(1);
-        self.in_touch(now).filter_map(move |(rank, beat)| {
-            let (leader, away) = match beat.role {
+        self.in_touch(now).filter_map(move |(rank, heartbeat)| {
+            let (leader, away) = match heartbeat.role {
                 Role::Leads => (rank, 1),
                 Role::Follows(leader) => (leader, 2),
                 Role::Misses(leader, away) => (leader, away.saturating_add(1)),
@@ -228,8 +252,14 @@ impl Election {
             };
             let listed = leader.0 < self.heard.len() && leader != self.rank;
             let known = listed && usize::from(away) <= farthest;
-            known.then_some(((beat.term, leader), away))
+            known.then_some(((heartbeat.term, leader), away))
         })
+    }
+
+    /// Whether it is too early to know who is there: we have just started, or were asleep.
+    #[must_use]
+    pub fn listens(&self, now: Duration) -> bool {
+        now < self.listens_until
     }
 
     /// Whom we hear and are heard by.
@@ -239,22 +269,25 @@ impl Election {
     }
 
     /// What those tell that hear us, and that we hear.
-    fn in_touch(&self, now: Duration) -> impl Iterator<Item = (Rank, Beat)> {
+    fn in_touch(&self, now: Duration) -> impl Iterator<Item = (Rank, Heartbeat)> {
         let heard = (0..self.heard.len()).map(Rank);
         heard.filter_map(move |rank| {
-            let beat = self.hears(rank, now)?;
-            beat.hears.contains(self.rank).then_some((rank, beat))
+            let heartbeat = self.hears(rank, now)?;
+            heartbeat
+                .hears
+                .contains(self.rank)
+                .then_some((rank, heartbeat))
         })
     }
 
-    fn hears(&self, rank: Rank, now: Duration) -> Option<Beat> {
+    fn hears(&self, rank: Rank, now: Duration) -> Option<Heartbeat> {
         let heard = self.heard.get(rank.0).copied().flatten()?;
-        (now.saturating_sub(heard.at) < SILENCE).then_some(heard.beat)
+        (now.saturating_sub(heard.at) < SILENCE).then_some(heard.heartbeat)
     }
 }
 
 /// Whether one leader wins over another.
-fn beats(one: (Term, Rank), other: (Term, Rank)) -> bool {
+fn wins(one: (Term, Rank), other: (Term, Rank)) -> bool {
     one.0 > other.0 || (one.0 == other.0 && one.1 < other.1)
 }
 
@@ -289,10 +322,10 @@ mod tests {
                 self.now += Duration::from_millis(10);
                 for rank in (0..self.candidates.len()).filter(|rank| !self.down[*rank]) {
                     self.candidates[rank].act(self.now);
-                    let beat = self.candidates[rank].beat(self.now);
+                    let heartbeat = self.candidates[rank].heartbeat(self.now);
                     let hears = |other: &usize| !self.chain || other.abs_diff(rank) == 1;
                     for other in (0..self.candidates.len()).filter(hears) {
-                        self.candidates[other].heard(Rank(rank), beat, self.now);
+                        self.candidates[other].heard(Rank(rank), heartbeat, self.now);
                     }
                 }
             }
@@ -313,9 +346,9 @@ mod tests {
     #[test]
     fn the_first_in_the_list_leads_once_all_have_listened() {
         let mut group = Group::new(3);
-        group.run(BEAT * 4);
+        group.run(HEARTBEAT * 4);
         assert_eq!(group.roles(), [Seeks, Seeks, Seeks]);
-        group.run(BEAT * 2);
+        group.run(HEARTBEAT * 2);
         assert_eq!(group.roles(), [Leads, Follows(Rank(0)), Follows(Rank(0))]);
         assert_eq!(group.terms(), [1, 1, 1]);
     }
@@ -325,14 +358,14 @@ mod tests {
         let mut group = Group::new(3);
         group.run(SECOND * 2);
         group.down[0] = true;
-        group.run(BEAT * 4);
+        group.run(HEARTBEAT * 4);
         assert_eq!(group.roles(), [Leads, Follows(Rank(0)), Follows(Rank(0))]);
-        group.run(BEAT + TURN);
+        group.run(HEARTBEAT + TURN);
         assert_eq!(group.roles(), [Leads, Leads, Follows(Rank(1))]);
         // It was stopped, and goes on.
         group.run(SECOND);
         group.down[0] = false;
-        group.run(BEAT);
+        group.run(HEARTBEAT);
         assert_eq!(group.roles(), [Follows(Rank(1)), Leads, Follows(Rank(1))]);
         // It starts anew.
         group.candidates[0] = Election::new(Rank(0), 3, group.now);
@@ -362,7 +395,7 @@ mod tests {
                 assert_eq!((candidate.role(), candidate.term()), (Leads, term));
             }
             group.now = SECOND;
-            group.run(BEAT);
+            group.run(HEARTBEAT);
             let leads = group.roles().iter().position(|role| *role == Leads);
             assert_eq!(leads, Some(winner), "terms {ours} and {theirs}");
             assert_eq!(group.roles()[1 - winner], Follows(Rank(winner)));
@@ -376,11 +409,11 @@ mod tests {
         group.candidates[0].knows(7);
         assert_eq!(group.candidates[0].term(), 8, "a follower knows of 7");
         group.candidates[1].knows(20);
-        group.run(BEAT);
+        group.run(HEARTBEAT);
         assert_eq!(group.terms(), [21, 21], "another candidate knows of 20");
         assert_eq!(group.roles(), [Leads, Follows(Rank(0))]);
         group.candidates[0].knows(Term::MAX);
-        assert_eq!(group.candidates[0].term(), Term::MAX);
+        assert_eq!(group.candidates[0].term(), LARGEST_TERM);
     }
 
     #[test]
@@ -396,10 +429,10 @@ mod tests {
         let mut group = Group::new(3);
         group.run(SECOND * 2);
         group.candidates[2].synchronized();
-        group.run(BEAT);
+        group.run(HEARTBEAT);
         assert_eq!(group.candidates[0].resign(group.now), Some(Rank(2)));
         group.down[0] = true;
-        let last = group.candidates[0].beat(group.now);
+        let last = group.candidates[0].heartbeat(group.now);
         for other in [1, 2] {
             group.candidates[other].heard(Rank(0), last, group.now);
         }
@@ -411,17 +444,17 @@ mod tests {
     #[test]
     fn who_hears_but_is_not_heard_is_not_in_touch() {
         let mut election = Election::new(Rank(1), 2, Duration::ZERO);
-        let mut beat = Beat {
+        let mut heartbeat = Heartbeat {
             term: 5,
             role: Leads,
             synchronized: true,
             hears: Ranks::default(),
         };
-        election.heard(Rank(0), beat, SECOND);
+        election.heard(Rank(0), heartbeat, SECOND);
         election.act(SECOND);
         assert_eq!(election.role(), Leads, "nobody in touch leads");
-        beat.hears = [Rank(1)].into_iter().collect();
-        election.heard(Rank(0), beat, SECOND);
+        heartbeat.hears = [Rank(1)].into_iter().collect();
+        election.heard(Rank(0), heartbeat, SECOND);
         election.act(SECOND);
         assert_eq!(election.role(), Follows(Rank(0)));
     }
@@ -433,15 +466,15 @@ mod tests {
             (Misses(Rank(0), 2), Misses(Rank(0), 3)),
         ] {
             let mut election = Election::new(Rank(1), 4, Duration::ZERO);
-            for beats in 0..20 {
-                let now = BEAT * beats;
-                let beat = Beat {
+            for count in 0..20 {
+                let now = HEARTBEAT * count;
+                let heartbeat = Heartbeat {
                     term: 3,
                     role,
                     synchronized: true,
                     hears: [Rank(0), Rank(1)].into_iter().collect(),
                 };
-                election.heard(Rank(2), beat, now);
+                election.heard(Rank(2), heartbeat, now);
                 election.act(now);
                 assert_eq!(election.role(), known);
             }
@@ -451,13 +484,13 @@ mod tests {
     #[test]
     fn a_leader_that_is_not_in_the_list_is_none() {
         let mut election = Election::new(Rank(1), 3, Duration::ZERO);
-        let beat = Beat {
+        let heartbeat = Heartbeat {
             term: 3,
             role: Follows(Rank(5)),
             synchronized: true,
             hears: [Rank(1)].into_iter().collect(),
         };
-        election.heard(Rank(0), beat, SECOND);
+        election.heard(Rank(0), heartbeat, SECOND);
         election.act(SECOND);
         assert_eq!(election.role(), Seeks);
     }

@@ -1,54 +1,28 @@
 //! What the threads of a candidate share: who leads, as the election has it.
 
-use std::sync::Mutex;
-use std::sync::mpsc::{self, Sender, SyncSender};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use crate::average::ensemble::NodeId;
 use crate::clock::uptime;
+use crate::election::candidate::{HANDING_OVER, Input, Lead, Link, View};
 use crate::election::candidates::Candidates;
-use crate::election::rules::SILENCE;
+use crate::election::term::{ImpossibleTerm, Source};
 use crate::lock::lock;
-use crate::report::record::Lead;
-use crate::wire::candidate::{Beat, Leader, Leadership, Rank, Role, Term};
-
-/// How long a leader that stops waits until its successor leads.
-const HANDING_OVER: Duration = Duration::from_millis(250);
-
-/// What the election is told.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// Another candidate said this, on this connection.
-    Heard(Rank, Beat, NodeId),
-    /// This connection with another candidate ended.
-    Lost(Rank, NodeId),
-    /// A follower knows of a leader of this term.
-    Knows(Term),
-    /// We are about to stop. The channel is dropped when another candidate leads, or none can.
-    Resign(Sender<()>),
-}
+use crate::wire::candidate::{Heartbeat, Leader, Leadership, Rank, Role, Term};
 
 /// The election's time. A machine that was asleep has to notice, so its sleep counts.
 pub(crate) fn now() -> Duration {
     Duration::from_nanos(uptime().unsigned_abs())
 }
 
-/// Who leads, as this candidate knows it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View {
-    pub(crate) role: Role,
-    pub(crate) term: Term,
-    /// For how long the lead was sought before it was claimed.
-    pub(crate) waited: Duration,
-    /// When the election has looked last, by [`now`].
-    pub(crate) at: Duration,
-}
-
 /// What a candidate is besides a master.
 #[derive(Debug)]
 pub(crate) struct Candidacy {
     pub(crate) candidates: Candidates,
+    /// What the election has published last.
     view: Mutex<View>,
+    published: Condvar,
     inputs: SyncSender<Input>,
 }
 
@@ -56,12 +30,8 @@ impl Candidacy {
     pub(crate) fn new(candidates: Candidates, inputs: SyncSender<Input>) -> Self {
         Self {
             candidates,
-            view: Mutex::new(View {
-                role: Role::Seeks,
-                term: 0,
-                waited: Duration::ZERO,
-                at: now(),
-            }),
+            view: Mutex::new(View::new(now())),
+            published: Condvar::new(),
             inputs,
         }
     }
@@ -70,56 +40,82 @@ impl Candidacy {
         *lock(&self.view)
     }
 
+    /// What the election has come to, for all other threads.
     pub(crate) fn publish(&self, view: View) {
         *lock(&self.view) = view;
+        self.published.notify_all();
     }
 
     /// Whether we lead, and know it: a machine that was asleep finds out first.
     pub(crate) fn leads(&self) -> bool {
-        let view = self.view();
-        view.role == Role::Leads && now().saturating_sub(view.at) < SILENCE
+        self.view().leads(now())
     }
 
     /// Our lead, for the record.
     pub(crate) fn lead(&self) -> Lead {
-        let View { term, waited, .. } = self.view();
-        Lead {
-            term,
-            rank: self.candidates.own(),
-            waited,
-        }
+        self.view().lead(self.candidates.own())
     }
 
     /// What followers are told.
     pub(crate) fn leadership(&self) -> Leadership {
         let view = self.view();
-        let leader = match view.role {
-            Role::Leads => Some(Leader::Speaker),
-            Role::Follows(rank) | Role::Misses(rank, _) | Role::Yields(rank) => {
-                self.candidates.at(rank).cloned().map(Leader::Other)
-            }
-            Role::Seeks => None,
+        let other = view
+            .other_leader()
+            .and_then(|rank| self.candidates.at(rank));
+        let leader = match (view.role, other) {
+            (Role::Leads, _) => Leader::Speaker,
+            (_, Some(leader)) => Leader::Other(leader.clone()),
+            (_, None) => Leader::Nobody,
         };
         Leadership {
             term: view.term,
-            leader: leader.unwrap_or(Leader::Nobody),
+            leader,
             candidates: self.candidates.list().to_vec(),
         }
     }
 
-    /// Tells the election. What anybody can tell is left out where it can't keep up.
-    pub(crate) fn input(&self, input: Input) {
-        // At the end there is nobody to tell any more.
-        let _ = match input {
-            Input::Heard(..) | Input::Knows(_) => self.inputs.try_send(input).is_ok(),
-            Input::Lost(..) | Input::Resign(_) => self.inputs.send(input).is_ok(),
+    /// Another candidate's heartbeat has come on this connection. The election does not hear of it
+    /// where it can't keep up: there will be others.
+    pub(crate) fn heard(
+        &self,
+        from: Rank,
+        heartbeat: Heartbeat,
+        link: Link,
+    ) -> Result<(), ImpossibleTerm> {
+        let view = self.view();
+        view.check(heartbeat.term, Source::Candidate, now())?;
+        let heard = Input::Heard {
+            from,
+            heartbeat,
+            link,
         };
+        let _ = self.inputs.try_send(heard);
+        Ok(())
+    }
+
+    /// A connection has ended on which another candidate was heard.
+    pub(crate) fn lost(&self, from: Rank, link: Link) {
+        let _ = self.inputs.send(Input::Lost { from, link });
+    }
+
+    /// A follower knows of a leader of this term.
+    pub(crate) fn knows(&self, term: Term) -> Result<(), ImpossibleTerm> {
+        let view = self.view();
+        view.check(term, Source::Follower, now())?;
+        if view.is_news(term) {
+            let _ = self.inputs.try_send(Input::Knows(term));
+        }
+        Ok(())
     }
 
     /// Gives the lead to another candidate, if we have it and one can take it.
     pub(crate) fn hand_over(&self) {
-        let (done, handed_over) = mpsc::channel();
-        self.input(Input::Resign(done));
-        let _ = handed_over.recv_timeout(HANDING_OVER);
+        let _ = self.inputs.send(Input::Resign);
+        // The election ends by itself in time, unless it is held up.
+        let limit = HANDING_OVER * 2;
+        let view = lock(&self.view);
+        let _ = self
+            .published
+            .wait_timeout_while(view, limit, |view| !view.ended);
     }
 }

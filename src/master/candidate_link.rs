@@ -3,17 +3,18 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use crate::election::rules::BEAT;
-use crate::master::candidacy::{Candidacy, Input};
+use crate::election::candidate::Link;
+use crate::election::rules::HEARTBEAT;
+use crate::master::candidacy::Candidacy;
 use crate::master::end::End;
 use crate::master::peer::{Peer, say_bye};
-use crate::wire::candidate::{Beat, Rank};
+use crate::wire::candidate::{Heartbeat, Rank};
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::wire::line::LineDecoder;
 use crate::wire::message::Message;
 
 /// Whoever tells us more often than this in a second does not mean well.
-const BEATS_PER_SECOND: u32 = 100;
+const HEARTBEATS_PER_SECOND: u32 = 100;
 
 /// What a candidate is told that calls on a master without an election.
 const NO_CANDIDATE: &str = "this master was started without --candidates";
@@ -29,46 +30,46 @@ pub(crate) fn hear(
         say_bye(connection, NO_CANDIDATE)?;
         return Err(End::Dismissed(NO_CANDIDATE));
     };
-    let mut link = CandidateLink {
+    let mut dialogue = Dialogue {
         decoder: LineDecoder::default(),
         from: None,
     };
-    let Err(end) = hear_beats(peer, connection, candidacy, &mut link, opening);
+    let Err(end) = hear_heartbeats(peer, connection, candidacy, &mut dialogue, opening);
     if let End::Fault(reason) = &end {
         let _ = say_bye(connection, &format!("you sent {reason}"));
     }
-    if let Some(from) = link.from {
-        candidacy.input(Input::Lost(from, peer.node));
+    if let Some(from) = dialogue.from {
+        candidacy.lost(from, Link(peer.node.0));
     }
     Err(end)
 }
 
-fn hear_beats(
+fn hear_heartbeats(
     peer: &Peer,
     connection: &mut Connection,
     candidacy: &Candidacy,
-    link: &mut CandidateLink,
+    dialogue: &mut Dialogue,
     opening: &[u8],
 ) -> Result<Infallible, End> {
     let mut bytes = opening.to_vec();
     let mut heard = Instant::now();
-    let (mut second, mut beats) = (Instant::now(), 0);
+    let (mut second, mut heartbeats) = (Instant::now(), 0);
     loop {
         if second.elapsed() > Duration::from_secs(1) {
-            (second, beats) = (Instant::now(), 0);
+            (second, heartbeats) = (Instant::now(), 0);
         }
-        for (from, beat) in link.hear(candidacy, &bytes)? {
+        for (from, heartbeat) in dialogue.hear(candidacy, &bytes)? {
             heard = Instant::now();
-            beats += 1;
-            if beats > BEATS_PER_SECOND {
+            heartbeats += 1;
+            if heartbeats > HEARTBEATS_PER_SECOND {
                 return Err(End::Fault("too many CANDIDATE lines".to_owned()));
             }
-            candidacy.input(Input::Heard(from, beat, peer.node));
+            candidacy.heard(from, heartbeat, Link(peer.node.0))?;
         }
         if heard.elapsed() > MESSAGE_DEADLINE {
             return Err(End::Silent);
         }
-        bytes = match connection.read(BEAT)? {
+        bytes = match connection.read(HEARTBEAT)? {
             Incoming::Bytes(bytes) => bytes.to_vec(),
             Incoming::Nothing => Vec::new(),
             Incoming::End => return Err(End::Left),
@@ -78,14 +79,14 @@ fn hear_beats(
 }
 
 /// What one connection with another candidate has said so far.
-struct CandidateLink {
+struct Dialogue {
     decoder: LineDecoder,
     from: Option<Rank>,
 }
 
-impl CandidateLink {
-    fn hear(&mut self, candidacy: &Candidacy, bytes: &[u8]) -> Result<Vec<(Rank, Beat)>, End> {
-        let mut beats = Vec::new();
+impl Dialogue {
+    fn hear(&mut self, candidacy: &Candidacy, bytes: &[u8]) -> Result<Vec<(Rank, Heartbeat)>, End> {
+        let mut heartbeats = Vec::new();
         for &byte in bytes {
             let Some(line) = self.decoder.push(byte)? else {
                 continue;
@@ -94,7 +95,7 @@ impl CandidateLink {
                 Message::Candidate {
                     rank,
                     address,
-                    beat,
+                    heartbeat,
                 } if self.from.is_none_or(|from| from == rank) => {
                     let known = candidacy.candidates.at(rank) == Some(&address);
                     if !known || rank == candidacy.candidates.own() {
@@ -105,12 +106,12 @@ impl CandidateLink {
                         )));
                     }
                     self.from = Some(rank);
-                    beats.push((rank, beat));
+                    heartbeats.push((rank, heartbeat));
                 }
                 Message::Bye { reason } => return Err(End::Bye(reason)),
                 _ => return Err(End::Fault(format!("{line:?} where CANDIDATE was to come"))),
             }
         }
-        Ok(beats)
+        Ok(heartbeats)
     }
 }

@@ -1,31 +1,31 @@
 //! What is asked of a follower on the line protocol, and what it answers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use crate::master::end::End;
 use crate::wire::candidate::Term;
-use crate::wire::connection::MESSAGE_DEADLINE;
-use crate::wire::line::LineDecoder;
+use crate::wire::connection::{Connection, MESSAGE_DEADLINE};
 use crate::wire::message::Message;
 use crate::wire::name::NodeName;
+use crate::wire::reader::{Heard, LineReader};
 use crate::wire::timestamp;
 
 /// The questions put to one follower, and its answers.
 pub(crate) struct Dialogue {
-    decoder: LineDecoder,
+    reader: LineReader,
     /// The number of the latest poll.
     n: u64,
+    /// The number of the latest poll that it has answered.
+    answered: u64,
     /// What it calls itself, if it has said so.
     name: Option<NodeName>,
-    /// When it was greeted, as long as it has given no answer.
-    unanswered: Option<Instant>,
-    /// When the line began that has not ended yet.
-    line_began: Option<Instant>,
+    greeted: Instant,
 }
 
 /// An answer: the follower's two instants, and what it says of itself.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) t2: DateTime<Utc>,
     pub(crate) t3: DateTime<Utc>,
@@ -38,11 +38,11 @@ impl Dialogue {
     /// A follower that was greeted at `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            decoder: LineDecoder::default(),
+            reader: LineReader::default(),
             n: 0,
+            answered: 0,
             name: None,
-            unanswered: Some(now),
-            line_began: None,
+            greeted: now,
         }
     }
 
@@ -57,78 +57,95 @@ impl Dialogue {
         self.n
     }
 
-    /// When the follower is given up, unless what it owes comes: its first answer, or the rest of
-    /// a line.
+    /// When the follower is given up, unless what it owes comes: the rest of a line, or its first
+    /// answer.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let since = self.line_began.or(self.unanswered)?;
-        Some(since + MESSAGE_DEADLINE)
+        let first = (self.answered == 0).then_some(self.greeted + MESSAGE_DEADLINE);
+        self.reader.deadline().or(first)
     }
 
-    /// Takes bytes from the follower, which came at `now`; the answer to the latest poll, if it
-    /// was among them.
-    pub(crate) fn hear(&mut self, bytes: &[u8], now: Instant) -> Result<Option<Answer>, End> {
-        let mut answer = None;
-        for &byte in bytes {
-            let Some(line) = self.decoder.push(byte)? else {
-                continue;
-            };
-            if timestamp::parse(line.as_bytes()).is_ok() {
-                // A second report, sent before our greeting came.
-                continue;
+    /// Waits for the answer to the latest poll, but no longer than `patience`. `stamp` notes the
+    /// moment at which it comes.
+    pub(crate) fn answer<Stamp>(
+        &mut self,
+        connection: &mut Connection,
+        patience: Duration,
+        stamp: impl Fn() -> Stamp,
+    ) -> Result<Option<(Answer, Stamp)>, End> {
+        let asked = Instant::now();
+        let mut left = patience;
+        loop {
+            match self.reader.next(connection, left, &stamp)? {
+                Heard::Message((line, came)) => {
+                    let message = read(line)?;
+                    if let Some(answer) = message.map_or(Ok(None), |it| self.hear(it))? {
+                        return Ok(Some((answer, came)));
+                    }
+                }
+                Heard::Nothing => return Ok(None),
+                Heard::End => return Err(End::Left),
             }
-            let message = Message::parse(line)?;
-            if let Message::Time {
-                name: Some(name), ..
-            } = &message
-            {
-                self.name = Some(name.clone());
+            left = patience.saturating_sub(asked.elapsed());
+            if left.is_zero() {
+                return Ok(None);
             }
-            match message {
-                Message::Time {
-                    n,
+        }
+    }
+
+    /// Takes what the follower says; the answer to the latest poll, if it is that.
+    fn hear(&mut self, message: Message) -> Result<Option<Answer>, End> {
+        match message {
+            Message::Time {
+                n,
+                t2,
+                t3,
+                rate_ppm,
+                term,
+                synchronized,
+                name,
+            } if n > self.answered && n <= self.n => {
+                self.answered = n;
+                self.name = name.or(self.name.take());
+                let answer = Answer {
                     t2,
                     t3,
                     rate_ppm,
                     term,
                     synchronized,
-                    ..
-                } if n == self.n && answer.is_none() => {
-                    self.unanswered = None;
-                    answer = Some(Answer {
-                        t2,
-                        t3,
-                        rate_ppm,
-                        term,
-                        synchronized,
-                    });
-                }
-                // To a poll that was given up: no fault, and of no use.
-                Message::Time { n, .. } if n < self.n => {}
-                Message::Time { n, .. } => {
-                    return Err(End::Fault(format!(
-                        "TIME {n} where TIME {} was to come",
-                        self.n
-                    )));
-                }
-                Message::Bye { reason } => return Err(End::Bye(reason)),
-                _ => return Err(End::Fault(format!("{line:?} where TIME was to come"))),
+                };
+                // One to a poll that was given up is no fault, and of no use.
+                Ok((n == self.n).then_some(answer))
             }
+            Message::Time { n, .. } => Err(End::Fault(format!(
+                "TIME {n} where TIME {} was to come",
+                self.n
+            ))),
+            Message::Bye { reason } => Err(End::Bye(reason)),
+            other => Err(End::Fault(format!(
+                "{:?} where TIME was to come",
+                other.to_string()
+            ))),
         }
-        self.line_began = match self.line_began {
-            _ if !self.decoder.is_in_line() => None,
-            began => Some(began.unwrap_or(now)),
-        };
-        if self.deadline().is_some_and(|deadline| now > deadline) {
-            return Err(End::Silent);
-        }
-        Ok(answer)
     }
+}
+
+/// Reads a line, unless it is a second report that was sent before our greeting came.
+fn read(line: &str) -> Result<Option<Message>, End> {
+    if timestamp::parse(line.as_bytes()).is_ok() {
+        return Ok(None);
+    }
+    Ok(Some(Message::parse(line)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use chrono::TimeDelta;
+
+    /// What is heard of a line when the latest poll has this number.
+    fn heard(dialogue: &mut Dialogue, line: &str) -> Result<Option<Answer>, End> {
+        read(line)?.map_or(Ok(None), |message| dialogue.hear(message))
+    }
 
     fn dialogue(n: u64) -> Dialogue {
         Dialogue {
@@ -138,37 +155,39 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_heard_in_pieces_and_late_answers_are_skipped() {
+    fn late_answers_are_skipped_and_the_name_is_kept() {
         let mut dialogue = dialogue(7);
-        assert!(
-            dialogue
-                .hear(b"TIME 6 1 2\nTIME 7 ", Instant::now())
-                .unwrap()
-                .is_none()
-        );
-        let answer = dialogue
-            .hear(b"10 20 rate=5\n", Instant::now())
+        let late = heard(&mut dialogue, "TIME 6 1 2 name=db1").unwrap();
+        assert!(late.is_none());
+        let report = heard(&mut dialogue, "2024-01-02 03:04:05.678901").unwrap();
+        assert!(report.is_none(), "it was on its way");
+        let answer = heard(&mut dialogue, "TIME 7 10 20 rate=5")
             .unwrap()
             .unwrap();
         assert_eq!(answer.t3 - answer.t2, TimeDelta::nanoseconds(10));
         assert_eq!(answer.rate_ppm, Some(0.005));
+        assert_eq!(dialogue.name(), Some("db1"));
     }
 
     #[test]
     fn answers_to_nothing_end_the_connection() {
-        for line in [
-            &b"TIME 8 1 2\n"[..],
-            b"TIME 7 1 2\nTIME 7 1 2\n",
-            b"POLL 7\n",
-            b"x\n",
-        ] {
-            assert!(
-                matches!(dialogue(7).hear(line, Instant::now()), Err(End::Fault(_))),
-                "{line:?}"
-            );
+        for line in ["TIME 8 1 2", "TIME 5 1 2", "POLL 7", "x"] {
+            let mut dialogue = dialogue(7);
+            dialogue.answered = 5;
+            let heard = heard(&mut dialogue, line);
+            assert!(matches!(heard, Err(End::Fault(_))), "{line:?}: {heard:?}");
         }
-        assert!(
-            matches!(dialogue(7).hear(b"BYE tired\n", Instant::now()), Err(End::Bye(reason)) if reason == "tired")
-        );
+        let bye = heard(&mut dialogue(7), "BYE tired");
+        assert!(matches!(bye, Err(End::Bye(reason)) if reason == "tired"));
+    }
+
+    #[test]
+    fn an_answer_is_owed_until_the_first_one_has_come() {
+        let mut dialogue = dialogue(1);
+        assert!(dialogue.deadline().is_some());
+        heard(&mut dialogue, "TIME 1 1 2").unwrap();
+        assert!(dialogue.deadline().is_none());
+        let again = heard(&mut dialogue, "TIME 1 1 2");
+        assert!(matches!(again, Err(End::Fault(_))), "{again:?}");
     }
 }

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use crate::election::term::ImpossibleTerm;
 use crate::measurement::sample::Impossible;
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::line::Malformed;
+use crate::wire::reader::ReadError;
 use crate::wire::timestamp::NotATimestamp;
 
 /// Why a connection ended.
@@ -42,8 +44,24 @@ impl From<Malformed> for End {
     }
 }
 
+impl<E: Into<Self>> From<ReadError<E>> for End {
+    fn from(error: ReadError<E>) -> Self {
+        match error {
+            ReadError::Broken(error) => Self::Broken(error),
+            ReadError::Unfinished => Self::Silent,
+            ReadError::Malformed(error) => error.into(),
+        }
+    }
+}
+
 impl From<Impossible> for End {
     fn from(error: Impossible) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<ImpossibleTerm> for End {
+    fn from(error: ImpossibleTerm) -> Self {
         Self::Fault(error.to_string())
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::average::ensemble::{Round, Wire};
-use crate::follower::handle::FollowerEvent;
+use crate::follower::event::FollowerEvent;
 use crate::wire::candidate::{Leader, Leadership};
 
 /// What a master has to tell.

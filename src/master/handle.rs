@@ -12,7 +12,7 @@ use crate::discipline::network_clock::NetworkClock;
 use crate::master::acceptor::{self, Acceptor};
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
-use crate::master::candidate::{Candidate, MOST_INPUTS};
+use crate::master::candidate::{CandidateThread, MOST_INPUTS};
 use crate::master::coordinator::Coordinator;
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
@@ -116,9 +116,14 @@ impl Master {
             wake: receivers.wake,
             all_ended,
         };
-        master.threads.coordinator = Some(spawn("coordinator", move || coordinator.run())?);
+        let disciplines = shared.clock.disciplined();
+        let run = move || {
+            let _disciplines = disciplines;
+            coordinator.run();
+        };
+        master.threads.coordinator = Some(spawn("coordinator", run)?);
         if let Some(candidacy) = candidacy {
-            let candidate = Candidate::start(&shared, &candidacy, heard)?;
+            let candidate = CandidateThread::start(&shared, &candidacy, heard)?;
             master.threads.election = Some(spawn("election", move || candidate.run())?);
         }
         let acceptor = Acceptor {

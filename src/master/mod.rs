@@ -26,5 +26,6 @@ pub mod polling;
 pub mod rhythm;
 pub mod serve;
 pub mod shared;
+pub mod teller;
 pub mod threads;
 pub mod timestamps;

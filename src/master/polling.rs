@@ -6,13 +6,13 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::average::round::{Heard, Wire};
-use crate::master::dialogue::{Answer, Dialogue};
+use crate::master::dialogue::Dialogue;
 use crate::master::end::End;
 use crate::master::mailbox::Command;
 use crate::master::peer::{Peer, say_bye};
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
-use crate::wire::connection::{Connection, Incoming};
+use crate::wire::connection::Connection;
 use crate::wire::correction::Correction;
 use crate::wire::message::{Message, VERSION};
 
@@ -181,11 +181,15 @@ impl Polling<'_, '_, '_> {
             let poll = Message::Poll { n }.line();
             let t1 = self.peer.shared.clock.mark();
             self.connection.write(poll.as_bytes())?;
-            let Some((answer, t4)) = self.answer()? else {
+            let clock = &self.peer.shared.clock;
+            let deadline = rhythm.answer_deadline();
+            let t4 = || clock.mark().target;
+            let answer = self.dialogue.answer(self.connection, deadline, t4)?;
+            let Some((answer, t4)) = answer else {
                 break;
             };
             if let Some(term) = answer.term {
-                self.peer.shared.knows(term);
+                self.peer.shared.knows(term)?;
             }
             let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4) {
                 Ok(sample) => sample,
@@ -211,23 +215,5 @@ impl Polling<'_, '_, '_> {
             }
         }
         Ok(best)
-    }
-
-    /// Waits for the answer to the latest poll, and notes when it came.
-    fn answer(&mut self) -> Result<Option<(Answer, DateTime<Utc>)>, End> {
-        let asked = Instant::now();
-        let deadline = self.peer.shared.rhythm().answer_deadline();
-        while asked.elapsed() < deadline {
-            let bytes = match self.connection.read(deadline)? {
-                Incoming::Bytes(bytes) => bytes,
-                Incoming::Nothing => return Ok(None),
-                Incoming::End => return Err(End::Left),
-            };
-            let t4 = self.peer.shared.clock.mark().target;
-            if let Some(answer) = self.dialogue.hear(bytes, Instant::now())? {
-                return Ok(Some((answer, t4)));
-            }
-        }
-        Ok(None)
     }
 }

@@ -13,9 +13,10 @@ use socket2::{Domain, Socket, Type};
 use crate::average::ensemble::Ensemble;
 use crate::average::round::{Heard, NodeId, Wire};
 use crate::discipline::network_clock::NetworkClock;
+use crate::election::term::ImpossibleTerm;
 use crate::lock::lock;
 use crate::master::admission::Limits;
-use crate::master::candidacy::{Candidacy, Input};
+use crate::master::candidacy::Candidacy;
 use crate::master::connections::Connections;
 use crate::master::end::End;
 use crate::master::event::MasterEvent;
@@ -119,11 +120,10 @@ impl Shared {
     }
 
     /// A follower knows of a leader of this term.
-    pub(crate) fn knows(&self, term: Term) {
-        if let Some(candidacy) = &self.candidacy
-            && term > candidacy.view().term
-        {
-            candidacy.input(Input::Knows(term));
+    pub(crate) fn knows(&self, term: Term) -> Result<(), ImpossibleTerm> {
+        match &self.candidacy {
+            Some(candidacy) => candidacy.knows(term),
+            None => Ok(()),
         }
     }
 

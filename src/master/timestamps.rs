@@ -10,7 +10,8 @@ use crate::master::mailbox::Command;
 use crate::master::peer::Peer;
 use crate::measurement::sample::Sample;
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
-use crate::wire::timestamp::{self, Decoder, FRACTION_WAIT, Received};
+use crate::wire::reader::{Heard, TimestampReader};
+use crate::wire::timestamp::{self, Received};
 
 /// How long a thread that listens for timestamps may leave its commands unread. What it is told
 /// to announce is the time at the moment of writing, so waiting makes it no older.
@@ -28,7 +29,6 @@ pub(crate) enum Other {
 /// The moment that some bytes came.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
-    at: Instant,
     /// What the network's clock showed.
     target: DateTime<Utc>,
     interval: u64,
@@ -48,64 +48,57 @@ enum Client {
 /// Takes timestamps when they come and announces the time when a round has ended, until the peer
 /// shows that it speaks something else.
 pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Other, End> {
-    let mut decoder = Decoder::<Arrival>::new();
+    let mut reader = TimestampReader::new();
     let mut client = Client::Connected(Instant::now());
     loop {
         if obey(peer, connection)? {
             client = Client::Served;
         }
-        let unfinished = match (decoder.began(), client) {
-            (Some(arrival), _) => Some(arrival.at),
-            (None, Client::Connected(at)) => Some(at),
-            (None, _) => None,
-        };
-        if unfinished.is_some_and(|since| since.elapsed() > MESSAGE_DEADLINE) {
-            return Err(End::Silent);
+        if let Client::Connected(at) = client {
+            if at.elapsed() > MESSAGE_DEADLINE {
+                return Err(End::Silent);
+            }
+            if let Some(opening) = opening_of_a_candidate(connection)? {
+                return Ok(Other::Candidate(opening));
+            }
         }
-        let wait = if decoder.may_be_complete() {
-            FRACTION_WAIT
-        } else {
-            TICK
+        let shared = &peer.shared;
+        let arrival = || Arrival {
+            target: shared.clock.mark().target,
+            interval: shared.ensemble().interval(),
         };
-        let bytes = match connection.read(wait)? {
-            Incoming::Bytes(bytes) => bytes,
-            Incoming::Nothing => &[],
-            Incoming::End => return Err(End::Left),
-        };
-        if bytes.first() == Some(&b'C') && !peer.is_member() {
-            return Ok(Other::Candidate(bytes.to_vec()));
+        match reader.next(connection, TICK, arrival)? {
+            // A follower's newline may come in a packet of its own, so a client is welcomed when
+            // nothing more has come.
+            Heard::Nothing if client == Client::Joined && !reader.newline_seen() => {
+                if peer.shared.welcome_kept(peer.node) {
+                    announce(peer, connection)?;
+                }
+                client = Client::Served;
+            }
+            Heard::Message(timestamp) if !reader.newline_seen() => {
+                report(peer, &timestamp);
+                if let Client::Connected(_) = client {
+                    client = Client::Joined;
+                }
+            }
+            Heard::Nothing | Heard::Message(_) => {}
+            Heard::End => return Err(End::Left),
         }
-        // Before anything else is done: the clock is read when the message comes.
-        let arrival = Arrival {
-            at: Instant::now(),
-            target: peer.shared.clock.mark().target,
-            interval: peer.shared.ensemble().interval(),
-        };
-        let mut received = Vec::new();
-        if bytes.is_empty() {
-            received.extend(decoder.flush()?);
-        }
-        for &byte in bytes {
-            received.extend(decoder.push(byte, arrival)?);
-        }
-        if decoder.newline_seen() {
+        if reader.newline_seen() {
             return Ok(Other::Lines);
         }
-        // A follower's newline may come in a packet of its own, so a client is welcomed when
-        // nothing more has come.
-        if bytes.is_empty() && client == Client::Joined {
-            if peer.shared.welcome_kept(peer.node) {
-                announce(peer, connection)?;
-            }
-            client = Client::Served;
-        }
-        for timestamp in &received {
-            report(peer, timestamp);
-            if let Client::Connected(_) = client {
-                client = Client::Joined;
-            }
-        }
     }
+}
+
+/// What has come, if it is what a candidate opens with; it is waited for if nothing has come.
+fn opening_of_a_candidate(connection: &mut Connection) -> Result<Option<Vec<u8>>, End> {
+    let opening = match connection.fill(TICK)? {
+        Incoming::Bytes(bytes) if bytes.first() == Some(&b'C') => bytes.to_vec(),
+        _ => return Ok(None),
+    };
+    connection.consume(opening.len());
+    Ok(Some(opening))
 }
 
 fn report(peer: &mut Peer, received: &Received<Arrival>) {

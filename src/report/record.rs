@@ -4,30 +4,18 @@ use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::average::ensemble::Round;
+use crate::election::candidate::Lead;
 use crate::span::exact_nanoseconds;
-use crate::wire::candidate::{Rank, Term};
 
 /// The columns of a master's record.
 pub const MASTER_HEADER: &str = "time,round,node,offset_ns,delay_ns,voted,correction_ns,error_ns";
 
 /// The columns that follow where there are candidates.
 pub const LEAD_HEADER: &str = ",term,rank,waited_ns";
-
-/// Whose round it was, among candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lead {
-    /// The leader's term.
-    pub term: Term,
-    /// Its rank.
-    pub rank: Rank,
-    /// For how long it had sought a leader before it claimed the lead.
-    pub waited: Duration,
-}
 
 /// The columns of a follower's record.
 pub const FOLLOWER_HEADER: &str = "time,round,correction_ns,clock_ns,network_ns";

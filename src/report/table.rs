@@ -3,39 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::average::ensemble::{Round, Row};
-use crate::discipline::correction::Applied;
-use crate::follower::handle::FollowerEvent;
 use crate::span::{signed, span};
-use crate::wire::timestamp;
 
 /// A table shows no more rows than this, and how many it leaves out.
 pub const ROWS: usize = 20;
-
-impl Display for FollowerEvent {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connected(address) => write!(out, "Connected to {address}"),
-            Self::Synchronized {
-                time,
-                correction,
-                error,
-                made,
-            } => {
-                write!(out, "Synchronized time: {}", timestamp::format(*time))?;
-                write!(out, "  correction {}", signed(*correction))?;
-                if let Some(error) = error {
-                    write!(out, " ± {}", span(*error))?;
-                }
-                match made {
-                    Some(Applied::Stepped) => out.write_str(", stepped"),
-                    Some(Applied::Outdated) => out.write_str(", too late"),
-                    Some(Applied::Refused) => out.write_str(", refused"),
-                    _ => Ok(()),
-                }
-            }
-        }
-    }
-}
 
 impl Display for Round {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,10 @@ pub const MOST_CANDIDATES: usize = 9;
 /// How often the lead was claimed, as far as anybody knows.
 pub type Term = u64;
 
+/// The largest term that anybody has: more than three hundred years of a hundred elections a
+/// second.
+pub const LARGEST_TERM: Term = 999_999_999_999;
+
 /// A place in the list of candidates, counted from 0. The lower, the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank(pub usize);
@@ -56,7 +60,7 @@ pub enum Role {
 
 /// What a candidate tells the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
+pub struct Heartbeat {
     /// The term of its lead, or the highest it knows of.
     pub term: Term,
     /// What it does.

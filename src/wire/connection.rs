@@ -26,8 +26,8 @@ pub(crate) enum Incoming<'a> {
 /// One end of a connection, used by one thread.
 pub(crate) struct Connection<'a> {
     stream: &'a TcpStream,
-    /// Not on the thread's stack, of which a connection is to touch two pages and no third: ten
-    /// thousand of them touch ten thousand more.
+    /// On the heap: on the stack of its thread it would make each of ten thousand connections
+    /// touch one more page of memory.
     buffer: Box<[u8; LONGEST_LINE]>,
     /// Where in the buffer the bytes are that have come and were not taken yet.
     unread: Range<usize>,

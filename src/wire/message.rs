@@ -24,7 +24,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::clock::LARGEST_RATE_PPM;
 use crate::span::{nanoseconds, since_epoch};
 use crate::wire::address::Address;
-use crate::wire::candidate::{Beat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term};
+use crate::wire::candidate::{
+    Heartbeat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term,
+};
 use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
 use crate::wire::name::NodeName;
@@ -94,7 +96,7 @@ pub enum Message {
         /// What stands there: so that a list that is not the same everywhere is noticed.
         address: Address,
         /// What it does.
-        beat: Beat,
+        heartbeat: Heartbeat,
     },
     /// An orderly end, and why.
     Bye {
@@ -154,10 +156,10 @@ impl fmt::Display for Message {
             Self::Candidate {
                 rank: Rank(rank),
                 address,
-                beat,
+                heartbeat,
             } => {
-                write!(out, "CANDIDATE {rank} {address} {} ", beat.term)?;
-                match beat.role {
+                write!(out, "CANDIDATE {rank} {address} {} ", heartbeat.term)?;
+                match heartbeat.role {
                     Role::Leads => out.write_str("leads")?,
                     Role::Seeks => out.write_str("seeks")?,
                     Role::Follows(Rank(leader)) => write!(out, "follows={leader}")?,
@@ -166,9 +168,13 @@ impl fmt::Display for Message {
                     }
                     Role::Yields(Rank(successor)) => write!(out, "yields={successor}")?,
                 }
-                let heard: Vec<_> = beat.hears.iter().map(|rank| rank.0.to_string()).collect();
+                let heard: Vec<_> = heartbeat
+                    .hears
+                    .iter()
+                    .map(|rank| rank.0.to_string())
+                    .collect();
                 write!(out, " hears={}", heard.join(","))?;
-                out.write_str(synchronized_word(beat.synchronized))
+                out.write_str(synchronized_word(heartbeat.synchronized))
             }
             Self::Bye { reason } => {
                 let mut line = format!("BYE {reason}").replace('µ', "u");
@@ -282,7 +288,7 @@ impl Message {
                 Ok(Self::Candidate {
                     rank,
                     address,
-                    beat: Beat {
+                    heartbeat: Heartbeat {
                         term,
                         role,
                         synchronized: words.is_synchronized(),
@@ -395,13 +401,10 @@ impl Words<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::candidate::LARGEST_TERM;
+    use crate::wire::limits::longest_line;
     use crate::wire::line::LineDecoder;
     use proptest::prelude::*;
-
-    fn any_address() -> impl Strategy<Value = Address> {
-        let host = prop_oneof!["[a-z]{1,12}", "10[.]0[.]0[.][1-9]", "fd00::[1-9]"];
-        (host, 1..=u16::MAX).prop_map(|(host, port)| Address::new(host, port))
-    }
 
     /// Names up to the longest.
     fn any_name() -> impl Strategy<Value = NodeName> {
@@ -412,21 +415,57 @@ mod tests {
         (0..MOST_CANDIDATES).prop_map(Rank)
     }
 
-    fn any_leadership() -> impl Strategy<Value = Leadership> {
-        let leader = prop_oneof![
-            Just(Leader::Speaker),
-            Just(Leader::Nobody),
-            any_address().prop_map(Leader::Other)
+    /// Lists of candidates as long as they may be, and nearly so: the last addresses are dropped
+    /// until all that is sent fits into a line.
+    fn any_list() -> impl Strategy<Value = Vec<Address>> {
+        let host = prop_oneof![
+            "[a-z]{1,12}",
+            "[a-z0-9.-]{40,60}",
+            "[a-z0-9]{1,110}",
+            "10[.]0[.]0[.][1-9]",
+            "192[.]168[.]1[0-9]{2}[.]2[0-4][0-9]",
+            "fd12:3456:789a:1:21b:21ff:fe3c:[1-9a-f]{4}"
         ];
-        let candidates = prop::collection::vec(any_address(), 1..5);
-        (any::<u64>(), leader, candidates).prop_map(|(term, leader, candidates)| Leadership {
+        let address = (host, 1..=u16::MAX).prop_map(|(host, port)| Address::new(host, port));
+        let list = prop::collection::vec(address, 2..=MOST_CANDIDATES);
+        list.prop_map(|mut list| {
+            while longest_line(&list) > LONGEST_LINE {
+                list.pop();
+            }
+            list
+        })
+        .prop_filter("none has fitted", |list| !list.is_empty())
+    }
+
+    /// One of a list.
+    fn any_address() -> impl Strategy<Value = Address> {
+        (any_list(), any::<usize>()).prop_map(|(list, place)| list[place % list.len()].clone())
+    }
+
+    /// Any, and often the largest.
+    fn any_term() -> impl Strategy<Value = Term> {
+        prop_oneof![0..=LARGEST_TERM, Just(LARGEST_TERM)]
+    }
+
+    fn any_interval() -> impl Strategy<Value = Duration> {
+        let nanos = |interval: &Duration| interval.as_nanos() as u64;
+        let (least, most) = (nanos(INTERVALS.start()), nanos(INTERVALS.end()));
+        (least..=most).prop_map(Duration::from_nanos)
+    }
+
+    fn any_leadership() -> impl Strategy<Value = Leadership> {
+        (any_term(), any::<usize>(), any_list()).prop_map(|(term, leader, candidates)| Leadership {
             term,
-            leader,
+            leader: match candidates.get(leader % (candidates.len() + 2)) {
+                Some(leader) => Leader::Other(leader.clone()),
+                None if leader.is_multiple_of(2) => Leader::Speaker,
+                None => Leader::Nobody,
+            },
             candidates,
         })
     }
 
-    fn any_beat() -> impl Strategy<Value = Beat> {
+    fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         let role = prop_oneof![
             Just(Role::Leads),
             Just(Role::Seeks),
@@ -435,8 +474,8 @@ mod tests {
             any_rank().prop_map(Role::Yields)
         ];
         let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
-        (any::<u64>(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
-            Beat {
+        (any_term(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
+            Heartbeat {
                 term,
                 role,
                 synchronized,
@@ -450,23 +489,20 @@ mod tests {
         let rate = || (-20_000_000..=20_000_000_i64).prop_map(|ppb| ppb as f64 * 1e-3);
         let error = 0..=3_600_000_000_000_i64;
         prop_oneof![
-            (
-                any::<u32>(),
-                prop::option::of(any::<u64>()),
-                prop::option::of(any_leadership())
-            )
-                .prop_map(|(version, interval, leadership)| Message::Berkeley {
-                    version,
-                    interval: interval.map(Duration::from_nanos),
+            (any_interval(), prop::option::of(any_leadership())).prop_map(
+                |(interval, leadership)| Message::Berkeley {
+                    version: VERSION,
+                    interval: Some(interval),
                     leadership,
-                }),
+                }
+            ),
             any::<u64>().prop_map(|n| Message::Poll { n }),
             (
                 any::<u64>(),
                 time(),
                 time(),
                 prop::option::of(rate()),
-                prop::option::of(any::<u64>()),
+                prop::option::of(any_term()),
                 any::<bool>(),
                 prop::option::of(any_name())
             )
@@ -481,11 +517,11 @@ mod tests {
                         name,
                     }
                 }),
-            (any_rank(), any_address(), any_beat()).prop_map(|(rank, address, beat)| {
+            (any_rank(), any_address(), any_heartbeat()).prop_map(|(rank, address, heartbeat)| {
                 Message::Candidate {
                     rank,
                     address,
-                    beat,
+                    heartbeat,
                 }
             }),
             (any::<u64>(), any::<i64>(), error, rate()).prop_map(
@@ -537,10 +573,10 @@ mod tests {
                 name: None,
             }
         );
-        let beat = Message::Candidate {
+        let heartbeat = Message::Candidate {
             rank: Rank(1),
             address: Address::new("10.0.0.2", 8080),
-            beat: Beat {
+            heartbeat: Heartbeat {
                 term: 3,
                 role: Role::Follows(Rank(0)),
                 synchronized: true,
@@ -548,7 +584,7 @@ mod tests {
             },
         };
         let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 synchronized=yes\n";
-        assert_eq!(beat.line(), line);
+        assert_eq!(heartbeat.line(), line);
         let greeting = "BERKELEY 1 interval=5 term=3 leader=b:1 candidates=a:1,b:1";
         assert_eq!(Message::parse(greeting).unwrap().to_string(), greeting);
     }
@@ -624,6 +660,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn all_that_we_send_fits_into_a_line(message in any_message()) {
+            prop_assert!(message.line().len() <= LONGEST_LINE + 1, "{}", message.line());
+        }
+
         #[test]
         fn what_is_written_reads_back(message in any_message()) {
             let read = Message::parse(&message.to_string()).unwrap();

@@ -81,13 +81,20 @@ pub(crate) struct LineReader {
 }
 
 impl LineReader {
+    /// By when the line has to be whole that has begun, if one has.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline.0
+    }
+
     /// Waits for a whole line, but no longer than `patience`. What comes after the line stays in
-    /// the connection.
-    pub(crate) fn next(
+    /// the connection. `stamp` notes the moment at which bytes come, before they are looked at: a
+    /// line is returned with that of its last ones.
+    pub(crate) fn next<Stamp>(
         &mut self,
         connection: &mut Connection,
         patience: Duration,
-    ) -> Result<Heard<&str>, ReadError<Malformed>> {
+        stamp: impl Fn() -> Stamp,
+    ) -> Result<Heard<(&str, Stamp)>, ReadError<Malformed>> {
         let mut patience = Patience::new(patience);
         loop {
             let now = Instant::now();
@@ -98,12 +105,13 @@ impl LineReader {
                 Incoming::Nothing => &[],
                 Incoming::End => return Ok(Heard::End),
             };
+            let came = stamp();
             let (taken, whole) = self.take(bytes).map_err(ReadError::Malformed)?;
             connection.consume(taken);
             let now = Instant::now();
             self.deadline.note(self.decoder.is_in_line(), now);
             if whole {
-                return Ok(Heard::Message(self.decoder.line()));
+                return Ok(Heard::Message((self.decoder.line(), came)));
             }
             if patience.left(now).is_zero() {
                 return Ok(Heard::Nothing);
@@ -238,9 +246,9 @@ mod tests {
         (listener.accept().unwrap().0, theirs)
     }
 
-    fn line(heard: Heard<&str>) -> String {
+    fn line(heard: Heard<(&str, ())>) -> String {
         match heard {
-            Heard::Message(line) => line.to_owned(),
+            Heard::Message((line, ())) => line.to_owned(),
             other => panic!("{other:?}"),
         }
     }
@@ -252,14 +260,21 @@ mod tests {
         let mut reader = LineReader::default();
         theirs.write_all(b"POLL 1\nPOLL 2\n\nPO").unwrap();
         for expected in ["POLL 1", "POLL 2", ""] {
-            assert_eq!(line(reader.next(&mut connection, LONG).unwrap()), expected);
+            assert_eq!(
+                line(reader.next(&mut connection, LONG, || ()).unwrap()),
+                expected
+            );
         }
-        let nothing = reader.next(&mut connection, SHORT).unwrap();
+        let nothing = reader.next(&mut connection, SHORT, || ()).unwrap();
         assert_eq!(nothing, Heard::Nothing);
         theirs.write_all(b"LL 3\n").unwrap();
         drop(theirs);
-        assert_eq!(line(reader.next(&mut connection, LONG).unwrap()), "POLL 3");
-        assert_eq!(reader.next(&mut connection, LONG).unwrap(), Heard::End);
+        assert_eq!(
+            line(reader.next(&mut connection, LONG, || ()).unwrap()),
+            "POLL 3"
+        );
+        let end = reader.next(&mut connection, LONG, || ()).unwrap();
+        assert_eq!(end, Heard::End);
     }
 
     #[test]
@@ -276,7 +291,7 @@ mod tests {
                 }
             });
             let began = Instant::now();
-            let heard = reader.next(&mut connection, SHORT).unwrap();
+            let heard = reader.next(&mut connection, SHORT, || ()).unwrap();
             assert_eq!(heard, Heard::Nothing, "not whole in time");
             assert!(began.elapsed() < LONG);
             drop(done);

@@ -89,6 +89,50 @@ fn the_timestamp_wire_has_no_newline() {
     }
 }
 
+/// All that a follower says from now on, until it ends.
+fn rest(mut stream: &TcpStream) -> String {
+    let mut said = String::new();
+    stream.read_to_string(&mut said).expect("an end, and ASCII");
+    said
+}
+
+#[test]
+fn a_stopping_follower_says_goodbye_to_nobody_who_speaks_timestamps() {
+    let master = Master::start();
+    let interval = ["--interval", "200ms"];
+    // To one that has said nothing and may be anybody, ...
+    let follower = Program::follower(
+        master.address,
+        &[&interval[..], &["--wire", "timestamp"]].concat(),
+    );
+    let stream = master.accept();
+    read::<26>(&stream);
+    follower.stops_at("TERM");
+    let said = rest(&stream);
+    assert!(
+        said.len().is_multiple_of(26) && !said.contains("BYE"),
+        "{said:?}"
+    );
+    // ... to one that has said something, in each of the ways to listen to it, ...
+    for wire in ["timestamp", "auto"] {
+        let follower =
+            Program::follower(master.address, &[&interval[..], &["--wire", wire]].concat());
+        let stream = master.accept();
+        tell(&stream, &in_minutes(0));
+        follower.line("Synchronized time: ");
+        follower.stops_at("TERM");
+        let said = rest(&stream);
+        assert!(said.len() >= 26 && !said.contains("BYE"), "{said:?}");
+    }
+    // ... and to one that has sent nonsense.
+    let _follower = Program::follower(master.address, &interval);
+    let stream = master.accept();
+    tell(&stream, &in_minutes(0));
+    tell(&stream, "2024-13-01 00:00:00.000000");
+    let said = rest(&stream);
+    assert!(said.len() >= 26 && !said.contains("BYE"), "{said:?}");
+}
+
 #[test]
 fn it_never_reports_more_often_than_every_interval() {
     let master = Master::start();

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::support::programs::{Program, SOON};
+use berkeley::NodeName;
 use berkeley::internals::clock::{Clock, WallClock};
 use chrono::{DateTime, TimeDelta};
 
@@ -215,6 +216,30 @@ fn a_follower_answers_polls_and_follows_corrections() {
     assert!((t2 - nanoseconds(WallClock.read())).abs() < 1_000_000_000);
     master.send("ADJUST 42 0 1000");
     follower.stops_by_itself();
+}
+
+#[test]
+fn a_follower_tells_its_name_in_the_first_answer_of_each_connection() {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a host name");
+    let host = NodeName::of_host(host.trim_end()).expect("a name");
+    for (arguments, name) in [(&["--name", "db-1"][..], "db-1"), (&[], host.as_str())] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("a socket");
+        let _follower = Program::follower(address, arguments);
+        for _ in 0..2 {
+            let mut master = Peer::called_on(&listener);
+            master.send("BERKELEY 1 interval=1000000000");
+            master.send("POLL 1");
+            let first = master.line();
+            assert!(first.ends_with(&format!(" name={name}")), "{first}");
+            master.send("POLL 2");
+            let second = master.line();
+            assert!(
+                second.starts_with("TIME 2 ") && !second.contains("name="),
+                "{second}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::programs::Program;
+use crate::support::programs::{Program, SOON};
 use crate::support::records::{ahead_at, moments};
 use berkeley::internals::clock::Simulation;
 use berkeley::internals::wire::address::Address;
-use berkeley::{Follower, FollowerEvent, FollowerOptions, Master, MasterOptions};
+use berkeley::{Follower, FollowerError, FollowerEvent, FollowerOptions, Master, MasterOptions};
 use chrono::TimeDelta;
 
 fn master(interval: Duration) -> Master {
@@ -33,7 +33,7 @@ fn corrections(follower: &Follower, mut count: usize) {
     while count > 0 {
         match follower.next_event() {
             Some(FollowerEvent::Synchronized { .. }) => count -= 1,
-            Some(FollowerEvent::Connected(_)) => {}
+            Some(_) => {}
             None => panic!("the follower ended"),
         }
     }
@@ -114,6 +114,87 @@ fn it_holds_over_when_the_master_is_gone() {
     );
     let later = fast.clock().now().error.expect("corrections came");
     assert!(later > error, "the error grows: {error}, then {later}");
+}
+
+#[test]
+fn a_clock_knows_whether_anybody_corrects_it() {
+    let master = master(Duration::from_millis(100));
+    let address = Address::from(master.local_addr());
+    assert!(master.clock().is_disciplined());
+    // Dropped in the middle of a line, in which nobody sees it.
+    let clock = Follower::connect([address.clone()], FollowerOptions::default())
+        .expect("a follower")
+        .clock();
+    assert!(!clock.is_disciplined(), "its follower is gone");
+
+    let follower = follower_of(&master, Simulation::NONE);
+    let clock = follower.clock();
+    corrections(&follower, 3);
+    assert!(clock.is_disciplined());
+    drop(follower);
+    assert!(!clock.is_disciplined());
+    let error = || clock.now().error.expect("corrections came");
+    let (before, began) = (error(), Instant::now());
+    while error() <= before {
+        assert!(began.elapsed() < SOON, "it does not hold over");
+        thread::park_timeout(Duration::from_millis(1));
+    }
+
+    let clock = master.clock();
+    master.stopper().stop();
+    master.finish().expect("an orderly end");
+    assert!(!clock.is_disciplined());
+}
+
+#[test]
+fn a_follower_is_finished_when_it_has_ended_by_itself_or_was_stopped() {
+    let master = master(Duration::from_millis(100));
+    let address = Address::from(master.local_addr());
+    let options = || FollowerOptions {
+        rounds: Some(5),
+        ..FollowerOptions::default()
+    };
+    let follower = Follower::connect([address.clone()], options()).expect("a follower");
+    let clock = follower.clock();
+    // Nobody takes its events.
+    follower.finish().expect("an end by itself");
+    assert!(clock.is_synchronized() && !clock.is_disciplined());
+
+    let follower = Follower::connect([address.clone()], options()).expect("a follower");
+    let mut events = std::iter::from_fn(|| follower.next_event());
+    assert_eq!(
+        events
+            .by_ref()
+            .filter(|event| matches!(event, FollowerEvent::Synchronized { .. }))
+            .count(),
+        5,
+        "the events of a follower that has ended are there to be taken"
+    );
+    follower.finish().expect("an end by itself");
+
+    let follower = follower_of(&master, Simulation::NONE);
+    corrections(&follower, 1);
+    let (clock, stopper) = (follower.clock(), follower.stopper());
+    thread::scope(|scope| {
+        let finished = scope.spawn(|| follower.finish());
+        assert!(clock.is_disciplined() || finished.is_finished());
+        stopper.stop();
+        let finished = finished.join().expect("no panic");
+        finished.expect("an end that was asked for");
+    });
+    assert!(!clock.is_disciplined());
+}
+
+#[test]
+fn what_makes_no_follower_is_refused() {
+    let nobody = Follower::connect([], FollowerOptions::default());
+    assert!(matches!(nobody, Err(FollowerError::NoMaster)));
+    let hot = FollowerOptions {
+        interval: Duration::ZERO,
+        ..FollowerOptions::default()
+    };
+    let hot = Follower::connect([Address::new("127.0.0.1", 1)], hot);
+    assert!(matches!(hot, Err(FollowerError::Interval(_))));
 }
 
 #[test]

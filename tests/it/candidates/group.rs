@@ -52,13 +52,23 @@ impl Ports {
             .collect()
     }
 
-    /// A candidate as a process.
+    /// A candidate as a process, with a round every second.
     pub(crate) fn candidate(&self, rank: usize, arguments: &[&str]) -> Program {
+        self.candidate_every(rank, "1s", arguments)
+    }
+
+    /// A candidate as a process, with a round every `interval`.
+    pub(crate) fn candidate_every(
+        &self,
+        rank: usize,
+        interval: &str,
+        arguments: &[&str],
+    ) -> Program {
         let list: Vec<_> = self.0.iter().map(|(_, a)| a.to_string()).collect();
         Program::start(
             Command::new(env!("CARGO_BIN_EXE_berkeley-master"))
                 .args(["--listen", &list[rank], "--candidates", &list.join(",")])
-                .args(["--interval", "1s"])
+                .args(["--interval", interval])
                 .args(arguments),
         )
     }
@@ -90,6 +100,7 @@ impl Watched {
             match self.follower.next_event().expect("the follower lives") {
                 FollowerEvent::Connected(master) => self.master = Some(master),
                 FollowerEvent::Synchronized { .. } => return self.master.expect("a connection"),
+                _ => {}
             }
         }
     }

@@ -2,6 +2,9 @@
 //! to end, and clocks that are watched all the time.
 
 mod group;
+mod handing_over;
+mod missing;
+mod terms;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -163,11 +166,23 @@ fn candidates_with_different_lists_say_so() {
         warning.contains("give all masters the same list"),
         "{warning}"
     );
-    let warning = second.log_line("says: BYE").text;
+    let warning = second.log_line("says: you sent CANDIDATE").text;
     assert!(
         warning.contains("give all masters the same list"),
         "{warning}"
     );
+}
+
+#[test]
+fn a_list_that_no_greeting_can_name_is_refused_at_the_start() {
+    let names = ["a", "b", "c"].map(|letter| letter.repeat(42) + ":8080");
+    let mut master = Program::start(
+        std::process::Command::new(env!("CARGO_BIN_EXE_berkeley-master"))
+            .args(["--listen", "127.0.0.1:0", "--advertise", &names[0]])
+            .args(["--candidates", &names.join(",")]),
+    );
+    master.log_line("--candidates is too long");
+    assert_eq!(master.ends_within(SOON).code(), Some(2));
 }
 
 /// Who a candidate says leads, in words of a greeting.

@@ -53,7 +53,7 @@ impl LocalFollower {
                 assert_ne!(made, Some(Applied::Stepped));
                 true
             }
-            FollowerEvent::Connected(_) => false,
+            _ => false,
         }
     }
 

@@ -6,6 +6,7 @@
 use super::candidates::client::Stage;
 use super::candidates::faults::{self, Outcome};
 use super::candidates::world::{HOUR, LOOK, MILLISECOND, SECOND, World};
+use berkeley::internals::election::candidate::HANDING_OVER;
 use berkeley::internals::wire::candidate::Role;
 use chrono::TimeDelta;
 
@@ -55,7 +56,8 @@ fn with_groups(scenario: impl Fn(World)) {
 }
 
 fn leaders(world: &World) -> Vec<usize> {
-    let leads = |rank: &usize| world.runs(*rank) && world.candidates[*rank].role == Role::Leads;
+    let leads =
+        |rank: &usize| world.runs(*rank) && world.candidates[*rank].view.role == Role::Leads;
     (0..world.candidates.len()).filter(leads).collect()
 }
 
@@ -164,7 +166,7 @@ fn all_followers_have_their_next_correction_soon_after_the_leader_is_killed() {
 #[test]
 fn nobody_takes_a_correction_from_a_leader_that_was_stopped_and_goes_on() {
     with_groups(|mut world| {
-        let old = world.candidates[0].election.term();
+        let old = world.candidates[0].view.term;
         world.pause(0);
         world.run(30 * SECOND);
         world.resume(0);
@@ -174,7 +176,7 @@ fn nobody_takes_a_correction_from_a_leader_that_was_stopped_and_goes_on() {
             assert_eq!(leaders(&world), [1]);
         }
         assert_eq!(
-            world.candidates[0].role,
+            world.candidates[0].view.role,
             Role::Follows(berkeley::internals::wire::candidate::Rank(1))
         );
         assert!(world.clocks[0].term > old, "it follows itself now");
@@ -224,6 +226,27 @@ fn a_leader_that_stops_in_order_hands_over() {
 }
 
 #[test]
+fn a_leader_that_stops_in_order_ends_though_its_successor_hangs() {
+    with_groups(|mut world| {
+        world.pause(1);
+        assert!(world.stop_in_order(0), "it has chosen the one that hangs");
+        assert!(!world.is_down(0));
+        world.run(HANDING_OVER.as_nanos() as i64);
+        assert!(world.is_down(0), "it waits for ever");
+        // The third one waits for the one before it, and then leads.
+        let after = next_correction(&mut world);
+        println!("the next correction after {} ms", after / MILLISECOND);
+        assert!(after <= 4 * SECOND);
+        assert_eq!(leaders(&world), [2]);
+        // The lead may still come to it, if it has not slept for long.
+        world.resume(1);
+        world.run(SECOND);
+        assert_eq!(leaders(&world).len(), 1);
+        assert_sound(&world);
+    });
+}
+
+#[test]
 fn a_chain_of_candidates_has_one_leader() {
     for seed in 1..=20 {
         let mut world = World::new(seed, 7, 14, 3 * SECOND);
@@ -234,7 +257,7 @@ fn a_chain_of_candidates_has_one_leader() {
         }
         world.run(30 * SECOND);
         assert_eq!(leaders(&world).len(), 1);
-        let term = world.candidates[0].election.term();
+        let term = world.candidates[0].view.term;
         assert!(
             term < 10,
             "the candidates have outbid each other up to term {term}"

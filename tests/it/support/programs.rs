@@ -144,6 +144,12 @@ impl Program {
         next(&self.log, part).unwrap_or_else(|missing| panic!("{missing}"))
     }
 
+    /// The next line on stderr, if one comes until then.
+    pub(crate) fn log_line_before(&self, until: Instant) -> Option<Line> {
+        let left = until.saturating_duration_since(Instant::now());
+        self.log.recv_timeout(left).ok()
+    }
+
     /// All that it wrote until now.
     pub(crate) fn transcript(&self) -> String {
         self.transcript.lock().expect("a transcript").clone()

@@ -1,12 +1,14 @@
-//! A candidate: its part in the election, and the rounds it holds while it leads.
+//! A candidate: the library's own, whose actions are performed on simulated nodes, and the rounds
+//! that it holds while it leads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
-use berkeley::internals::election::rules::{BEAT, Election, SILENCE};
+use berkeley::internals::election::candidate::{self, Action, Input, Link, View};
+use berkeley::internals::election::term::Source;
 use berkeley::internals::measurement::sample::Sample;
-use berkeley::internals::wire::candidate::{Beat, Rank, Role, Term};
+use berkeley::internals::wire::candidate::{Heartbeat, Rank, Role, Term};
 use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, Utc};
 
@@ -28,18 +30,17 @@ pub struct Session {
 }
 
 pub struct Candidate {
-    pub election: Election,
-    /// What the threads and sockets were told last.
-    pub role: Role,
-    told_term: Term,
-    told: Option<Beat>,
+    life: candidate::Candidate,
+    /// What all that is not the election knows of it.
+    pub view: View,
+    /// The number of the plan for its next step.
+    planned: u32,
     ensemble: Ensemble,
     /// By node.
     sessions: Vec<Option<Session>>,
     /// How often this candidate took the lead, and when it did last.
     pub lead: u32,
     began: i64,
-    acted: i64,
 }
 
 fn settings() -> Settings {
@@ -56,108 +57,140 @@ fn node_id(connection: u32, client: usize) -> NodeId {
 impl Candidate {
     pub fn new(rank: usize, candidates: usize, nodes: usize, now: Duration) -> Self {
         Self {
-            election: Election::new(Rank(rank), candidates, now),
-            role: Role::Seeks,
-            told_term: 0,
-            told: None,
+            life: candidate::Candidate::new(Rank(rank), candidates, now),
+            view: View::new(now),
+            planned: 0,
             ensemble: Ensemble::new(settings()),
             sessions: (0..nodes).map(|_| None).collect(),
             lead: 0,
             began: 0,
-            acted: 0,
         }
     }
 
-    fn leads(&self) -> bool {
-        self.role == Role::Leads
-    }
-
     fn greeting(&self) -> Greeting {
-        let other = match self.role {
-            Role::Follows(Rank(leader))
-            | Role::Misses(Rank(leader), _)
-            | Role::Yields(Rank(leader)) => Some(leader),
-            Role::Leads | Role::Seeks => None,
-        };
         Greeting {
-            term: self.election.term(),
-            leads: self.leads(),
-            other,
+            term: self.view.term,
+            leads: self.view.role == Role::Leads,
+            other: self.view.other_leader().map(|leader| leader.0),
         }
     }
 }
 
 impl World {
-    pub fn beat_is_due(&mut self, rank: usize) {
-        self.act(rank);
-        self.tell_others(rank);
-        self.plan(rank, self.now + BEAT.as_nanos() as i64, Plan::Act);
+    pub fn step_is_due(&mut self, rank: usize, planned: u32) {
+        if self.candidates[rank].planned == planned {
+            self.step(rank, None);
+        }
     }
 
-    pub fn hear_beat(&mut self, rank: usize, from: usize, beat: Beat) {
+    pub fn hear_heartbeat(&mut self, rank: usize, from: usize, heartbeat: Heartbeat, link: Link) {
+        let (now, view) = (self.elapsed(), self.candidates[rank].view);
+        if let Err(impossible) = view.check(heartbeat.term, Source::Candidate, now) {
+            let what = format!("candidate {rank} refuses candidate {from}: {impossible}");
+            self.observer.broken(self.now, &what);
+            return;
+        }
+        let from = Rank(from);
+        self.step(
+            rank,
+            Some(Input::Heard {
+                from,
+                heartbeat,
+                link,
+            }),
+        );
+    }
+
+    pub fn lose(&mut self, rank: usize, other: usize, link: Link) {
+        let from = Rank(other);
+        self.step(rank, Some(Input::Lost { from, link }));
+    }
+
+    /// A leader is told to stop. It hands over, and ends; whether there is a successor.
+    pub fn stop_in_order(&mut self, rank: usize) -> bool {
+        self.step(rank, Some(Input::Resign));
+        matches!(self.candidates[rank].view.role, Role::Yields(_))
+    }
+
+    /// A candidate takes a step, and does what follows from it.
+    fn step(&mut self, rank: usize, input: Option<Input>) {
         let now = self.elapsed();
-        self.candidates[rank].election.heard(Rank(from), beat, now);
-        self.act(rank);
-    }
-
-    pub fn lose(&mut self, rank: usize, other: usize) {
-        self.candidates[rank].election.lost(Rank(other));
-        self.act(rank);
-    }
-
-    /// A candidate takes its next step in the election, and does what follows from it.
-    pub fn act(&mut self, rank: usize) {
-        let now = self.elapsed();
-        self.candidates[rank].acted = self.now;
-        self.candidates[rank].election.act(now);
-        self.follow_election(rank);
-    }
-
-    fn follow_election(&mut self, rank: usize) {
+        let synchronized = self.clocks[rank].corrections > 0;
+        let inputs = input
+            .into_iter()
+            .chain(synchronized.then_some(Input::Synchronized));
         let candidate = &mut self.candidates[rank];
-        let role = candidate.election.role();
-        let before = std::mem::replace(&mut candidate.role, role);
-        let term = candidate.election.term();
-        let told_term = std::mem::replace(&mut candidate.told_term, term);
-        if role != before {
-            if before == Role::Leads {
-                let greeting = self.candidates[rank].greeting();
-                self.close_sessions(rank, Some(greeting));
-            }
-            match role {
-                Role::Leads => self.take_lead(rank),
-                Role::Follows(Rank(leader)) => self.want(rank, Some(leader)),
-                Role::Misses(..) | Role::Seeks | Role::Yields(_) => self.want(rank, None),
-            }
-        } else if role == Role::Leads && term != told_term {
-            self.greet_all(rank);
+        let actions = candidate.life.step(inputs, now);
+        candidate.planned += 1;
+        let (due, planned) = (candidate.life.due(now), candidate.planned);
+        for action in actions {
+            self.perform(rank, action);
         }
-        let beat = self.candidates[rank].election.beat(self.elapsed());
-        if self.candidates[rank].told != Some(beat) {
-            self.tell_others(rank);
+        if self.runs(rank) {
+            self.plan(rank, due.as_nanos() as i64, Plan::Step(planned));
         }
     }
 
-    fn tell_others(&mut self, rank: usize) {
-        let beat = self.candidates[rank].election.beat(self.elapsed());
-        self.candidates[rank].told = Some(beat);
+    fn perform(&mut self, rank: usize, action: Action) {
+        match action {
+            Action::StopFollowing => self.want(rank, None),
+            Action::Publish(view) => {
+                let before = std::mem::replace(&mut self.candidates[rank].view, view);
+                if (before.role, view.role) == (Role::Leads, Role::Leads)
+                    && before.term != view.term
+                {
+                    self.greet_all(rank);
+                }
+            }
+            Action::TakeLead => self.take_lead(rank),
+            Action::StepDown => self.say_goodbye(rank),
+            Action::Follow { leader, term } => self.want(rank, Some((leader.0, term))),
+            Action::LeadChanged | Action::PresenceChanged(_) => {}
+            Action::Tell { heartbeat, .. } => self.tell_others(rank, heartbeat),
+            Action::End => {
+                self.say_goodbye(rank);
+                self.crash(rank, false);
+            }
+        }
+    }
+
+    fn tell_others(&mut self, rank: usize, heartbeat: Heartbeat) {
+        let link = self.link(rank);
         for other in (0..self.candidates.len()).filter(|other| *other != rank) {
             let start = self.starts[other];
-            self.send(rank, other, Way::Beats, 0, Message::Beat { beat, start });
+            let message = Message::Heartbeat {
+                heartbeat,
+                link,
+                start,
+            };
+            self.send(rank, other, Way::Heartbeats, 0, message);
         }
     }
 
-    /// A leader is told to stop. It hands over, and ends; whether there was a successor.
-    pub fn stop_in_order(&mut self, rank: usize) -> bool {
-        let now = self.elapsed();
-        let successor = self.candidates[rank].election.resign(now);
-        self.follow_election(rank);
-        self.crash(rank, false);
-        successor.is_some()
+    /// The connections that a candidate has made since it started.
+    pub fn link(&self, rank: usize) -> Link {
+        Link(u64::from(self.starts[rank]))
+    }
+
+    /// Ends the connections of a candidate's followers, and sends them where it knows of a leader.
+    fn say_goodbye(&mut self, rank: usize) {
+        let greeting = self.candidates[rank].greeting();
+        self.close_sessions(rank, Some(greeting));
+    }
+
+    /// A candidate is told by a follower of this term. Whether it goes on listening to it.
+    pub fn hear_term(&mut self, rank: usize, term: Term) -> bool {
+        let (now, view) = (self.elapsed(), self.candidates[rank].view);
+        if view.check(term, Source::Follower, now).is_err() {
+            return false;
+        }
+        if view.is_news(term) {
+            self.step(rank, Some(Input::Knows(term)));
+        }
+        true
     }
 
     fn take_lead(&mut self, rank: usize) {
-        self.want(rank, None);
         let candidate = &mut self.candidates[rank];
         candidate.ensemble = Ensemble::new(settings());
         candidate.lead += 1;
@@ -291,19 +324,21 @@ impl World {
                 Err(impossible) => self.observer.broken(self.now, &impossible),
             }
         }
-        if let Some(term) = term {
-            self.candidates[rank].election.knows(term);
-            self.follow_election(rank);
+        if let Some(term) = term
+            && !self.hear_term(rank, term)
+        {
+            let what = format!("candidate {rank} refuses node {client}: term {term}");
+            self.observer.broken(self.now, &what);
         }
     }
 
     pub fn round_is_due(&mut self, rank: usize, lead: u32) {
-        let candidate = &mut self.candidates[rank];
-        if candidate.lead != lead || !candidate.leads() {
+        let (now, candidate) = (self.elapsed(), &self.candidates[rank]);
+        if candidate.lead != lead || candidate.view.role != Role::Leads {
             return;
         }
         // Whoever was asleep may have been replaced meanwhile.
-        if self.now - candidate.acted <= SILENCE.as_nanos() as i64 {
+        if candidate.view.leads(now) {
             self.close_round(rank);
         }
         // A pause does not shift the rhythm: the bursts keep to it too.
@@ -340,7 +375,7 @@ impl World {
         let cohort = self
             .observer
             .cohort_of(rank, round, &self.clocks, &self.clients);
-        let term = self.candidates[rank].election.term();
+        let term = self.candidates[rank].view.term;
         for row in &round.rows {
             let Some(correction) = row.correction else {
                 continue;
@@ -384,8 +419,5 @@ impl World {
         self.observer
             .corrected(now, node, clock, before, correction, cohort);
         self.look_at(node);
-        if self.is_candidate(node) {
-            self.candidates[node].election.synchronized();
-        }
     }
 }

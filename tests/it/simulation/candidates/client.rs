@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use berkeley::internals::discipline::correction::Mark;
-use berkeley::internals::election::allegiance::{Allegiance, patience};
+use berkeley::internals::election::allegiance::{Allegiance, Greeted, patience};
 use berkeley::internals::wire::address::Address;
 use berkeley::internals::wire::candidate::{Leader, Leadership, Term};
 
@@ -56,9 +56,13 @@ impl Client {
 }
 
 impl World {
-    /// A candidate is to follow this leader from now on.
-    pub fn want(&mut self, candidate: usize, leader: Option<usize>) {
-        self.clients[candidate].wanted = leader;
+    /// A candidate is to follow this leader from now on, which leads in this term.
+    pub fn want(&mut self, candidate: usize, leader: Option<(usize, Term)>) {
+        self.clients[candidate].wanted = leader.map(|(leader, _)| leader);
+        if let Some((leader, term)) = leader {
+            let leader = self.addresses[leader].clone();
+            self.clients[candidate].allegiance = Allegiance::to_leader(leader, term);
+        }
         self.leave(candidate);
         let attempt = self.clients[candidate].connection;
         if leader.is_some() {
@@ -199,13 +203,17 @@ impl World {
             Some(other) => Leader::Other(self.addresses[other].clone()),
             None => Leader::Nobody,
         };
-        let sent = matches!(leader, Leader::Other(_));
-        let stays = self.clients[node].allegiance.greeted(&Leadership {
+        let greeted = self.clients[node].allegiance.greeted(&Leadership {
             term: greeting.term,
             leader,
             candidates: self.addresses.clone(),
         });
-        if stays {
+        if let Greeted::Refuse(impossible) = &greeted {
+            let what = format!("node {node} refuses a master: {impossible}");
+            self.observer.broken(self.now, &what);
+        }
+        let sent = matches!(greeted, Greeted::GoTo(_));
+        if greeted == Greeted::Stay {
             let client = &mut self.clients[node];
             let was = std::mem::replace(&mut client.stage, Stage::Joined(greeting.term));
             client.sent = false;

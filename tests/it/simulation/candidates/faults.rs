@@ -68,14 +68,10 @@ fn quiet(world: &mut World, time: i64) -> i64 {
     let settled = world.observer.settled_since;
     let after = settled.map_or(i64::MAX, |since| since - began);
     if after > ONE_LEADER_WITHIN {
-        let roles: Vec<_> = world.candidates.iter().map(|one| one.role).collect();
+        let roles: Vec<_> = world.candidates.iter().map(|one| one.view.role).collect();
         let parts: Vec<_> = world.parts().map(|part| format!("{part:b}")).collect();
         let now = world.now;
-        let terms: Vec<_> = world
-            .candidates
-            .iter()
-            .map(|one| one.election.term())
-            .collect();
+        let terms: Vec<_> = world.candidates.iter().map(|one| one.view.term).collect();
         world.observer.broken(
             now,
             &format_args!(
@@ -89,7 +85,8 @@ fn quiet(world: &mut World, time: i64) -> i64 {
 
 /// Everybody that reaches a leader is with one, and was corrected lately.
 fn check_parts(world: &mut World) {
-    let leads = |rank: &usize| world.runs(*rank) && world.candidates[*rank].role == Role::Leads;
+    let leads =
+        |rank: &usize| world.runs(*rank) && world.candidates[*rank].view.role == Role::Leads;
     let leaders: Vec<_> = (0..world.candidates.len()).filter(leads).collect();
     for node in world.candidates.len()..world.clocks.len() {
         let mut reached = leaders.iter();
@@ -112,7 +109,7 @@ fn check_end(world: &mut World) {
     let leader = world
         .candidates
         .iter()
-        .position(|one| one.role == Role::Leads);
+        .position(|one| one.view.role == Role::Leads);
     let late = |clock: &Clock| now - clock.corrected_at > INTERVAL * 2;
     for node in 0..world.clocks.len() {
         if late(&world.clocks[node]) {
@@ -208,6 +205,12 @@ impl Trouble {
     fn heal(&mut self, world: &mut World) {
         for (_, node) in std::mem::take(&mut self.ends) {
             end(world, node);
+        }
+        // Who was told to stop at the very end of the trouble has ended since.
+        for node in 0..world.clocks.len() {
+            if world.is_down(node) {
+                end(world, node);
+            }
         }
         world.links.heal();
         world.send_held();

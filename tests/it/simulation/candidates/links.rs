@@ -15,7 +15,7 @@ pub const LONGEST_DELAY: i64 = 2 * SECOND;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// What candidates tell each other.
-    Beats,
+    Heartbeats,
     /// From a follower to a candidate.
     Up,
     /// From a candidate to a follower.
@@ -76,7 +76,7 @@ impl Links {
     /// When a message that leaves now arrives: not before the one sent before it.
     pub fn arrival(&mut self, rng: &mut Rng, now: i64, from: usize, to: usize, way: Way) -> i64 {
         let slot = match way {
-            Way::Beats => (from * self.candidates + to) * 3,
+            Way::Heartbeats => (from * self.candidates + to) * 3,
             Way::Up => (from * self.candidates + to) * 3 + 1,
             Way::Down => (to * self.candidates + from) * 3 + 2,
         };

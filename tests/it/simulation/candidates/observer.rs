@@ -241,7 +241,7 @@ impl World {
     /// The one leader of a part, if all of it agree on that.
     pub fn leader_of(&self, part: u16) -> Option<usize> {
         let ranks = || (0..self.candidates.len()).filter(|rank| part & (1 << *rank) != 0);
-        let role = |rank: usize| self.candidates[rank].role;
+        let role = |rank: usize| self.candidates[rank].view.role;
         let mut leaders = ranks().filter(|rank| role(*rank) == Role::Leads);
         let leader = leaders.next()?;
         if leaders.next().is_some() {

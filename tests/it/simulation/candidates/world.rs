@@ -8,8 +8,9 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use berkeley::internals::election::candidate::Link;
 use berkeley::internals::wire::address::Address;
-use berkeley::internals::wire::candidate::{Beat, Term};
+use berkeley::internals::wire::candidate::{Heartbeat, Term};
 use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
@@ -33,13 +34,14 @@ pub const LOOK: i64 = 100 * MILLISECOND;
 /// What is sent.
 #[derive(Debug, Clone)]
 pub enum Message {
-    Beat {
-        beat: Beat,
+    Heartbeat {
+        heartbeat: Heartbeat,
+        link: Link,
         /// Which start of the receiver it is for.
         start: u32,
     },
     /// The connection between two candidates broke.
-    Lost,
+    Lost(Link),
     /// A follower connects.
     Open,
     Greeting(Greeting),
@@ -72,8 +74,8 @@ pub struct Greeting {
 /// What a node has planned.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan {
-    /// A candidate's regular beat.
-    Act,
+    /// A candidate's next step in the election.
+    Step(u32),
     /// The end of an interval, in the lead of this number.
     Round(u32),
     /// A burst to the follower with this connection.
@@ -289,7 +291,7 @@ impl World {
         match event {
             Event::Due { start, .. } if start != self.starts[node] => {}
             Event::Due { plan, .. } => match plan {
-                Plan::Act => self.beat_is_due(node),
+                Plan::Step(planned) => self.step_is_due(node, planned),
                 Plan::Round(lead) => self.round_is_due(node, lead),
                 Plan::Burst { client, connection } => self.burst(node, client, connection),
                 Plan::Connect(attempt) => self.connect(node, attempt),
@@ -303,9 +305,14 @@ impl World {
                 message,
                 ..
             } => match (way, message) {
-                (_, Message::Beat { start, .. }) if start != self.starts[node] => {}
-                (_, Message::Beat { beat, .. }) => self.hear_beat(node, from, beat),
-                (_, Message::Lost) => self.lose(node, from),
+                (_, Message::Heartbeat { start, .. }) if start != self.starts[node] => {}
+                (
+                    _,
+                    Message::Heartbeat {
+                        heartbeat, link, ..
+                    },
+                ) => self.hear_heartbeat(node, from, heartbeat, link),
+                (_, Message::Lost(link)) => self.lose(node, from, link),
                 (Way::Down, message) => self.hear_master(node, connection, &message),
                 (_, message) => self.hear_client(node, from, connection, &message),
             },
@@ -314,7 +321,7 @@ impl World {
 
     fn begin(&mut self, node: usize, at: i64) {
         if self.is_candidate(node) {
-            self.plan(node, at, Plan::Act);
+            self.plan(node, at, Plan::Step(0));
         } else {
             let attempt = self.clients[node].connection;
             self.plan(node, at, Plan::Connect(attempt));
@@ -326,18 +333,19 @@ impl World {
         if self.is_down(node) {
             return;
         }
-        self.starts[node] += 1;
-        self.lives[node] = Life::Down { machine };
         if !machine {
             self.break_connections(node);
         }
+        self.starts[node] += 1;
+        self.lives[node] = Life::Down { machine };
     }
 
     /// What the operating system does for a process that ends.
     fn break_connections(&mut self, node: usize) {
         if self.is_candidate(node) {
+            let lost = Message::Lost(self.link(node));
             for other in (0..self.candidates.len()).filter(|other| *other != node) {
-                self.send(node, other, Way::Beats, 0, Message::Lost);
+                self.send(node, other, Way::Heartbeats, 0, lost.clone());
             }
             self.close_sessions(node, None);
         }
@@ -379,10 +387,12 @@ impl World {
         let turns: [u8; 4] = std::array::from_fn(|_| self.rng.u8(..));
         waiting.sort_by_key(|event| match event {
             Event::Deliver {
-                way: Way::Beats, ..
+                way: Way::Heartbeats,
+                ..
             } => turns[0],
             Event::Due {
-                plan: Plan::Act, ..
+                plan: Plan::Step(_),
+                ..
             } => turns[1],
             Event::Due {
                 plan: Plan::Round(_),
