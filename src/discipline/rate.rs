@@ -171,14 +171,16 @@ struct Surprise {
     ppm: f64,
 }
 
-/// What a second surprise makes of the first.
+/// What the point after a surprise makes of it.
 #[derive(Debug, PartialEq)]
 enum Explained {
+    /// It was a step: this point lies where it was expected.
+    Step,
     /// It was a bad measurement: this point lies on the old line.
     BadMeasurement,
     /// The oscillator has changed its rate.
     Rate,
-    /// Neither: both were steps.
+    /// None of these: this is another step.
     Steps,
 }
 
@@ -242,12 +244,9 @@ impl DriftFit {
             }
             return;
         };
-        if miss.abs() <= limit {
-            // It was a step.
-            return;
-        }
         let certain = miss.abs() > (first.error + point.error) * 2;
         match explain(first.miss, miss, limit, elapsed, certain) {
+            Explained::Step => {}
             Explained::BadMeasurement => self.points = first.before,
             Explained::Rate => {
                 // Old points would go on voting against the new ones.
@@ -425,7 +424,8 @@ impl Noise {
     }
 }
 
-/// What a surprise and the next one make together, by how far they missed.
+/// What a surprise and the next point make together, by how far they missed: what is nearest.
+/// `limit` is how far noise explains the second; `certain` says that no delay explains it.
 fn explain(
     first: TimeDelta,
     second: TimeDelta,
@@ -433,17 +433,19 @@ fn explain(
     elapsed: TimeDelta,
     certain: bool,
 ) -> Explained {
-    if (first + second).abs() <= limit {
-        return Explained::BadMeasurement;
-    }
     let ppm = rate_ppm(second, elapsed);
-    // In the first of two equal spans, the new rate acted for a part of it only.
-    let part = float_nanoseconds(first) / float_nanoseconds(second);
-    // A rate that no oscillator in order has is believed only if no delay explains the misses.
-    let alike = certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
-    let plausible = (0.0..2.0).contains(&part) && ppm < LARGEST_JUMP_PPM;
-    if alike || plausible {
+    let part = float_nanoseconds(second) / float_nanoseconds(first);
+    // In the first of two equal spans, a new rate acted for a part of it, or a little longer than
+    // it if it was no surprise at once. A rate that no oscillator in order has is believed only if
+    // no delay explains the misses.
+    let is_rate = part > 0.4 && ppm < LARGEST_JUMP_PPM
+        || certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
+    if is_rate {
         Explained::Rate
+    } else if (first + second).abs() <= limit && part < -0.5 {
+        Explained::BadMeasurement
+    } else if second.abs() <= limit {
+        Explained::Step
     } else {
         Explained::Steps
     }

@@ -19,6 +19,7 @@ mod python_programs;
 mod readme;
 mod records;
 mod simulation;
+mod skew;
 mod structure;
 mod support;
 mod suspend;

@@ -436,13 +436,13 @@ fn two_groups_that_never_met_join_under_one_master() {
     reason = "what a scenario differs by is made for it"
 )]
 /// Three hosts on a quiet network, with oscillators that are 100 ppm apart.
-fn three_hosts(scenario: Scenario) -> Network {
+fn three_hosts(scenario: &Scenario) -> Network {
     let mut network = Network::new(Scenario {
         nodes: 3,
         drift_ppm: 0.0,
         ways: [45_000; 2],
         jitter: 6_000,
-        ..scenario
+        ..scenario.clone()
     });
     for (node, drift_ppm) in network.nodes.iter_mut().zip([100.0, 0.0, -100.0]) {
         node.wander(0, drift_ppm);
@@ -464,7 +464,7 @@ fn traffic(links: usize, seconds: std::ops::Range<i64>) -> Traffic {
 #[test]
 fn a_new_group_is_exact_within_seconds() {
     with_seeds(|seed| {
-        let mut network = three_hosts(Scenario {
+        let mut network = three_hosts(&Scenario {
             seed,
             first_rounds: &[SECOND / 2, SECOND, SECOND, 2 * SECOND],
             cold: MILLISECOND,
@@ -486,7 +486,7 @@ fn a_new_group_is_exact_within_seconds() {
 #[test]
 fn bursts_of_traffic_on_one_link() {
     with_seeds(|seed| {
-        let mut network = three_hosts(Scenario {
+        let mut network = three_hosts(&Scenario {
             seed,
             interval: SECOND,
             traffic: Some(traffic(1, 100..160)),
@@ -507,7 +507,7 @@ fn bursts_of_traffic_on_one_link() {
 #[test]
 fn an_oscillator_jumps_by_100_ppm() {
     with_seeds(|seed| {
-        let mut network = three_hosts(Scenario {
+        let mut network = three_hosts(&Scenario {
             seed,
             interval: SECOND,
             ..Scenario::default()

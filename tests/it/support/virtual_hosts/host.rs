@@ -24,6 +24,9 @@ const QUESTIONS: usize = 40;
 /// What an answer on the console begins with.
 const ANSWER: &str = "= ";
 
+/// What a reading of the processor's counter and the system's clock begins with.
+const READING: &str = "@ ";
+
 /// Tells the time of the system's clock. The shell knows it without starting a program.
 pub(crate) const TELL_TIME: &str = "echo \"= $EPOCHREALTIME\"";
 
@@ -40,6 +43,8 @@ pub(crate) struct Host {
     keyboard: RefCell<ChildStdin>,
     answers: Receiver<Line>,
     output: Receiver<Line>,
+    /// What counter.c told, see [`Host::readings`].
+    readings: Arc<Mutex<Vec<String>>>,
     /// All that was shown, for whoever has to find out why a test failed.
     transcript: Arc<Mutex<String>>,
 }
@@ -68,13 +73,15 @@ impl Host {
         let keyboard = RefCell::new(kernel.stdin.take().expect("a pipe"));
         let screen = kernel.stdout.take().expect("a pipe");
         let transcript = Arc::new(Mutex::new(format!("Host {number}\n")));
-        let (answers, output) = follow(screen, &transcript);
+        let readings = Arc::<Mutex<Vec<String>>>::default();
+        let (answers, output) = follow(screen, &transcript, &readings);
         Self {
             kernel,
             number,
             keyboard,
             answers,
             output,
+            readings,
             transcript,
         }
     }
@@ -142,6 +149,11 @@ impl Host {
         }
     }
 
+    /// What counter.c has told there until now.
+    pub(crate) fn readings(&self) -> Vec<String> {
+        self.readings.lock().expect("readings").clone()
+    }
+
     /// All that was shown until now.
     pub(crate) fn transcript(&self) -> String {
         self.transcript.lock().expect("a transcript").clone()
@@ -204,10 +216,11 @@ pub(crate) fn clocks_told_by(
 fn follow(
     screen: ChildStdout,
     transcript: &Arc<Mutex<String>>,
+    readings: &Arc<Mutex<Vec<String>>>,
 ) -> (Receiver<Line>, Receiver<Line>) {
     let (answers, answered) = mpsc::channel();
     let (lines, read) = mpsc::channel();
-    let transcript = Arc::clone(transcript);
+    let (transcript, readings) = (Arc::clone(transcript), Arc::clone(readings));
     let reader = move || {
         for text in BufReader::new(screen).lines().map_while(Result::ok) {
             let read = Instant::now();
@@ -215,6 +228,9 @@ fn follow(
             let _ = if let Some(text) = text.strip_prefix(ANSWER) {
                 let text = text.to_owned();
                 answers.send(Line { text, read }).is_ok()
+            } else if let Some(reading) = text.strip_prefix(READING) {
+                readings.lock().expect("readings").push(reading.to_owned());
+                true
             } else {
                 let mut transcript = transcript.lock().expect("a transcript");
                 transcript.push_str(&text);

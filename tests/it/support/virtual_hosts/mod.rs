@@ -8,8 +8,13 @@
     reason = "each test program has its own copy and uses a part"
 )]
 
+mod group;
 mod host;
 mod network;
+mod skew;
+pub(crate) mod traffic;
 
+pub(crate) use group::{Group, Who};
 pub(crate) use host::{Host, TELL_TIME, clocks, clocks_told_by};
 pub(crate) use network::Network;
+pub(crate) use skew::{Counter, Moment, Trace};

@@ -15,6 +15,9 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// What suspend.c is compiled to.
 const SUSPEND: &str = "suspend.so";
 
+/// What counter.c is compiled to.
+const COUNTER: &str = "counter";
+
 /// Makes a bridge with a port for each host, and then waits for the end of its input.
 const PLUG: &str = "
     ip link add switch type bridge && ip link set switch up &&
@@ -52,15 +55,11 @@ impl Network {
             .expect("a line");
         assert_eq!(plugged, "plugged\n", "it takes root to make a network");
         let folder = TempDir::new().expect("a folder");
-        let source = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/it/support/virtual_hosts/suspend.c"
+        compile(
+            &["-shared", "-fPIC"],
+            "suspend.c",
+            &folder.path().join(SUSPEND),
         );
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .args([&folder.path().join(SUSPEND), Path::new(source)])
-            .status();
-        assert!(compiled.is_ok_and(|status| status.success()), "cc fails");
         let network = Self {
             shell,
             folder,
@@ -72,7 +71,7 @@ impl Network {
     }
 
     /// A command that runs in this network, and not longer than it exists.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let namespaces = format!("/proc/{}/ns", self.shell.id());
         let mut command = Command::new("nsenter");
         command
@@ -98,9 +97,28 @@ impl Network {
         self.folder.path().join(SUSPEND)
     }
 
-    pub(super) fn folder(&self) -> &str {
+    /// The program that reads the processor's counter and the system's clock, here and on the
+    /// hosts.
+    pub(crate) fn counter(&self) -> PathBuf {
+        let program = self.folder.path().join(COUNTER);
+        compile(&["-O2"], "counter.c", &program);
+        program
+    }
+
+    pub(crate) fn folder(&self) -> &str {
         self.folder.path().to_str().expect("a name")
     }
+}
+
+fn compile(flags: &[&str], source: &str, program: &Path) {
+    let sources = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/it/support/virtual_hosts/"
+    );
+    let mut command = Command::new("cc");
+    command.args(flags).arg("-o").arg(program);
+    let compiled = command.arg(format!("{sources}{source}")).status();
+    assert!(compiled.is_ok_and(|status| status.success()), "cc fails");
 }
 
 impl Drop for Network {

@@ -1,0 +1,194 @@
+//! How far apart the system clocks of hosts are, by the counter that all of them share.
+
+use std::process::Command;
+
+use super::{Host, Network};
+
+/// How often all clocks are compared, in seconds.
+const STEP: f64 = 0.05;
+
+/// How far apart two readings of a clock may be to tell what it showed between them, in seconds.
+const GAP: f64 = 1.0;
+
+/// The processor's counter: when its seconds began, and how many counts they have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counter {
+    began: f64,
+    per_second: f64,
+}
+
+/// A reading of a clock.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// When, by the counter, in seconds.
+    at: f64,
+    /// How far the clock was ahead of the counter, in seconds.
+    ahead: f64,
+    /// What its kernel said it may be wrong by, in seconds.
+    stated: Option<f64>,
+}
+
+/// All clocks at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// By the counter, in seconds.
+    pub at: f64,
+    /// From the first clock to the last, in seconds.
+    pub skew: f64,
+    /// The largest distance of a clock from the mean of all, in seconds.
+    pub off: f64,
+    /// How much of that distance its kernel has stated as its error, at the clock of which it has
+    /// stated the least: more than 1 covers it. `None` while a clock is not synchronized.
+    pub covered: Option<f64>,
+    /// The largest error that was stated, in seconds.
+    pub stated: Option<f64>,
+}
+
+/// What all clocks showed, moment by moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trace(pub Vec<Moment>);
+
+impl Counter {
+    /// Measures for a second how fast the counter counts, and begins to count seconds.
+    #[track_caller]
+    pub(crate) fn start(network: &Network) -> Self {
+        let told = Command::new(network.counter()).arg("rate").output();
+        let told = String::from_utf8(told.expect("it runs").stdout).expect("text");
+        let pairs: Vec<Vec<f64>> = told.lines().map(numbers).collect();
+        let counts = pairs[1][0] - pairs[0][0];
+        Self {
+            began: pairs[1][0],
+            per_second: counts / (pairs[1][1] - pairs[0][1]) * 1e9,
+        }
+    }
+
+    /// The moment of the latest reading of a host.
+    #[track_caller]
+    pub(crate) fn now(&self, host: &Host) -> f64 {
+        let latest = host.readings().pop().expect("a reading");
+        self.reading(&latest).at
+    }
+
+    /// What the clocks of all hosts have shown from one moment to another.
+    pub(crate) fn trace(&self, hosts: &[Host], from: f64, until: f64) -> Trace {
+        let read = |host: &Host| -> Vec<Reading> {
+            let readings = host.readings();
+            readings.iter().map(|line| self.reading(line)).collect()
+        };
+        let clocks: Vec<_> = hosts.iter().map(read).collect();
+        let steps = ((until - from) / STEP) as usize;
+        let moments = (0..steps).map(|step| from + step as f64 * STEP);
+        Trace(moments.filter_map(|at| moment(&clocks, at)).collect())
+    }
+
+    fn reading(&self, line: &str) -> Reading {
+        // A counter and a time in nanoseconds have too many digits for floats.
+        let mut words = line.trim_start_matches("@ ").split_whitespace();
+        let mut word = || -> i128 {
+            words
+                .next()
+                .expect("three words")
+                .parse()
+                .expect("a number")
+        };
+        let (count, shown, error) = (word(), word(), word());
+        let at = (count - self.began as i128) as f64 / self.per_second;
+        let day = shown - shown.div_euclid(DAY) * DAY;
+        Reading {
+            at,
+            ahead: day as f64 * 1e-9 - at,
+            stated: (error >= 0).then_some(error as f64 * 1e-6),
+        }
+    }
+}
+
+/// A day in nanoseconds: clocks are compared within one.
+const DAY: i128 = 86_400_000_000_000;
+
+fn numbers(line: &str) -> Vec<f64> {
+    let words = line.trim_start_matches("@ ").split_whitespace();
+    words.map(|word| word.parse().expect("a number")).collect()
+}
+
+/// All clocks at a moment, if each was read shortly before and after it.
+fn moment(clocks: &[Vec<Reading>], at: f64) -> Option<Moment> {
+    let each = clocks.iter().map(|readings| {
+        let next = readings.partition_point(|reading| reading.at < at);
+        let (before, after) = (readings.get(next.checked_sub(1)?)?, readings.get(next)?);
+        let part = (at - before.at) / (after.at - before.at);
+        let ahead = before.ahead + part * (after.ahead - before.ahead);
+        (after.at - before.at < GAP).then_some((ahead, before.stated))
+    });
+    let clocks = each.collect::<Option<Vec<_>>>()?;
+    let mean = clocks.iter().map(|(ahead, _)| ahead).sum::<f64>() / clocks.len() as f64;
+    let first = clocks
+        .iter()
+        .map(|(ahead, _)| *ahead)
+        .fold(f64::MAX, f64::min);
+    let last = clocks
+        .iter()
+        .map(|(ahead, _)| *ahead)
+        .fold(f64::MIN, f64::max);
+    let stated = clocks
+        .iter()
+        .map(|(_, stated)| *stated)
+        .collect::<Option<Vec<_>>>();
+    let parts = clocks
+        .iter()
+        .map(|(ahead, stated)| Some((*stated)? / (ahead - mean).abs()));
+    let parts = parts.collect::<Option<Vec<_>>>();
+    Some(Moment {
+        at,
+        skew: last - first,
+        off: (last - mean).max(mean - first),
+        covered: parts.map(|parts| parts.into_iter().fold(f64::MAX, f64::min)),
+        stated: stated.map(|stated| stated.into_iter().fold(0.0, f64::max)),
+    })
+}
+
+impl Trace {
+    /// The part of it from one moment to another.
+    pub(crate) fn part(&self, from: f64, until: f64) -> Self {
+        let within = |moment: &&Moment| (from..until).contains(&moment.at);
+        Self(self.0.iter().filter(within).copied().collect())
+    }
+
+    /// A quantile of the skew, in µs: 0.5 is the median, 1 the worst.
+    pub(crate) fn skew(&self, part: f64) -> f64 {
+        let mut skews: Vec<_> = self.0.iter().map(|moment| moment.skew * 1e6).collect();
+        quantile(&mut skews, part)
+    }
+
+    /// How many seconds after `from` the clocks are within so many µs for good.
+    pub(crate) fn within(&self, micros: f64, from: f64) -> Option<f64> {
+        let out = |moment: &Moment| moment.skew * 1e6 > micros;
+        let last = self.0.iter().rposition(out);
+        let first = self.0.get(last.map_or(0, |last| last + 1))?;
+        Some((first.at - from).max(0.0))
+    }
+
+    /// In which part of the moments at which all clocks are synchronized the stated errors cover
+    /// the true ones; the true error's 99th percentile and the median stated one, in µs.
+    pub(crate) fn stated(&self) -> (f64, f64, f64) {
+        let known = || self.0.iter().filter(|moment| moment.covered.is_some());
+        let covered = known().filter(|moment| moment.covered >= Some(1.0)).count();
+        let mut off: Vec<_> = known().map(|moment| moment.off * 1e6).collect();
+        let mut stated: Vec<_> = known()
+            .filter_map(|moment| Some(moment.stated? * 1e6))
+            .collect();
+        (
+            covered as f64 / known().count() as f64,
+            quantile(&mut off, 0.99),
+            quantile(&mut stated, 0.5),
+        )
+    }
+}
+
+fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    values
+        .get((last as f64 * part) as usize)
+        .copied()
+        .unwrap_or(f64::NAN)
+}
