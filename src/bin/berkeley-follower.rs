@@ -61,6 +61,7 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
     let printed = program::print(iter::from_fn(|| follower.next_event()));
+    follower.stopper().stop();
     follower.finish()?;
     printed
 }
