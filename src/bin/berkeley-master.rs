@@ -66,6 +66,7 @@ fn run(
     let record = common.record()?;
     let steered = common.steering(arguments.dry_run)?;
     let master = Master::start(MasterOptions {
+        name: common.name.clone(),
         listen: arguments.listen,
         interval: common.interval,
         min_followers: arguments.followers.min_followers as usize,

@@ -18,7 +18,8 @@ use crate::master::teller::{Tell, Teller};
 use crate::master::threads::spawn;
 use crate::rate_limit::Throttle;
 use crate::wire::address::Address;
-use crate::wire::candidate::{Leader, Rank, Ranks, Role, Term};
+use crate::wire::candidate::{Leader, Leadership, Rank, Ranks, Role, Term};
+use crate::wire::name::NodeName;
 
 /// So many things may have happened that the election has not heard of yet.
 pub(crate) const MOST_INPUTS: usize = 1024;
@@ -31,6 +32,8 @@ pub(crate) struct CandidateThread {
     candidate: Candidate,
     tellers: Vec<Sender<Tell>>,
     follower: Option<Follower>,
+    /// What this machine is called, if it is not its host name.
+    name: Option<NodeName>,
     news: News,
 }
 
@@ -38,6 +41,8 @@ pub(crate) struct CandidateThread {
 #[derive(Default)]
 struct News {
     lead: bool,
+    /// Who led when they were told last.
+    told: Option<Leadership>,
     present: Option<Ranks>,
     /// Another candidate can cause news as often as it likes.
     limit: Throttle,
@@ -49,6 +54,7 @@ impl CandidateThread {
         shared: &Arc<Shared>,
         candidacy: &Arc<Candidacy>,
         inputs: Receiver<Input>,
+        name: Option<NodeName>,
     ) -> Result<Self, MasterError> {
         let candidates = &candidacy.candidates;
         let mut tellers = Vec::new();
@@ -65,6 +71,7 @@ impl CandidateThread {
             inputs,
             tellers,
             follower: None,
+            name,
             news: News::default(),
         })
     }
@@ -130,7 +137,7 @@ impl CandidateThread {
             return;
         };
         let clock = self.shared.clock.clone();
-        match Follower::of_leader(address.clone(), term, clock, None) {
+        match Follower::of_leader(address.clone(), term, clock, self.name.clone()) {
             Ok(follower) => self.follower = Some(follower),
             Err(error) => log::warn!("cannot follow {address}: {error}"),
         }
@@ -158,7 +165,7 @@ impl CandidateThread {
         }
     }
 
-    fn tell_lead(&self) {
+    fn tell_lead(&mut self) {
         let mut leadership = self.candidacy.leadership();
         match self.candidacy.view().role {
             // It is told to followers, who may reach it; we don't.
@@ -166,7 +173,13 @@ impl CandidateThread {
             Role::Yields(_) => return,
             Role::Leads | Role::Follows(_) | Role::Seeks => {}
         }
-        self.shared.outlet.tell(MasterEvent::Lead(leadership));
+        // Seeking and missing a leader are one thing to people, and are told once.
+        if self.news.told.as_ref() != Some(&leadership) {
+            self.shared
+                .outlet
+                .tell(MasterEvent::Lead(leadership.clone()));
+            self.news.told = Some(leadership);
+        }
     }
 
     fn log_lead(&self) {
@@ -175,17 +188,20 @@ impl CandidateThread {
         let lead = self.candidacy.lead();
         let does = match view.role {
             Role::Leads => format!("leads, after a wait of {} ms", lead.waited.as_millis()),
-            Role::Follows(leader) => format!("follows {}", self.name(leader)),
+            Role::Follows(leader) => format!("follows {}", self.address(leader)),
             Role::Misses(leader, away) => {
-                format!("does not reach {}, which is {away} away", self.name(leader))
+                format!(
+                    "does not reach {}, which is {away} away",
+                    self.address(leader)
+                )
             }
             Role::Seeks => "seeks a leader".to_owned(),
-            Role::Yields(successor) => format!("hands over to {}", self.name(successor)),
+            Role::Yields(successor) => format!("hands over to {}", self.address(successor)),
         };
         log::info!(
             "term {}: {}, rank {} of {}, {does}",
             lead.term,
-            self.name(lead.rank),
+            self.address(lead.rank),
             lead.rank.0,
             candidates.list().len(),
         );
@@ -208,7 +224,7 @@ impl CandidateThread {
         }
     }
 
-    fn name(&self, rank: Rank) -> String {
+    fn address(&self, rank: Rank) -> String {
         let address = self.candidacy.candidates.at(rank);
         address.map_or_else(String::new, Address::to_string)
     }

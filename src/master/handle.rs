@@ -123,7 +123,7 @@ impl Master {
         };
         master.threads.coordinator = Some(spawn("coordinator", run)?);
         if let Some(candidacy) = candidacy {
-            let candidate = CandidateThread::start(&shared, &candidacy, heard)?;
+            let candidate = CandidateThread::start(&shared, &candidacy, heard, options.name)?;
             master.threads.election = Some(spawn("election", move || candidate.run())?);
         }
         let acceptor = Acceptor {

@@ -12,6 +12,7 @@ use crate::master::error::MasterError;
 use crate::report::record::Record;
 use crate::system_clock::kernel::SystemClock;
 use crate::wire::message::{INTERVALS, LARGEST_BURST};
+use crate::wire::name::NodeName;
 
 /// How many polls a round takes of each follower, if nothing else is said.
 pub const DEFAULT_BURST: u32 = 8;
@@ -19,6 +20,9 @@ pub const DEFAULT_BURST: u32 = 8;
 /// What a master needs to know.
 #[derive(Debug)]
 pub struct MasterOptions {
+    /// What this machine is called, in one word of up to 64 characters, where it follows another
+    /// candidate: its host name if nothing else is said. In its own rounds it is `master`.
+    pub name: Option<NodeName>,
     /// Where followers connect; port 0 picks a free one.
     pub listen: SocketAddr,
     /// From one round to the next: 10 ms to a day, see [`INTERVALS`].
@@ -56,6 +60,7 @@ impl Default for MasterOptions {
     /// What the command line has without any flag.
     fn default() -> Self {
         Self {
+            name: None,
             listen: SocketAddr::new(
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 crate::wire::address::DEFAULT_PORT,

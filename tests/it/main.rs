@@ -12,6 +12,7 @@ mod features;
 mod first_round;
 mod follower;
 mod line_protocol;
+mod names;
 mod network_time;
 mod partition;
 mod permission;

@@ -305,3 +305,28 @@ fn without_candidates_there_is_no_election() {
         .expect("an answer");
     assert_eq!(answer, "BYE this master was started without --candidates\n");
 }
+
+#[test]
+fn nothing_is_told_twice_in_one_election() {
+    let ports = Ports::reserve(3);
+    let [first, second, third] = [0, 1, 2].map(|rank| ports.candidate(rank, &[]));
+    for follower in [&second, &third] {
+        follower.line(&format!("Following {}, in term 1", ports.address(0)));
+        follower.line("Synchronized time: ");
+    }
+    first.signal("KILL");
+    second.line("Leading, in term 2");
+    third.line(&format!("Following {}, in term 2", ports.address(1)));
+    third.line("Synchronized time: ");
+    for candidate in [&second, &third] {
+        let told = candidate.transcript();
+        let news = told.lines().filter_map(|line| line.split_once(" | "));
+        let news = news.map(|(_, text)| text).filter(|text| {
+            ["Leading", "Following", "No leader"]
+                .iter()
+                .any(|begin| text.starts_with(begin))
+        });
+        let news: Vec<_> = news.collect();
+        assert!(news.windows(2).all(|pair| pair[0] != pair[1]), "{news:?}");
+    }
+}
