@@ -135,6 +135,7 @@ fn ours(flags: &[&str], wire: &str) -> Result<Vec<f64>> {
 fn recorded(line: &str) -> Option<f64> {
     let mut columns = line.split(',').skip(2);
     let follower = columns.next()? != "master";
+    let _address = columns.next()?;
     let nanoseconds: f64 = columns.next()?.parse().ok()?;
     follower.then_some(nanoseconds / 1e3)
 }

@@ -34,9 +34,9 @@ pub struct Compared {
 struct Row<'a> {
     time: DateTime<Utc>,
     round: u64,
-    node: &'a str,
+    address: &'a str,
     offset: TimeDelta,
-    voted: bool,
+    votes: bool,
     correction: Option<TimeDelta>,
     error: TimeDelta,
 }
@@ -48,16 +48,17 @@ impl<'a> Row<'a> {
         let mut next = || columns.next();
         let time = next()?.parse().ok()?;
         let round = next()?.parse().ok()?;
-        let node = next()?;
+        let _name = next()?;
+        let address = next()?;
         let offset = span(next()?)?;
         let _delay = next()?;
-        let voted = next()?.parse().ok()?;
+        let votes = next()? == "yes";
         Some(Self {
             time,
             round,
-            node,
+            address,
             offset,
-            voted,
+            votes,
             correction: span(next()?),
             error: span(next()?)?,
         })
@@ -90,7 +91,7 @@ pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Resul
         let counts = times.contains(&own.time);
         compared.rounds += u64::from(counts);
         for row in followers {
-            let told = told.get_mut(row.node).context("an unknown follower")?;
+            let told = told.get_mut(row.address).context("an unknown follower")?;
             // Without an equal there, it was not told; the next round's is still to come.
             let Some((first, rest)) = told.split_first() else {
                 continue;
@@ -109,7 +110,7 @@ pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Resul
         if let Some(offset) = own.correction {
             let errors: Vec<_> = round
                 .iter()
-                .filter(|row| row.voted)
+                .filter(|row| row.votes)
                 .map(|row| row.error)
                 .collect();
             let error = errors.iter().sum::<TimeDelta>() / errors.len() as i32;

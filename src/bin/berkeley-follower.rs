@@ -1,12 +1,12 @@
 //! `berkeley-follower`: reports this machine's clock to a master and follows the network's time.
 
-use std::io::{self, Write};
+use std::iter;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use berkeley::internals::command_line::arguments::{self, Common};
-use berkeley::internals::command_line::logging;
+use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::command_line::values;
 use berkeley::internals::wire::address::Address;
 use berkeley::{Follower, FollowerOptions, WireChoice};
 use clap::{CommandFactory, Parser};
@@ -17,7 +17,7 @@ use clap::{CommandFactory, Parser};
 struct Arguments {
     /// Where the master is: a host name or address, with or without a port; several candidates,
     /// or any one of them
-    #[arg(value_name = "MASTER", default_value = "127.0.0.1:8080")]
+    #[arg(value_name = "MASTER", default_value = "127.0.0.1:8080", value_parser = values::master)]
     masters: Vec<Address>,
 
     #[command(flatten)]
@@ -36,20 +36,14 @@ fn main() -> ExitCode {
     if let Some(conflict) = conflict {
         arguments::refuse(&mut Arguments::command(), conflict);
     }
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(|signals| run(arguments, signals))
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
-    logging::start().context("cannot start the log")?;
-    let end = || std::process::exit(0);
-    let signals = StopSignals::catch(end).context("cannot catch signals")?;
+fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
     let common = arguments.common;
+    if common.mend_clock {
+        return common.steering(false).map(drop);
+    }
     let record = common.record()?;
     let steered = common.steering(false)?;
     let options = FollowerOptions {
@@ -63,12 +57,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         system_clock: steered.system_clock,
         record,
     };
-    let follower = Follower::connect(arguments.masters, options).context("cannot start")?;
+    let follower = Follower::connect(arguments.masters, options)?;
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
-    let mut out = io::stdout();
-    while let Some(event) = follower.next_event() {
-        writeln!(out, "{event}").context("cannot write to stdout")?;
-    }
-    follower.finish().context("the follower has failed")
+    let printed = program::print(iter::from_fn(|| follower.next_event()));
+    follower.finish()?;
+    printed
 }

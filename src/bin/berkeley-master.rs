@@ -1,13 +1,13 @@
 //! `berkeley-master`: asks every clock for its time, averages, and sends each its correction.
 
-use std::io::{self, Write};
+use std::iter;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
-use berkeley::internals::command_line::logging;
+use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::command_line::values;
 use berkeley::internals::election::candidates::Candidates;
 use berkeley::{DEFAULT_BURST, Master, MasterOptions};
 use clap::{CommandFactory, Parser};
@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser};
 #[command(version, name = "berkeley-master")]
 struct Arguments {
     /// Where followers connect; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = arguments::listen)]
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = values::listen)]
     listen: SocketAddr,
 
     #[command(flatten)]
@@ -51,20 +51,18 @@ fn main() -> ExitCode {
         Ok(candidates) => candidates,
         Err(why) => arguments::refuse(&mut Arguments::command(), &why),
     };
-    match run(arguments, candidates) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(|signals| run(arguments, candidates, signals))
 }
 
-fn run(arguments: Arguments, candidates: Option<Candidates>) -> anyhow::Result<()> {
-    logging::start().context("cannot start the log")?;
-    let end = || std::process::exit(0);
-    let signals = StopSignals::catch(end).context("cannot catch signals")?;
+fn run(
+    arguments: Arguments,
+    candidates: Option<Candidates>,
+    signals: &StopSignals,
+) -> anyhow::Result<()> {
     let common = arguments.common;
+    if common.mend_clock {
+        return common.steering(false).map(drop);
+    }
     let record = common.record()?;
     let steered = common.steering(arguments.dry_run)?;
     let master = Master::start(MasterOptions {
@@ -86,15 +84,10 @@ fn run(arguments: Arguments, candidates: Option<Candidates>) -> anyhow::Result<(
     })?;
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
-    let mut out = io::stdout();
-    let mut written = writeln!(out, "Listening on {}", master.local_addr());
-    while written.is_ok() {
-        let Some(event) = master.next_event() else {
-            break;
-        };
-        written = writeln!(out, "{event}");
-    }
+    let listening = format!("Listening on {}", master.local_addr());
+    let events = iter::from_fn(|| master.next_event()).map(|event| event.to_string());
+    let printed = program::print(iter::once(listening).chain(events));
     master.stopper().stop();
     master.finish()?;
-    written.context("cannot write to stdout")
+    printed
 }

@@ -1,28 +1,21 @@
 //! What the two command lines have in common.
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
-use crate::command_line::duration;
+use crate::command_line::values;
 use crate::discipline::correction::{STEP_ROUNDS, STEP_THRESHOLD, SYSTEM_STEP_THRESHOLD, Steering};
-use crate::discipline::drift_file::DriftFile;
+use crate::discipline::drift_file::{self, DriftFile};
 use crate::election::candidates::Candidates;
-use crate::report::record::Record;
-use crate::system_clock::kernel::{self, SystemClock};
-use crate::wire::address::{self, Address};
+use crate::report::record::{Record, RecordError};
+use crate::system_clock::kernel::SystemClock;
+use crate::wire::address::Address;
 use crate::wire::name::NodeName;
-
-/// The shortest interval: below it, rounds would overlap on any network.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
-
-/// The longest interval: beyond it, an interval is more likely a slip of the pen.
-const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
 
 /// Which clock is corrected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -37,7 +30,7 @@ pub enum Steer {
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// Time between rounds (master) and between reports (follower): 500ms, 5s, 1m
-    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true, value_parser = values::interval)]
     pub interval: Duration,
 
     /// What to call this machine in tables, records and logs [default: its host name]
@@ -45,20 +38,20 @@ pub struct Common {
     pub name: Option<NodeName>,
 
     /// Stop, in order, after N rounds (master) or N corrections (follower) [default: for ever]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::rounds)]
     pub rounds: Option<u64>,
 
     /// Pretend that this machine's clock is off by so much: -14m, +20m, 1.5s
-    #[arg(long, value_name = "DURATION", default_value = "0s", allow_hyphen_values = true, value_parser = offset)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", allow_hyphen_values = true, value_parser = values::offset)]
     simulate_offset: TimeDelta,
 
     /// Pretend that this machine's clock gains so many parts per million: 100, -50ppm
-    #[arg(long, value_name = "PPM", default_value = "0ppm", allow_hyphen_values = true, value_parser = drift)]
+    #[arg(long, value_name = "PPM", default_value = "0ppm", allow_hyphen_values = true, value_parser = values::drift_ppm)]
     simulate_drift: f64,
 
     /// Make a correction above this in one step, in the first three rounds; slew all others
     /// [default: 1s, or 10ms with --steer system]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = window)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::threshold)]
     step_threshold: Option<TimeDelta>,
 
     /// Step in so many of the first rounds at most
@@ -70,8 +63,12 @@ pub struct Common {
     steer: Steer,
 
     /// Refuse a correction of the system's clock above this, once it has been corrected
-    #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = window)]
+    #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = values::threshold)]
     panic_threshold: TimeDelta,
+
+    /// Only take away what a program that was killed has left of a slew of the system's clock
+    #[arg(long)]
+    pub mend_clock: bool,
 
     /// Keep what was learned of this clock's rate in FILE, for the next start [default: none]
     #[arg(long, value_name = "FILE")]
@@ -86,16 +83,9 @@ impl Common {
     /// The record, if one was asked for.
     ///
     /// # Errors
-    /// When the file can't be written; the error names it and the flag.
-    pub fn record(&self) -> io::Result<Option<Record>> {
-        let Some(path) = &self.record else {
-            return Ok(None);
-        };
-        let named = |error: io::Error| {
-            let what = format!("cannot write --record {}: {error}", path.display());
-            io::Error::new(error.kind(), what)
-        };
-        Record::open(path).map(Some).map_err(named)
+    /// When the file can't be written.
+    pub fn record(&self) -> Result<Option<Record>, RecordError> {
+        self.record.as_deref().map(Record::open).transpose()
     }
 
     /// How wrong this machine's clock pretends to be.
@@ -111,6 +101,23 @@ impl Common {
     /// time and never corrected.
     #[must_use]
     pub fn conflict(&self, only_told: bool) -> Option<&'static str> {
+        let one_file = self.one_file().then_some(
+            "--record and --drift-file name one file, and each would destroy what the other has \
+             written: give each a file of its own",
+        );
+        one_file.or(self.steering_conflict(only_told))
+    }
+
+    /// Whether the record is where the rate is kept, or is written before it takes its place.
+    fn one_file(&self) -> bool {
+        let (Some(record), Some(drift_file)) = (&self.record, &self.drift_file) else {
+            return false;
+        };
+        let record = resolved(record);
+        record == resolved(drift_file) || record == resolved(&drift_file::beside(drift_file))
+    }
+
+    fn steering_conflict(&self, only_told: bool) -> Option<&'static str> {
         if self.steer == Steer::None {
             return None;
         }
@@ -129,8 +136,8 @@ impl Common {
     /// that is to follow too. With `dry_run` it is not touched.
     ///
     /// # Errors
-    /// When the system's clock can't be steered.
-    pub fn steering(&self, dry_run: bool) -> Result<Steered, kernel::Error> {
+    /// When the system's clock can't be steered, or the rate could not be kept.
+    pub fn steering(&self, dry_run: bool) -> anyhow::Result<Steered> {
         let mut steering = Steering {
             step_threshold: self.step_threshold.unwrap_or(match self.steer {
                 Steer::None => STEP_THRESHOLD,
@@ -140,23 +147,39 @@ impl Common {
             ..Steering::default()
         };
         let mut system_clock = None;
-        if self.steer == Steer::System && !dry_run {
+        if (self.steer == Steer::System || self.mend_clock) && !dry_run {
             let system = SystemClock::open()?;
             steering.panic_threshold = Some(self.panic_threshold);
             steering.rate.ppm = system.frequency_ppm();
             system_clock = Some(system);
         }
-        let drift_file = self.drift_file.as_deref().map(|path| {
-            let (file, kept) = DriftFile::open(path);
+        let mut drift_file = None;
+        if let Some(path) = &self.drift_file {
+            let (file, kept) = DriftFile::open(path)?;
+            if let (Some(kept), Some(system)) = (kept, &mut system_clock) {
+                system.restore_frequency(kept.ppm)?;
+            }
             steering.rate = kept.unwrap_or(steering.rate);
-            file
-        });
+            drift_file = Some(file);
+        }
         Ok(Steered {
             steering,
             drift_file,
             system_clock,
         })
     }
+}
+
+/// One name for a file, whatever path leads to it; it need not be there yet.
+fn resolved(path: &Path) -> PathBuf {
+    let whole = path.canonicalize();
+    whole.unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => {
+            let folder = Path::new(".").join(folder);
+            folder.canonicalize().unwrap_or(folder).join(name)
+        }
+        _ => path.to_owned(),
+    })
 }
 
 /// How corrections are to be followed.
@@ -170,47 +193,16 @@ pub struct Steered {
     pub system_clock: Option<SystemClock>,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = duration::parse(text)?;
-    if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
-        Ok(interval)
-    } else {
-        Err("an interval is from 10ms to 1day".to_owned())
-    }
-}
-
-fn offset(text: &str) -> Result<TimeDelta, String> {
-    let offset = duration::parse_signed(text)?;
-    if offset.abs() <= Simulation::LARGEST_OFFSET {
-        Ok(offset)
-    } else {
-        Err("an offset is at most 200 years either way".to_owned())
-    }
-}
-
-fn drift(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix("ppm").unwrap_or(text).trim_end();
-    let ppm: f64 = number
-        .parse()
-        .map_err(|_| "a drift is a number of ppm, for example 100 or -50ppm".to_owned())?;
-    // Not a range check on its own: NaN is outside of every range.
-    if ppm.abs() <= Simulation::LARGEST_DRIFT_PPM {
-        Ok(ppm)
-    } else {
-        Err("a drift is at most 10000 ppm (1 %) either way".to_owned())
-    }
-}
-
 /// The master's flags on who votes.
 #[derive(Debug, clap::Args)]
 pub struct Voting {
     /// How far from the median a clock may be and still vote
     /// [default: automatic, three standard deviations of the clocks and at least 1ms]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = window)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::tolerance)]
     tolerance: Option<TimeDelta>,
 
     /// How far from the median a clock may be and still vote, whatever the tolerance
-    #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true, value_parser = window)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true, value_parser = values::largest_offset)]
     max_offset: TimeDelta,
 }
 
@@ -255,7 +247,7 @@ impl Followers {
 pub struct Election {
     /// The masters of which one leads, in one order for all: A:8080,B:8080,C:8080
     /// [default: this one alone]
-    #[arg(long, value_name = "ADDR,...", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDR,...", value_delimiter = ',', value_parser = values::candidate)]
     candidates: Vec<Address>,
 
     /// Which of the candidates this master is [default: the one that listens here]
@@ -290,25 +282,8 @@ impl Election {
     }
 }
 
-fn window(text: &str) -> Result<TimeDelta, String> {
-    let window = TimeDelta::from_std(duration::parse(text)?).unwrap_or(TimeDelta::MAX);
-    if window > TimeDelta::zero() && window <= Rules::LARGEST_OFFSET {
-        Ok(window)
-    } else {
-        Err("more than 0s, and 100 years at most".to_owned())
-    }
-}
-
 /// Ends the program with a sentence about arguments that don't go together, and how it is used.
 pub fn refuse(command: &mut clap::Command, why: &str) -> ! {
     let kind = clap::error::ErrorKind::ArgumentConflict;
     command.error(kind, why).exit()
-}
-
-/// Reads the address to listen on, for `--listen`.
-///
-/// # Errors
-/// A sentence that says what belongs there.
-pub fn listen(text: &str) -> Result<SocketAddr, String> {
-    address::socket_address(text).map_err(|error| error.to_string())
 }

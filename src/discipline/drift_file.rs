@@ -21,6 +21,18 @@ const WORTH_PPM: f64 = 5.0;
 /// No drift file is longer, in bytes.
 const LONGEST: u64 = 100;
 
+/// The rate could not be kept in this file.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot write --drift-file {}: {error}; it has to be in a folder that exists and may be written \
+     to",
+    path.display()
+)]
+pub struct DriftFileError {
+    path: PathBuf,
+    error: io::Error,
+}
+
 /// Where a rate is kept.
 #[derive(Debug)]
 pub struct DriftFile {
@@ -32,8 +44,14 @@ pub struct DriftFile {
 impl DriftFile {
     /// The file, and the rate in it: none if there is no file yet or, with a warning, if it is
     /// damaged.
-    #[must_use]
-    pub fn open(path: &Path) -> (Self, Option<Rate>) {
+    ///
+    /// # Errors
+    /// When the file could not be written.
+    pub fn open(path: &Path) -> Result<(Self, Option<Rate>), DriftFileError> {
+        can_replace(path).map_err(|error| DriftFileError {
+            path: path.to_owned(),
+            error,
+        })?;
         let rate = match read(path) {
             Ok(text) => {
                 let rate = parse(&text);
@@ -57,7 +75,7 @@ impl DriftFile {
             saved: None,
             failed: false,
         };
-        (file, rate)
+        Ok((file, rate))
     }
 
     /// Saves the rate, if it is worth it and was not saved within a minute.
@@ -103,15 +121,32 @@ fn parse(text: &str) -> Option<Rate> {
     })
 }
 
+/// Where a file is written before it takes the place of the one at `path`.
+#[must_use]
+pub fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    beside.into()
+}
+
 /// Writes a file beside the old one and puts it in its place, so that there is a whole one at
 /// any moment.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    let beside = beside(path);
     let mut file = File::create(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+/// Whether [`replace`] can do that, as far as can be seen without doing it.
+fn can_replace(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let beside = beside(path);
+    File::create(&beside)?;
+    fs::remove_file(&beside)
 }
 
 #[cfg(test)]
@@ -127,11 +162,11 @@ mod tests {
     fn a_rate_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drift");
-        let (mut file, rate) = DriftFile::open(&path);
+        let (mut file, rate) = DriftFile::open(&path).unwrap();
         assert_eq!(rate, None);
         file.save(KNOWN);
         assert_eq!(fs::read_to_string(&path).unwrap(), "-12.500000 0.250000\n");
-        let rate = DriftFile::open(&path).1.unwrap();
+        let rate = DriftFile::open(&path).unwrap().1.unwrap();
         assert!((rate.ppm + 12.5).abs() < 1e-9 && (rate.error_ppm - 1.25).abs() < 1e-9);
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
@@ -144,7 +179,7 @@ mod tests {
     fn it_is_written_once_a_minute_and_only_with_something_known() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drift");
-        let (mut file, _) = DriftFile::open(&path);
+        let (mut file, _) = DriftFile::open(&path).unwrap();
         let now = Instant::now();
         file.save(Rate::UNKNOWN);
         assert!(!path.exists());
@@ -164,15 +199,31 @@ mod tests {
             "", "12.5", "x y\n", "1 2 3", "inf 1", "nan 1", "1 nan", "30000 1", "1 -1",
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(DriftFile::open(&path).1, None, "{text:?}");
+            assert_eq!(DriftFile::open(&path).unwrap().1, None, "{text:?}");
         }
         fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert_eq!(DriftFile::open(&path).1, None);
+        assert_eq!(DriftFile::open(&path).unwrap().1, None);
     }
 
     #[test]
-    fn a_folder_that_is_gone_does_not_end_anything() {
-        let (mut file, _) = DriftFile::open(Path::new("/no/such/folder/drift"));
+    fn a_file_that_could_not_be_written_is_an_error_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [Path::new("/no/such/folder/drift"), folder.path()] {
+            let said = DriftFile::open(path).unwrap_err().to_string();
+            let named = format!("cannot write --drift-file {}: ", path.display());
+            assert!(said.starts_with(&named), "{said}");
+        }
+        let path = folder.path().join("drift");
+        DriftFile::open(&path).unwrap();
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 0, "a start leaves nothing behind");
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_later_does_not_end_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, _) = DriftFile::open(&folder.path().join("drift")).unwrap();
+        drop(folder);
         file.save(KNOWN);
         assert!(file.failed);
     }

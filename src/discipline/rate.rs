@@ -32,6 +32,10 @@ const COMMON_PART: i32 = 4;
 /// A point that is so many standard deviations away from the line is a surprise.
 const SURPRISING: f64 = 6.0;
 
+/// A rate that is so many standard deviations away from what was known before the first point is
+/// none.
+const INCREDIBLE: f64 = 12.0;
+
 /// No oscillator is further off, simulated ones included; what looks like more is a clock that
 /// was set.
 const LARGEST_WRONG_PPM: f64 = 12_000.0;
@@ -160,8 +164,9 @@ pub struct DriftFit {
 struct Surprise {
     /// The points without it, and not moved.
     before: VecDeque<Point>,
-    /// How far ahead of the line it lay.
+    /// How far ahead of the line it lay, and to what error it was measured.
     miss: TimeDelta,
+    error: TimeDelta,
     /// By how many ppm the rate has changed, if that is what it was.
     ppm: f64,
 }
@@ -214,6 +219,11 @@ impl DriftFit {
         }
         self.points.push_back(point);
         let mut line = self.through(point);
+        if (line.rate.ppm - self.prior.ppm).abs() > INCREDIBLE * self.prior.error_ppm {
+            // It leads through points of different networks, or through bad ones.
+            self.points.drain(..self.points.len() - 1);
+            line = self.through(point);
+        }
         while self.is_bent(&line) {
             self.points.pop_front();
             line = self.through(point);
@@ -230,11 +240,12 @@ impl DriftFit {
         let limit = TimeDelta::nanoseconds((SURPRISING * spread) as i64);
         let Some(first) = self.surprise.take() else {
             if miss.abs() > limit {
-                self.take_for_step(miss, elapsed);
+                self.take_for_step(miss, &point, elapsed);
             }
             return;
         };
-        match explain(first.miss, miss, limit, elapsed) {
+        let certain = miss.abs() > (first.error + point.error) * 2;
+        match explain(first.miss, miss, limit, elapsed, certain) {
             Explained::Step => {}
             Explained::BadMeasurement => self.points = first.before,
             Explained::Rate => {
@@ -243,18 +254,26 @@ impl DriftFit {
                 let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
                 self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
             }
-            Explained::Steps => self.take_for_step(miss, elapsed),
+            Explained::Steps => self.take_for_step(miss, &point, elapsed),
         }
     }
 
-    /// Moves the points to where they would be if the network had always been so far ahead.
-    fn take_for_step(&mut self, miss: TimeDelta, elapsed: TimeDelta) {
+    /// Moves the points to where they would be if the network had always been so far ahead as this
+    /// point says. Where they are then is known no better than where it is.
+    fn take_for_step(&mut self, miss: TimeDelta, by: &Point, elapsed: TimeDelta) {
         let before = self.points.clone();
+        let waiting = self.noise().waiting(by);
         for point in &mut self.points {
             point.ahead += miss;
+            point.error += waiting;
         }
         let ppm = rate_ppm(miss, elapsed).min(LARGEST_JUMP_PPM);
-        self.surprise = Some(Surprise { before, miss, ppm });
+        self.surprise = Some(Surprise {
+            before,
+            miss,
+            error: by.error,
+            ppm,
+        });
     }
 
     /// Whether the points lie on a curve, so that a straight line must do without the oldest: too
@@ -406,15 +425,22 @@ impl Noise {
 }
 
 /// What a surprise and the next point make together, by how far they missed: what is nearest.
-/// `limit` is how far noise explains the second.
-fn explain(first: TimeDelta, second: TimeDelta, limit: TimeDelta, elapsed: TimeDelta) -> Explained {
+/// `limit` is how far noise explains the second; `certain` says that no delay explains it.
+fn explain(
+    first: TimeDelta,
+    second: TimeDelta,
+    limit: TimeDelta,
+    elapsed: TimeDelta,
+    certain: bool,
+) -> Explained {
     let ppm = rate_ppm(second, elapsed);
     let part = float_nanoseconds(second) / float_nanoseconds(first);
     // In the first of two equal spans, a new rate acted for a part of it, or a little longer than
     // it if it was no surprise at once.
-    let is_rate = part > 0.4 && ppm < LARGEST_JUMP_PPM
-        || (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
-    if is_rate {
+    let plausible = part > 0.4 && ppm < LARGEST_JUMP_PPM;
+    // A rate that no oscillator in order has is believed only if no delay explains the misses.
+    let alike = certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
+    if alike || plausible {
         Explained::Rate
     } else if (first + second).abs() <= limit && part < -0.5 {
         Explained::BadMeasurement

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::election::term::{self, ImpossibleTerm, Known, Source};
+use crate::election::term::{self, ImpossibleTerm, Source};
 use crate::wire::address::Address;
 use crate::wire::candidate::{Leader, Leadership, Term};
 
@@ -96,12 +96,9 @@ impl Allegiance {
 
     /// A master greets. What to do then.
     pub fn greeted(&mut self, leadership: &Leadership) -> Greeted {
-        let known = Known {
-            term: self.term,
-            told: self.term > 0,
-            running: Duration::ZERO,
-        };
-        if let Err(impossible) = term::check(leadership.term, Source::Master, known) {
+        // By the limit of those that have just started: a candidate may be older than we are.
+        let checked = term::check(leadership.term, Source::Master, self.term, Duration::ZERO);
+        if let Err(impossible) = checked {
             return Greeted::Refuse(impossible);
         }
         if !self.elects {

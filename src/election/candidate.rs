@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::election::rules::{Election, HEARTBEAT, SILENCE};
-use crate::election::term::{self, ImpossibleTerm, Known, Source};
+use crate::election::term::{self, ImpossibleTerm, Source};
 use crate::wire::candidate::{Heartbeat, Rank, Ranks, Role, Term};
 
 /// However often something changes, others are not told more often than this.
@@ -90,8 +90,6 @@ pub struct View {
     pub ended: bool,
     /// For how long it sought a leader before it claimed the lead.
     waited: Duration,
-    /// Whether it was told a term since it started.
-    told: bool,
     /// When it has started.
     began: Duration,
     /// When it has looked last.
@@ -107,7 +105,6 @@ impl View {
             term: 0,
             ended: false,
             waited: Duration::ZERO,
-            told: false,
             began: now,
             at: now,
         }
@@ -143,18 +140,7 @@ impl View {
     /// # Errors
     /// [`ImpossibleTerm`] if not; see [`term`].
     pub fn check(&self, told: Term, source: Source, now: Duration) -> Result<(), ImpossibleTerm> {
-        let known = Known {
-            term: self.term,
-            told: self.told,
-            running: now.saturating_sub(self.began),
-        };
-        term::check(told, source, known)
-    }
-
-    /// Whether the candidate has to hear of a follower's term, which it may well know.
-    #[must_use]
-    pub fn is_news(&self, term: Term) -> bool {
-        term > self.term || !self.told
+        term::check(told, source, self.term, now.saturating_sub(self.began))
     }
 }
 
@@ -186,8 +172,6 @@ pub struct Candidate {
     election: Election,
     phase: Phase,
     began: Duration,
-    /// Whether we were told a term since then.
-    told_term: bool,
     /// By rank: where each other candidate was heard last, and when.
     links: Vec<Option<(Link, Duration)>>,
     /// What the others were told last, and when.
@@ -206,7 +190,6 @@ impl Candidate {
             election: Election::new(rank, candidates, now),
             phase: Phase::TakingPart,
             began: now,
-            told_term: false,
             links: vec![None; candidates],
             told: None,
             follows: None,
@@ -222,7 +205,6 @@ impl Candidate {
             term: self.election.term(),
             ended: self.phase == Phase::Ended,
             waited: self.election.waited(),
-            told: self.told_term,
             began: self.began,
             at: now,
         }
@@ -290,10 +272,7 @@ impl Candidate {
                     self.election.lost(from);
                 }
             }
-            Input::Knows(term) => {
-                self.told_term = true;
-                self.election.knows(term);
-            }
+            Input::Knows(term) => self.election.knows(term),
             Input::Synchronized => self.election.synchronized(),
             Input::Resign => self.resign(now),
         }
@@ -311,7 +290,6 @@ impl Candidate {
             return;
         }
         *known = Some((link, now));
-        self.told_term |= heartbeat.term > 0;
         self.election.heard(from, heartbeat, now);
         if let Phase::HandingOver { .. } = self.phase
             && heartbeat.role == Role::Leads
@@ -699,22 +677,10 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_believed_depends_on_what_was_told() {
-        let mut candidate = Candidate::new(Rank(0), 2, Duration::ZERO);
-        let term = 1 << 33;
-        let check = |candidate: &Candidate, now| {
-            let view = candidate.view(now);
-            view.check(term, Source::Follower, now)
-        };
-        assert_eq!(check(&candidate, Duration::ZERO), Ok(()));
-        let _ = candidate.step([], SECOND);
-        let _ = candidate.step([], SECOND * 2);
-        assert_eq!(candidate.view(SECOND * 2).term, 1, "it leads alone");
-        assert_eq!(check(&candidate, SECOND * 2), Ok(()));
-        // That followers know of it is not news, and settles it.
-        assert!(candidate.view(SECOND * 2).is_news(1));
-        let _ = candidate.step([Input::Knows(1)], SECOND * 2);
-        assert!(check(&candidate, SECOND * 2).is_err());
-        assert!(!candidate.view(SECOND * 2).is_news(1));
+    fn what_is_believed_depends_on_how_long_it_has_been_running() {
+        let candidate = Candidate::new(Rank(0), 2, SECOND);
+        let check = |now| candidate.view(now).check(1 << 33, Source::Follower, now);
+        assert_eq!(check(SECOND * 2), Ok(()));
+        assert!(check(SECOND * 100).is_err());
     }
 }

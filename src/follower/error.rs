@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::report::record::RecordError;
 use crate::system_clock::kernel;
 use crate::wire::message::INTERVALS;
 
@@ -17,8 +18,8 @@ pub enum FollowerError {
     #[error("an interval of {0:?} is not one from {min:?} to {max:?}", min = INTERVALS.start(), max = INTERVALS.end())]
     Interval(Duration),
     /// The record can't be written.
-    #[error("no record, which --record asks for")]
-    Record(#[source] io::Error),
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The system's clock can't be steered.
     #[error("cannot steer the system's clock")]
     Steer(#[source] kernel::Error),

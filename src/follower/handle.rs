@@ -86,9 +86,7 @@ impl Follower {
             return Err(FollowerError::Interval(options.interval));
         }
         if let Some(record) = &mut options.record {
-            record
-                .begin(FOLLOWER_HEADER)
-                .map_err(FollowerError::Record)?;
+            record.begin(FOLLOWER_HEADER)?;
         }
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {

@@ -102,7 +102,7 @@ impl Candidacy {
     pub(crate) fn knows(&self, term: Term) -> Result<(), ImpossibleTerm> {
         let view = self.view();
         view.check(term, Source::Follower, now())?;
-        if view.is_news(term) {
+        if term > view.term {
             let _ = self.inputs.try_send(Input::Knows(term));
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::report::record::RecordError;
 use crate::system_clock::kernel;
 use crate::wire::message::{INTERVALS, LARGEST_BURST};
 
@@ -27,8 +28,8 @@ pub enum MasterError {
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     /// The record can't be written.
-    #[error("no record, which --record asks for")]
-    Record(#[source] io::Error),
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The system's clock can't be steered.
     #[error("cannot steer the system's clock")]
     Steer(#[source] kernel::Error),

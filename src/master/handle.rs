@@ -76,7 +76,7 @@ impl Master {
         if let Some(record) = &mut options.record {
             let lead = options.candidates.as_ref().map_or("", |_| LEAD_HEADER);
             let header = format!("{MASTER_HEADER}{lead}");
-            record.begin(&header).map_err(MasterError::Record)?;
+            record.begin(&header)?;
         }
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {

@@ -10,7 +10,8 @@ use crate::election::rules::SILENCE;
 use crate::wire::address::Address;
 use crate::wire::candidate::{Heartbeat, Rank, Ranks};
 use crate::wire::connection::Connection;
-use crate::wire::line::{LONGEST_LINE, LineDecoder};
+use crate::wire::escape::Escaped;
+use crate::wire::line::LONGEST_LINE;
 use crate::wire::message::Message;
 
 /// A candidate that can't be reached for so long is missed.
@@ -188,20 +189,10 @@ fn answer(mut stream: &TcpStream) -> Answer {
     }
 }
 
-/// Why a candidate sends us away, in the first line that it says.
+/// Why a candidate sends us away, in the first line that it says. What calls itself a candidate may
+/// be anything.
 fn complaint(bytes: &[u8]) -> String {
-    let mut decoder = LineDecoder::default();
-    for byte in bytes {
-        match decoder.push(*byte) {
-            Ok(None) => {}
-            Ok(Some(line)) => {
-                if let Ok(Message::Bye { reason }) = Message::parse(line) {
-                    return reason;
-                }
-                break;
-            }
-            Err(_) => break,
-        }
-    }
-    "what no candidate says".to_owned()
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default().trim_ascii_end();
+    Escaped(line.strip_prefix(b"BYE ").unwrap_or(line)).to_string()
 }

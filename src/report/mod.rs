@@ -2,3 +2,4 @@
 
 pub mod record;
 pub mod table;
+mod writer;

@@ -1,18 +1,20 @@
-//! Records: one CSV line for each clock and round, for programs to read.
+//! Records: one CSV line for each clock and round, for programs to read. No field holds a comma:
+//! names can't, see [`NodeName`](crate::wire::name::NodeName).
 
-use std::fmt::{self, Write as _};
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::fmt::{self, Display, Formatter, Write as _};
+use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::average::ensemble::Round;
+use crate::average::round::Round;
 use crate::election::candidate::Lead;
+pub use crate::report::writer::RecordError;
+use crate::report::writer::Writer;
 use crate::span::exact_nanoseconds;
 
 /// The columns of a master's record.
-pub const MASTER_HEADER: &str = "time,round,node,offset_ns,delay_ns,voted,correction_ns,error_ns";
+pub const MASTER_HEADER: &str =
+    "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns";
 
 /// The columns that follow where there are candidates.
 pub const LEAD_HEADER: &str = ",term,rank,waited_ns";
@@ -35,115 +37,89 @@ pub struct FollowerRow {
     pub network: DateTime<Utc>,
 }
 
-/// A file that grows by some lines each round.
+/// A file that grows by some lines each round. Dropping it waits a fifth of a second, at most, for
+/// the last of them to be written.
 #[derive(Debug)]
-pub struct Record {
-    path: PathBuf,
-    file: File,
-    /// How much of the file is whole lines.
-    length: u64,
-    failed: bool,
-}
+pub struct Record(Writer);
 
 impl Record {
-    /// Opens the file, or makes it. What is in it stays until [`Record::begin`]: it may be the
-    /// record of a program that is running, and that this one can't run beside.
+    /// Opens the file, or makes it. What is in it stays as it is until [`Record::begin`].
+    ///
+    /// A file that does not open within a second, such as a FIFO that nobody reads, is written to
+    /// when it does.
     ///
     /// # Errors
     /// When the file can't be written.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        // To append, so that a line that did not fit leaves no hole behind.
-        Ok(Self {
-            path: path.to_owned(),
-            file: File::options().create(true).append(true).open(path)?,
-            length: 0,
-            failed: false,
-        })
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        Writer::open(path).map(Self)
     }
 
-    /// Empties the file and writes the header.
+    /// Goes on with a record under this header, after its last whole line, or begins one in a file
+    /// that is empty.
     ///
     /// # Errors
-    /// When the file can't be written.
-    pub fn begin(&mut self, header: &str) -> io::Result<()> {
-        // (A device has no length to set.)
-        let _ = self.file.set_len(0);
-        self.append(&format!("{header}\n")).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot write {}: {error}", self.path.display()),
-            )
-        })
+    /// When the file holds something else, or can't be read or written.
+    pub fn begin(&mut self, header: &str) -> Result<(), RecordError> {
+        self.0.begin(header)
     }
 
     /// Writes a round of the master's, which ended at `time` by the machine's own clock.
     pub fn master(&mut self, time: DateTime<Utc>, round: &Round, lead: Option<Lead>) {
-        let time = stamp(time);
-        self.write(|lines| {
-            for row in &round.rows {
-                write!(lines, "{time},{},{},", round.number, row.name)?;
-                write!(lines, "{},", Nanoseconds(Some(row.sample.offset)))?;
-                write!(
-                    lines,
-                    "{},{},",
-                    Nanoseconds(row.sample.delay),
-                    row.vote.counts()
-                )?;
-                write!(
-                    lines,
-                    "{},",
-                    Nanoseconds(row.correction.map(|correction| correction.offset))
-                )?;
-                write!(lines, "{}", Nanoseconds(Some(row.sample.error)))?;
-                if let Some(Lead { term, rank, waited }) = lead {
-                    write!(lines, ",{term},{},{}", rank.0, waited.as_nanos())?;
-                }
-                lines.push('\n');
-            }
-            Ok(())
-        });
+        let rows = MasterRows { time, round, lead };
+        self.0.append(rows.to_string());
     }
 
     /// Writes a correction that a follower received.
     pub fn follower(&mut self, row: &FollowerRow) {
-        let since_epoch = |time: DateTime<Utc>| Nanoseconds(Some(time - DateTime::UNIX_EPOCH));
-        self.write(|lines| {
-            write!(lines, "{},{},", stamp(row.time), row.round)?;
-            write!(lines, "{},", Nanoseconds(Some(row.correction)))?;
-            writeln!(
-                lines,
-                "{},{}",
-                since_epoch(row.clock),
-                since_epoch(row.network)
-            )
-        });
+        self.0.append(row.to_string());
     }
+}
 
-    /// A full disk costs the lines that don't fit, not the clocks their agreement.
-    fn write(&mut self, compose: impl FnOnce(&mut String) -> fmt::Result) {
-        let mut lines = String::new();
-        let written = compose(&mut lines)
-            .map_err(io::Error::other)
-            .and_then(|()| self.append(&lines));
-        match &written {
-            Ok(()) if self.failed => log::info!("{} is written again", self.path.display()),
-            Err(error) if !self.failed => log::warn!(
-                "cannot write {}: {error}; going on without the lines that don't fit",
-                self.path.display()
-            ),
-            _ => {}
+/// A round as lines.
+struct MasterRows<'a> {
+    time: DateTime<Utc>,
+    round: &'a Round,
+    lead: Option<Lead>,
+}
+
+impl Display for MasterRows<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let time = stamp(self.time);
+        for row in &self.round.rows {
+            write!(out, "{time},{},{}", self.round.number, row.name)?;
+            write!(out, ",{}", OrNothing(row.address))?;
+            write!(out, ",{}", exact_nanoseconds(row.sample.offset))?;
+            write!(
+                out,
+                ",{}",
+                OrNothing(row.sample.delay.map(exact_nanoseconds))
+            )?;
+            write!(out, ",{}", row.vote)?;
+            let correction = row.correction.map(|it| exact_nanoseconds(it.offset));
+            write!(out, ",{}", OrNothing(correction))?;
+            write!(out, ",{}", exact_nanoseconds(row.sample.error))?;
+            if let Some(Lead { term, rank, waited }) = self.lead {
+                write!(out, ",{term},{},{}", rank.0, waited.as_nanos())?;
+            }
+            out.write_char('\n')?;
         }
-        self.failed = written.is_err();
+        Ok(())
     }
+}
 
-    fn append(&mut self, lines: &str) -> io::Result<()> {
-        let written = self.file.write_all(lines.as_bytes());
-        match written {
-            Ok(()) => self.length += lines.len() as u64,
-            // What did fit of them may be half a line. (A device has no length to set.)
-            Err(_) => drop(self.file.set_len(self.length)),
-        }
-        written
+impl Display for FollowerRow {
+    /// The line, with its newline.
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let since_epoch = |time| exact_nanoseconds(time - DateTime::UNIX_EPOCH);
+        writeln!(
+            out,
+            "{},{},{},{},{}",
+            stamp(self.time),
+            self.round,
+            exact_nanoseconds(self.correction),
+            since_epoch(self.clock),
+            since_epoch(self.network)
+        )
     }
 }
 
@@ -151,14 +127,14 @@ fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
 
-/// A span in whole nanoseconds, or nothing where it is unknown.
-struct Nanoseconds(Option<TimeDelta>);
+/// A value, or an empty field where it is unknown.
+struct OrNothing<T>(Option<T>);
 
-impl fmt::Display for Nanoseconds {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+impl<T: Display> Display for OrNothing<T> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match &self.0 {
             None => Ok(()),
-            Some(span) => write!(out, "{}", exact_nanoseconds(span)),
+            Some(value) => write!(out, "{value}"),
         }
     }
 }
@@ -167,9 +143,11 @@ impl fmt::Display for Nanoseconds {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
-    use crate::average::ensemble::{Row, Vote};
+    use crate::average::round::{Row, Vote};
     use crate::measurement::sample::Sample;
+    use crate::wire::candidate::Rank;
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn round() -> Round {
         let samples = [Sample::OWN, Sample::one_way(TimeDelta::microseconds(-7))];
@@ -182,10 +160,17 @@ mod tests {
             vote: Vote::Yes,
             correction: Some(outcome.unwrap().correct(&sample, 0.0)),
         };
+        let mut rows = samples.map(row);
+        rows[1] = Row {
+            address: Some("10.0.0.1:4000".parse().unwrap()),
+            name: Arc::from("db1"),
+            vote: Vote::New,
+            ..rows[1].clone()
+        };
         Round {
             number: 1,
             interval: 0,
-            rows: samples.map(row).to_vec(),
+            rows: rows.to_vec(),
             outcome,
             dry_run: false,
         }
@@ -198,25 +183,26 @@ mod tests {
         let mut record = Record::open(&path).unwrap();
         record.begin(MASTER_HEADER).unwrap();
         record.master(DateTime::UNIX_EPOCH, &round(), None);
+        drop(record);
         let written = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<_> = written.lines().collect();
         assert_eq!(
             lines,
             [
                 MASTER_HEADER,
-                "1970-01-01T00:00:00.000000000Z,1,master,0,0,true,-3500,0",
-                "1970-01-01T00:00:00.000000000Z,1,master,-7000,,true,3500,50000000",
+                "1970-01-01T00:00:00.000000000Z,1,master,,0,0,yes,-3500,0",
+                "1970-01-01T00:00:00.000000000Z,1,db1,10.0.0.1:4000,-7000,,new,3500,50000000",
             ]
         );
+        assert_eq!(columns(lines[0]), columns(lines[1]));
+    }
+
+    fn columns(line: &str) -> usize {
+        line.split(',').count()
     }
 
     #[test]
     fn a_follower_writes_a_line_for_each_correction() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("follower.csv");
-        std::fs::write(&path, "an older record").unwrap();
-        let mut record = Record::open(&path).unwrap();
-        record.begin(FOLLOWER_HEADER).unwrap();
         let row = FollowerRow {
             time: DateTime::UNIX_EPOCH,
             round: 3,
@@ -224,27 +210,26 @@ mod tests {
             clock: DateTime::from_timestamp_nanos(-1),
             network: DateTime::from_timestamp_nanos(1_700_000_000_000_000_001),
         };
-        record.follower(&row);
-        let written = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            written.ends_with("Z,3,-5,-1,1700000000000000001\n"),
-            "{written}"
-        );
+        let expected = "1970-01-01T00:00:00.000000000Z,3,-5,-1,1700000000000000001\n";
+        assert_eq!(row.to_string(), expected);
+        assert_eq!(columns(expected), columns(FOLLOWER_HEADER));
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_an_error_at_the_start() {
-        assert!(Record::open(Path::new("/no/such/folder/x.csv")).is_err());
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_full_disk_is_survived() {
-        let mut record = Record::open(Path::new("/dev/full")).unwrap();
-        assert!(record.begin(MASTER_HEADER).is_err());
-        for _ in 0..3 {
-            record.master(DateTime::UNIX_EPOCH, &round(), None);
-            assert!(record.failed);
+    fn a_candidate_writes_whose_round_it_was() {
+        let lead = Lead {
+            term: 7,
+            rank: Rank(1),
+            waited: Duration::from_millis(2),
+        };
+        let rows = MasterRows {
+            time: DateTime::UNIX_EPOCH,
+            round: &round(),
+            lead: Some(lead),
+        };
+        for line in rows.to_string().lines() {
+            assert!(line.ends_with(",7,1,2000000"), "{line}");
+            assert_eq!(columns(line), columns(MASTER_HEADER) + 3);
         }
     }
 }

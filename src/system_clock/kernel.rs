@@ -25,6 +25,9 @@ use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 /// To have been suspended for less than this, in nanoseconds, makes no difference that matters.
 const SUSPENDED: i64 = 1_000_000_000;
 
+/// A frequency this far from the one that was learned is another one, in ppm.
+const OTHER_PPM: f64 = 10.0;
+
 /// The clock that is steered.
 const KERNEL: UnixClock = UnixClock::CLOCK_REALTIME;
 
@@ -131,6 +134,26 @@ impl SystemClock {
     #[must_use]
     pub fn frequency_ppm(&self) -> f64 {
         self.speed.frequency_ppm
+    }
+
+    /// Gives the clock the frequency that an earlier run has learned, unless it has one near to
+    /// that: the kernel forgets it in a reboot, and a program that is killed leaves that of a slew.
+    ///
+    /// # Errors
+    /// [`Error::NoPermission`], [`Error::Kernel`].
+    pub fn restore_frequency(&mut self, learned_ppm: f64) -> Result<(), Error> {
+        let learned = self.speed.with_frequency(learned_ppm);
+        if (learned.frequency_ppm - self.speed.frequency_ppm).abs() < OTHER_PPM {
+            return Ok(());
+        }
+        log::info!(
+            "the system's clock had {}, and now has {learned}",
+            self.speed
+        );
+        KERNEL.set_frequency(learned.frequency_ppm)?;
+        self.speed = learned;
+        self.oscillator.has_speed(learned);
+        Ok(())
     }
 
     /// Keeps the system's clock at the time of `network`, which is kept over

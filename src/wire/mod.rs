@@ -4,6 +4,7 @@ pub mod address;
 pub mod candidate;
 pub mod connection;
 pub mod correction;
+pub mod escape;
 pub mod limits;
 pub mod line;
 pub mod message;

@@ -1,11 +1,11 @@
 //! The follower against a master of the test's own, on the timestamp wire.
 
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::programs::{EXACT, Program, SOON, assert_exact, now, parse, refusing_port};
+use crate::support::records::lines;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 
@@ -179,10 +179,8 @@ fn it_prints_and_records_what_it_is_told() {
     let minutes: f64 = minutes.parse().expect("minutes");
     assert!((minutes - 16.0).abs() < 0.002, "{line}");
 
-    // A row is written before its line is printed.
-    let record = fs::read_to_string(record).expect("a record");
-    let lines: Vec<&str> = record.lines().collect();
-    assert_eq!(lines.len(), 2, "{record}");
+    let lines = lines(&record, 2);
+    assert_eq!(lines.len(), 2, "{lines:?}");
     assert_eq!(lines[0], "time,round,correction_ns,clock_ns,network_ns");
     let columns: Vec<&str> = lines[1].split(',').collect();
     assert_eq!(columns[1], "1");

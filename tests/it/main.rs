@@ -6,6 +6,7 @@
 mod addresses;
 mod candidates;
 mod command_line;
+mod escaping;
 mod faults;
 mod features;
 mod first_round;
@@ -16,6 +17,7 @@ mod partition;
 mod permission;
 mod python_programs;
 mod readme;
+mod records;
 mod simulation;
 mod skew;
 mod structure;

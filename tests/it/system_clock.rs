@@ -311,6 +311,44 @@ fn a_signal_leaves_nothing_slewing() {
     assert!(left.abs() < 100.0, "{left} ppm are left");
 }
 
+/// Ends a follower in the middle of a slew.
+#[track_caller]
+fn ends_slewing(group: &Group, signal: &str, status: u8) {
+    group.run(["0", "-0.4", "0.4"].map(|by| format!("date --set '{by} sec'")));
+    group.slew();
+    group.rounds(1..=1);
+    let follower = &group.hosts[FOLLOWER];
+    is_slewed(follower, 10_000);
+    follower.run(&format!("kill -{signal} $!; wait $!; echo ended with $?"));
+    follower.line(&format!("ended with {status}"));
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_terminal_that_is_closed_leaves_nothing_slewing() {
+    let group = Group::boot();
+    ends_slewing(&group, "HUP", 0);
+    assert_eq!(tick(&group.hosts[FOLLOWER]), 10_000);
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn what_a_killed_program_left_slewing_is_mended_on_request() {
+    let group = Group::boot();
+    ends_slewing(&group, "KILL", 137);
+    let follower = &group.hosts[FOLLOWER];
+    assert!(tick(follower) < 9_100, "it is left slewing");
+    let program = env!("CARGO_BIN_EXE_berkeley-follower");
+    // What was learned comes back, too.
+    follower.run("echo 33.000000 0.250000 > /dev/drift");
+    let mend = format!("{program} --mend-clock --drift-file /dev/drift; echo mended with $?");
+    follower.run(&mend);
+    follower.line("mended with 0");
+    assert_eq!(tick(follower), 10_000);
+    let ppm = frequency_ppm(follower);
+    assert!((ppm - 33.0).abs() < 0.1, "{ppm} ppm");
+}
+
 #[test]
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn what_a_killed_program_left_slewing_is_mended_by_the_next() {

@@ -36,6 +36,24 @@ fn analyze(arguments: &[&str], unit: &Path) -> String {
 }
 
 #[test]
+fn whatever_ends_a_program_its_clock_is_mended_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for unit in units(folder.path()) {
+        let unit = fs::read_to_string(unit).expect("a unit");
+        let setting = |key: &str| {
+            let line = unit.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_else(|| panic!("no {key} in {unit}"))
+        };
+        let mending = setting("ExecStopPost=-");
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let (started, mending) = (words(setting("ExecStart=")), words(mending));
+        assert_eq!(mending[0], started[0], "the same program");
+        assert_eq!(mending[1], "--mend-clock");
+        assert_eq!(mending[2..], started[3..5], "the same drift file");
+    }
+}
+
+#[test]
 #[ignore = "needs systemd-analyze"]
 fn systemd_understands_them() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -163,7 +163,7 @@ fn the_disk_is_full() {
     wait_for("a line more", || lines().len() > before);
     let columns = |line: &str| line.split(',').count();
     assert!(
-        lines().lines().all(|line| columns(line) == 8),
+        lines().lines().all(|line| columns(line) == 9),
         "{}",
         lines()
     );

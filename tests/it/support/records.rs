@@ -1,9 +1,29 @@
-//! Followers' records, read back.
+//! Records, read back.
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crate::support::programs::SOON;
 use chrono::{DateTime, TimeDelta, Utc};
+
+/// The whole lines of a record, its header included, when there are so many.
+#[track_caller]
+pub(crate) fn lines(path: &Path, count: usize) -> Vec<String> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let record = fs::read_to_string(path).unwrap_or_default();
+        let lines = record.split_inclusive('\n');
+        let whole = lines.filter_map(|line| line.strip_suffix('\n'));
+        let whole: Vec<_> = whole.map(str::to_owned).collect();
+        if whole.len() >= count {
+            return whole;
+        }
+        assert!(Instant::now() < deadline, "not {count} lines: {record}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// A moment of a follower's record: the machine's clock, and network time ahead of it.
 #[derive(Debug, Clone, Copy)]

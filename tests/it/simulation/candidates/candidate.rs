@@ -184,7 +184,7 @@ impl World {
         if view.check(term, Source::Follower, now).is_err() {
             return false;
         }
-        if view.is_news(term) {
+        if term > view.term {
             self.step(rank, Some(Input::Knows(term)));
         }
         true

@@ -1,7 +1,8 @@
 //! A run with faults at random, and what has to be true when they end.
 
-use berkeley::internals::wire::candidate::Role;
+use berkeley::internals::wire::candidate::{LARGEST_TERM, Role, Term};
 use chrono::TimeDelta;
+use fastrand::Rng;
 
 use super::client::Stage;
 use super::clock::Clock;
@@ -30,16 +31,19 @@ pub struct Outcome {
     pub corrections: u64,
 }
 
-/// One run. All it does depends on the seed.
+/// One run, in which somebody lies all the time about terms. All it does depends on the seed.
 pub fn run(seed: u64) -> Outcome {
     let candidates = [3, 5, 7][(seed % 3) as usize];
     let mut world = World::new(seed, candidates, 100, 3 * SECOND);
     let mut led_after = [0; 2];
     let mut trouble = Trouble::default();
+    // Of its own, so that what else happens does not depend on what it says.
+    let mut liar = Rng::with_seed(!seed);
     while world.now < TROUBLE {
         let pause = world.rng.i64(50 * MILLISECOND..1500 * MILLISECOND);
         world.run(pause);
         trouble.next(&mut world);
+        lie(&mut world, &mut liar);
     }
     trouble.freeze(&mut world);
     led_after[0] = quiet(&mut world, FROZEN);
@@ -123,6 +127,12 @@ fn check_end(world: &mut World) {
             );
         }
     }
+    let term = world.candidates.iter().map(|one| one.view.term).max();
+    if term >= Some(LARGEST_TERM / 10) {
+        world
+            .observer
+            .broken(now, &format_args!("lies have led to {term:?}"));
+    }
     let targets = || world.clocks.iter().map(|clock| clock.target(now));
     let apart = targets().max().unwrap_or_default() - targets().min().unwrap_or_default();
     if apart > super::observer::MOST_SKEW {
@@ -130,6 +140,18 @@ fn check_end(world: &mut World) {
             now,
             &format_args!("at the end the clocks were {apart} apart"),
         );
+    }
+}
+
+/// Somebody who passes for a follower tells a candidate of a term: the largest number, which must
+/// be refused, and one that may be true, up to the highest that a running candidate believes.
+fn lie(world: &mut World, liar: &mut Rng) {
+    let rank = liar.usize(0..world.candidates.len());
+    if world.runs(rank) {
+        let believed = world.hear_term(rank, Term::MAX);
+        assert!(!believed, "candidate {rank} believes any term");
+        let term = liar.u64(..=1 << 32) >> liar.u32(0..32);
+        world.hear_term(rank, term);
     }
 }
 
