@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berkeley::internals::average::consensus::{Rules, consensus};
-use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Settings, Wire};
+use berkeley::internals::average::ensemble::{Ensemble, Settings};
+use berkeley::internals::average::round::{Heard, NodeId, Wire};
 use berkeley::internals::clock::SteadyClock;
 use berkeley::internals::discipline::correction::Steering;
 use berkeley::internals::discipline::network_clock::NetworkClock;

@@ -13,7 +13,8 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 use socket2::SockRef;
 
-use crate::average::ensemble::{Ensemble, NodeId, Settings};
+use crate::average::ensemble::{Ensemble, Settings};
+use crate::average::round::NodeId;
 use crate::clock::{Clock, SteadyClock, WallClock};
 use crate::discipline::correction::{Applied, Steering};
 use crate::discipline::network_clock::NetworkClock;

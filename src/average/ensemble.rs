@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
 use crate::average::names::Names;
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
-pub use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
+use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
 use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;

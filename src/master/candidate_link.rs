@@ -74,7 +74,7 @@ fn hear_heartbeats(
             Incoming::Nothing => Vec::new(),
             Incoming::End => return Err(End::Left),
         };
-        peer.is_dismissed()?;
+        peer.end_if_dismissed()?;
     }
 }
 

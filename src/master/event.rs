@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::average::ensemble::{Round, Wire};
+use crate::average::round::{Round, Wire};
 use crate::follower::event::FollowerEvent;
 use crate::wire::candidate::{Leader, Leadership};
 
@@ -14,7 +14,7 @@ use crate::wire::candidate::{Leader, Leadership};
 pub enum MasterEvent {
     /// A follower gave its first sign of life.
     Joined {
-        /// What it is called: see [`Row::name`](crate::average::ensemble::Row::name).
+        /// What it is called: see [`Row::name`](crate::average::round::Row::name).
         name: Arc<str>,
         /// Where it connects from.
         address: SocketAddr,

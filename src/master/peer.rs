@@ -50,8 +50,8 @@ impl Peer {
         self.shared.report(self.node, interval, heard);
     }
 
-    /// Whether the coordinator wants the connection to end.
-    pub(crate) fn is_dismissed(&self) -> Result<(), End> {
+    /// Ends the connection, as an error, if the coordinator wants that.
+    pub(crate) fn end_if_dismissed(&self) -> Result<(), End> {
         while let Some(command) = self.mailbox.take() {
             if let Command::Dismiss(reason) = command {
                 return Err(End::Dismissed(reason));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::average::ensemble::NodeId;
+use crate::average::round::NodeId;
 
 /// The part of an interval that a burst may take: on a slow link it ends early.
 const BURST_PART: f64 = 0.25;

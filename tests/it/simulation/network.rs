@@ -2,7 +2,8 @@
 //!
 //! True time is in nanoseconds since the start. Nothing in the library sees it.
 
-use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
+use berkeley::internals::average::ensemble::{Ensemble, Settings};
+use berkeley::internals::average::round::{Heard, NodeId, Round, Wire};
 use berkeley::internals::discipline::correction::{
     Applied, Discipline, Mark, NetworkTime, Steering,
 };

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use berkeley::internals::average::ensemble::{Ensemble, Heard, NodeId, Round, Settings, Wire};
+use berkeley::internals::average::ensemble::{Ensemble, Settings};
+use berkeley::internals::average::round::{Heard, NodeId, Round, Wire};
 use berkeley::internals::election::candidate::{self, Action, Input, Link, View};
 use berkeley::internals::election::term::Source;
 use berkeley::internals::measurement::sample::Sample;

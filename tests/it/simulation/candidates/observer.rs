@@ -11,7 +11,7 @@
 
 use std::fmt::Display;
 
-use berkeley::internals::average::ensemble::{NodeId, Round};
+use berkeley::internals::average::round::{NodeId, Round};
 use berkeley::internals::wire::candidate::{Rank, Role, Term};
 use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, TimeDelta, Utc};
