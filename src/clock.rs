@@ -57,18 +57,32 @@ pub(crate) fn uptime() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
-/// Nanoseconds since some moment, by the oscillator alone: no frequency or tick that the kernel's
-/// clocks are steered by has an effect on it. It stands still while the machine is suspended.
+/// Nanoseconds since some moment, by a clock that nobody can steer. It stands still while the
+/// machine is suspended.
 #[cfg(target_os = "linux")]
 pub(crate) fn unsteered() -> i64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicRaw);
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
-/// The nearest to it that there is.
+/// For how many nanoseconds the machine has been suspended since it was booted, less what passes
+/// between two readings.
+#[cfg(target_os = "linux")]
+pub(crate) fn asleep() -> i64 {
+    let uptime = uptime();
+    let awake = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    uptime - (awake.tv_sec * 1_000_000_000 + awake.tv_nsec)
+}
+
+/// Other kernels have no clock that nobody steers; there, no clock is steered by us either.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn unsteered() -> i64 {
     uptime()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn asleep() -> i64 {
+    0
 }
 
 /// Nanoseconds since the first call, as `Instant` counts them.
