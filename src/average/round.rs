@@ -39,7 +39,8 @@ pub struct Heard {
     pub sample: Sample,
     /// The network's rate against its oscillator, if it says.
     pub rate_ppm: Option<f64>,
-    /// Whether it has followed a correction since it started.
+    /// Whether it knows its group's time: it has followed a correction since it started, and was
+    /// not set by hand since.
     pub synchronized: bool,
 }
 

@@ -212,7 +212,8 @@ impl Discipline {
     /// How wrong the target may be; `None` while nobody can tell.
     fn error_at(&self, raw: i64) -> Option<i64> {
         let gained = gained(raw.saturating_sub(self.since), self.error_growth_ppm);
-        (self.line.is_some() && !self.in_doubt).then(|| self.error.saturating_add(gained))
+        self.knows_the_time()
+            .then(|| self.error.saturating_add(gained))
     }
 
     /// How far the reading is ahead of the target.
@@ -328,6 +329,13 @@ impl Discipline {
     #[must_use]
     pub fn is_synchronized(&self) -> bool {
         self.line.is_some()
+    }
+
+    /// Whether its target is the group's time, as far as it knows: it has followed a correction,
+    /// and since then it was neither set by hand nor has it refused one.
+    #[must_use]
+    pub fn knows_the_time(&self) -> bool {
+        self.line.is_some() && !self.in_doubt
     }
 
     /// What is known of the clock's rate: the network's against the raw clock.

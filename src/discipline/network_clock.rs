@@ -104,6 +104,11 @@ impl NetworkClock {
         self.lock().is_synchronized()
     }
 
+    /// See [`Discipline::knows_the_time`].
+    pub(crate) fn knows_the_time(&self) -> bool {
+        self.lock().knows_the_time()
+    }
+
     /// Whether a follower or a master runs that corrects this clock, be it in touch with its group
     /// at the moment or not. Without one, the clock holds over for good.
     #[must_use]

@@ -149,7 +149,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let node = &self.link.node;
         let rate_ppm = Some(node.clock.rate().ppm);
         let known = node.allegiance.term();
-        let synchronized = node.clock.is_synchronized();
+        let synchronized = node.clock.knows_the_time();
         // Last of all: what is done after this is taken for the network's delay.
         let departure = node.clock.mark();
         if departure.sets != arrival.sets {

@@ -66,14 +66,17 @@ impl Polling<'_, '_, '_> {
         }
         // The first burst at once: the clock is to be corrected soon.
         let mut due = Instant::now();
-        let mut is_new = true;
+        let (mut is_new, mut belongs) = (true, false);
         loop {
             self.obey_until(due)?;
             self.greet()?;
             self.measure()?;
-            if is_new && let Some(found) = self.measured {
-                self.welcome(found)?;
-                is_new = false;
+            if let Some(found) = self.measured {
+                let belonged = std::mem::replace(&mut belongs, found.heard.synchronized);
+                if is_new || belonged && !belongs {
+                    self.welcome(found)?;
+                    is_new = false;
+                }
             }
             due = self.next_burst();
         }
@@ -116,8 +119,8 @@ impl Polling<'_, '_, '_> {
         Ok(())
     }
 
-    /// Corrects a clock that has just come, from what the group knows already, and measures it
-    /// anew: the next round is to count the corrected clock.
+    /// Corrects a clock that has just come, or was set by hand, from what the group knows already,
+    /// and measures it anew: the next round is to count the corrected clock.
     fn welcome(&mut self, found: Measured) -> Result<(), End> {
         match self.peer.shared.welcome(found.interval, &found.heard) {
             Welcome::Correct(correction) => self.adjust(found.n, correction)?,
