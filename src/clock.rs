@@ -20,11 +20,35 @@ pub const CRYSTAL_PPM: f64 = 100.0;
 pub trait Clock: Send + Sync {
     /// What the clock shows now.
     fn read(&self) -> DateTime<Utc>;
+
+    /// What the clock showed when the machine's wall clock showed `arrived`, which is shortly ago:
+    /// by the kernel, a message came then.
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        self.read() - since(arrived)
+    }
+}
+
+/// Nothing is said to have come longer ago, so that a wall clock that was just set does no harm.
+const LATEST: TimeDelta = TimeDelta::seconds(1);
+
+/// How long ago the machine's wall clock showed `arrived`; nothing, if that can't be.
+pub(crate) fn since(arrived: DateTime<Utc>) -> TimeDelta {
+    let late = WallClock.read() - arrived;
+    let possible = TimeDelta::zero()..LATEST;
+    if possible.contains(&late) {
+        late
+    } else {
+        TimeDelta::zero()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Box<C> {
     fn read(&self) -> DateTime<Utc> {
         (**self).read()
+    }
+
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        (**self).read_at(arrived)
     }
 }
 

@@ -64,6 +64,18 @@ impl NetworkClock {
         self.lock().mark(self.raw.read())
     }
 
+    /// The target when the kernel received a message, if it tells by the wall clock when that
+    /// was; else now.
+    #[must_use]
+    pub(crate) fn mark_at(&self, arrived: Option<DateTime<Utc>>) -> Mark {
+        let discipline = self.lock();
+        let raw = match arrived {
+            Some(arrived) => self.raw.read_at(arrived),
+            None => self.raw.read(),
+        };
+        discipline.mark(raw)
+    }
+
     /// What the raw clock shows, and the reading at the same moment.
     #[must_use]
     pub fn raw_and_now(&self) -> (DateTime<Utc>, NetworkTime) {

@@ -77,7 +77,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
                 Phase::Greeted { patience, .. } => patience,
             };
             let clock = &self.link.node.clock;
-            match reader.next(&mut self.link.connection, patience, || clock.mark())? {
+            match reader.next(&mut self.link.connection, patience, |at| clock.mark_at(at))? {
                 Heard::Message((line, arrival)) => self.obey(line, arrival)?,
                 Heard::Nothing => {
                     let silence = format!("it was silent for {} s", patience.as_secs());

@@ -70,7 +70,7 @@ impl Dialogue {
         &mut self,
         connection: &mut Connection,
         patience: Duration,
-        stamp: impl Fn() -> Stamp,
+        stamp: impl Fn(Option<DateTime<Utc>>) -> Stamp,
     ) -> Result<Option<(Answer, Stamp)>, End> {
         let asked = Instant::now();
         let mut left = patience;

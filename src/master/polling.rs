@@ -186,7 +186,7 @@ impl Polling<'_, '_, '_> {
             self.connection.write(poll.as_bytes())?;
             let clock = &self.peer.shared.clock;
             let deadline = rhythm.answer_deadline();
-            let t4 = || clock.mark().target;
+            let t4 = |at| clock.mark_at(at).target;
             let answer = self.dialogue.answer(self.connection, deadline, t4)?;
             let Some((answer, t4)) = answer else {
                 break;

@@ -63,8 +63,8 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             }
         }
         let shared = &peer.shared;
-        let arrival = || Arrival {
-            target: shared.clock.mark().target,
+        let arrival = |at| Arrival {
+            target: shared.clock.mark_at(at).target,
             interval: shared.ensemble().interval(),
         };
         match reader.next(connection, TICK, arrival)? {

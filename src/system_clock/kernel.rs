@@ -123,7 +123,7 @@ impl SystemClock {
         }
         KERNEL.set_frequency(speed.frequency_ppm)?;
         Ok(Self {
-            oscillator: Arc::new(Oscillator::new(speed.own_tick)),
+            oscillator: Arc::new(Oscillator::new(speed)),
             speed,
         })
     }
@@ -156,6 +156,7 @@ impl SystemClock {
         );
         KERNEL.set_frequency(learned.frequency_ppm)?;
         self.speed = learned;
+        self.oscillator.has_speed(learned);
         Ok(())
     }
 
@@ -280,7 +281,7 @@ impl Hands {
             };
             self.speed = Speed { own_tick, ..found };
         }
-        self.oscillator.has_own_tick(self.speed.own_tick);
+        self.oscillator.has_speed(self.speed);
     }
 
     fn look(&mut self) -> Result<(), Error> {
@@ -345,7 +346,7 @@ impl Hands {
                     );
                 }
                 self.speed = speed;
-                self.oscillator.has_own_tick(speed.own_tick);
+                self.oscillator.has_speed(speed);
             }
             Action::Step(by) => {
                 log::info!("the system's clock is stepped by {}", span::signed(by));
@@ -377,6 +378,7 @@ impl Hands {
         }
         self.speed = speed;
         KERNEL.set_frequency(speed.frequency_ppm)?;
+        self.oscillator.has_speed(speed);
         Ok(())
     }
 }

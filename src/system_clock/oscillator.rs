@@ -8,9 +8,9 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{Clock, WallClock, asleep, unsteered};
+use crate::clock::{self, Clock, WallClock, asleep, unsteered};
 use crate::lock::lock;
-use crate::span::{nanoseconds, since_epoch};
+use crate::span::{float_nanoseconds, nanoseconds, since_epoch};
 use crate::system_clock::speed::Speed;
 
 /// No suspend is shorter than this, in nanoseconds. What is less is the time between two readings.
@@ -31,6 +31,8 @@ struct Since {
     own_tick: i32,
     /// For how long the machine has been suspended since it was booted, in nanoseconds.
     asleep: i64,
+    /// By how many ppm the system's clock gains on the oscillator.
+    gain_ppm: f64,
 }
 
 impl Since {
@@ -51,25 +53,26 @@ impl Since {
 }
 
 impl Oscillator {
-    pub(crate) fn new(own_tick: i32) -> Self {
+    pub(crate) fn new(speed: Speed) -> Self {
         Self(Mutex::new(Since {
             unsteered: unsteered(),
             shown: since_epoch(WallClock.read()),
-            own_tick,
+            own_tick: speed.own_tick,
             asleep: asleep(),
+            gain_ppm: speed.gain_ppm(),
         }))
     }
 
-    /// Somebody has given the clock another tick of its own.
-    pub(crate) fn has_own_tick(&self, own_tick: i32) {
+    /// The system's clock has this speed from now on. Only its own tick is the oscillator's.
+    pub(crate) fn has_speed(&self, speed: Speed) {
         let mut since = lock(&self.0);
-        let now = unsteered();
-        *since = Since {
-            unsteered: now,
-            shown: since.read(now),
-            own_tick,
-            ..*since
-        };
+        since.gain_ppm = speed.gain_ppm();
+        if since.own_tick != speed.own_tick {
+            let now = unsteered();
+            since.shown = since.read(now);
+            since.unsteered = now;
+            since.own_tick = speed.own_tick;
+        }
     }
 
     /// Somebody has set the clock.
@@ -85,6 +88,14 @@ impl Clock for Oscillator {
         since.wake(asleep());
         DateTime::from_timestamp_nanos(since.read(unsteered()))
     }
+
+    /// The wall clock, which is slewed, may have shown more or less time since than has passed.
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        let now = self.read();
+        let gain = lock(&self.0).gain_ppm * 1e-6;
+        let late = float_nanoseconds(clock::since(arrived)) / (1.0 + gain);
+        now - TimeDelta::nanoseconds(late as i64)
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +110,7 @@ mod tests {
             shown: 0,
             own_tick,
             asleep: 3 * SECOND,
+            gain_ppm: 0.0,
         }
     }
 
@@ -130,11 +142,22 @@ mod tests {
 
     #[test]
     fn another_tick_counts_from_now_on() {
-        let oscillator = Oscillator::new(Speed::TICK);
+        let oscillator = Oscillator::new(Speed::NOMINAL);
         let (began, shown) = (unsteered(), since_epoch(oscillator.read()));
-        oscillator.has_own_tick(11_000);
-        oscillator.has_own_tick(Speed::TICK);
+        oscillator.has_speed(Speed::of_its_own(11_000, 0.0));
+        oscillator.has_speed(Speed::NOMINAL);
         let wrong = since_epoch(oscillator.read()) - shown - (unsteered() - began);
         assert!(wrong.abs() < 10_000_000, "{wrong} ns");
+    }
+
+    #[test]
+    fn a_slewed_wall_clock_does_not_tell_wrong_how_late_a_reader_is() {
+        let oscillator = Oscillator::new(Speed::NOMINAL);
+        oscillator.has_speed(Speed::NOMINAL.slewed_by(100_000.0));
+        let late = TimeDelta::milliseconds(550);
+        let before = oscillator.read();
+        let came = oscillator.read_at(WallClock.read() - late);
+        let wrong = (before - came) - TimeDelta::milliseconds(500);
+        assert!(wrong.abs() < TimeDelta::milliseconds(20), "{wrong}");
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes and messages: addresses, connections, and what is said on each wire.
 
 pub mod address;
+pub(crate) mod arrival;
 pub mod candidate;
 pub mod connection;
 pub mod correction;
