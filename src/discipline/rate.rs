@@ -235,9 +235,11 @@ impl DriftFit {
     /// Prepares the points for one more, if that is not where the line leads.
     fn judge(&mut self, line: &Line, point: Point) {
         let miss = point.ahead - line.ahead(point.raw);
-        let spread = line.spread(point.raw).hypot(self.noise().spread(&point));
+        let noise = self.noise();
+        // A queue makes a point wrong by as much as it waited there, and by no more.
+        let spread = line.spread(point.raw).hypot(float_nanoseconds(noise.doubt));
+        let limit = noise.waiting(&point) + TimeDelta::nanoseconds((SURPRISING * spread) as i64);
         let elapsed = point.raw - line.raw;
-        let limit = TimeDelta::nanoseconds((SURPRISING * spread) as i64);
         let Some(first) = self.surprise.take() else {
             if miss.abs() > limit {
                 self.take_for_step(miss, &point, elapsed);

@@ -3,21 +3,16 @@
 //! A thread that waits for bytes may get a processor late, by milliseconds on a busy machine. What
 //! the kernel notes of a packet does not depend on that.
 
-use std::io;
-use std::net::TcpStream;
-
-use chrono::{DateTime, Utc};
-
 #[cfg(target_os = "linux")]
 mod kernel {
-    use std::io::IoSliceMut;
+    use std::io::{self, IoSliceMut};
+    use std::net::TcpStream;
     use std::os::fd::AsRawFd;
 
+    use chrono::{DateTime, Utc};
     use nix::sys::socket::sockopt::ReceiveTimestampns;
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
     use nix::sys::time::TimeSpec;
-
-    use super::{DateTime, TcpStream, Utc, io};
 
     /// Asks the kernel for the moment at which it received what is read.
     pub(crate) struct Receiver {
@@ -59,9 +54,10 @@ mod kernel {
 
 #[cfg(not(target_os = "linux"))]
 mod kernel {
-    use std::io::Read;
+    use std::io::{self, Read};
+    use std::net::TcpStream;
 
-    use super::{DateTime, TcpStream, Utc, io};
+    use chrono::{DateTime, Utc};
 
     /// Other kernels are not asked.
     pub(crate) struct Receiver;
@@ -87,7 +83,7 @@ pub(crate) use kernel::Receiver;
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -98,29 +94,22 @@ mod tests {
         sender.set_nodelay(true).unwrap();
         let (stream, _) = listener.accept().unwrap();
         let mut receiver = Receiver::new(&stream);
-        let mut send = || {
+        // When it was sent, between these, and when it came; read late, and ever later.
+        let mut hand_over = |late| {
             let before = Instant::now();
             sender.write_all(b"now").unwrap();
-            (before, Instant::now())
-        };
-        let mut receive = || {
+            let after = Instant::now();
+            thread::sleep(late);
             let mut bytes = [0; 3];
             let (length, arrived) = receiver.receive(&stream, &mut bytes).unwrap();
             assert_eq!(&bytes[..length], b"now");
-            arrived
+            (before, after, arrived)
         };
         // The kernel begins to note arrivals shortly after it was first asked to.
         let known = (0..200).find_map(|_| {
-            let first = send();
-            thread::sleep(Duration::from_millis(20));
-            let second = send();
-            // Both are read now.
-            let (first_came, second_came) = (receive(), receive());
-            Some((
-                first,
-                second,
-                (second_came? - first_came?).to_std().unwrap(),
-            ))
+            let first = hand_over(Duration::from_millis(5));
+            let second = hand_over(Duration::from_millis(30));
+            Some((first, second, (second.2? - first.2?).to_std().unwrap()))
         });
         let (first, second, apart) = known.expect("two moments of arrival");
         let grain = Duration::from_micros(5);
