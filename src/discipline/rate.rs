@@ -53,6 +53,13 @@ const ORDINARY: i32 = 3;
 /// chance once in 100 times.
 const FEW_RUNS: f64 = 2.33;
 
+/// So many points in a row on one side of the line are no accident that an error may rely on.
+const SUSPICIOUS: usize = 3;
+
+/// So many of the last points on one side of the line, and the line is drawn through them alone:
+/// noise does this once in two thousand times, and no queue lasts so long.
+const LONG_RUN: usize = 12;
+
 /// The network seen from the raw clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
@@ -235,11 +242,9 @@ impl DriftFit {
     /// Prepares the points for one more, if that is not where the line leads.
     fn judge(&mut self, line: &Line, point: Point) {
         let miss = point.ahead - line.ahead(point.raw);
-        let noise = self.noise();
-        // A queue makes a point wrong by as much as it waited there, and by no more.
-        let spread = line.spread(point.raw).hypot(float_nanoseconds(noise.doubt));
-        let limit = noise.waiting(&point) + TimeDelta::nanoseconds((SURPRISING * spread) as i64);
+        let spread = line.spread(point.raw).hypot(self.noise().spread(&point));
         let elapsed = point.raw - line.raw;
+        let limit = TimeDelta::nanoseconds((SURPRISING * spread) as i64);
         let Some(first) = self.surprise.take() else {
             if miss.abs() > limit {
                 self.take_for_step(miss, &point, elapsed);
@@ -284,18 +289,18 @@ impl DriftFit {
     fn is_bent(&self, line: &Line) -> bool {
         let noise = self.noise();
         let ordinary = |point: &&Point| noise.waiting(point) <= noise.doubt * ORDINARY;
-        // What lies on the line is on neither side, and ends a run.
-        let side = |point: &Point| {
-            let off = point.ahead - line.ahead(point.raw);
-            (off.abs() > noise.doubt / 4).then_some(off > TimeDelta::zero())
-        };
+        let sides = self.points.iter().filter(ordinary);
         let (mut count, mut runs, mut last) = (0, 0, None);
-        for side in self.points.iter().filter(ordinary).map(side) {
+        for side in sides.map(|point| noise.side(line, point)) {
             count += 1;
             runs += u32::from(side.is_none() || side != last);
             last = side;
         }
         let (runs, count) = (f64::from(runs), f64::from(count));
+        let last_run = self.last_run(line, &noise);
+        if last_run >= LONG_RUN {
+            return last_run < self.points.len();
+        }
         count >= LEAST_TESTED
             && runs < f64::midpoint(count, 1.0) - FEW_RUNS * (count - 1.0).sqrt() / 2.0
     }
@@ -386,16 +391,35 @@ impl DriftFit {
             centre_spread: total.sqrt().recip(),
             surprise_ppm: self.surprise.as_ref().map_or(0.0, |first| first.ppm),
         };
+        // Where the last points all lie on one side, the oscillator may have changed its rate, and
+        // what was known before says nothing.
+        let run = self.last_run(&line, &noise);
+        let (points, jump_ppm) = if run >= SUSPICIOUS {
+            (run, CRYSTAL_PPM)
+        } else {
+            (self.points.len(), 0.0)
+        };
+        let growth_ppm = line.error_growth_ppm() + jump_ppm;
         let bound = |point: &Point| {
             let miss = (line.ahead(point.raw) - point.ahead).abs();
-            point.error + miss + at_rate(last.raw - point.raw, line.error_growth_ppm())
+            point.error + miss + at_rate(last.raw - point.raw, growth_ppm)
         };
-        line.error = self
+        let bounds = self.points.iter().rev().take(points).map(bound);
+        line.error = bounds.fold(bound(&last), TimeDelta::min);
+        line
+    }
+
+    /// How many of the last points lie on one side of the line, however long they had to wait.
+    fn last_run(&self, line: &Line, noise: &Noise) -> usize {
+        let mut sides = self
             .points
             .iter()
-            .map(bound)
-            .fold(bound(&last), TimeDelta::min);
-        line
+            .rev()
+            .map(|point| noise.side(line, point));
+        let Some(Some(last)) = sides.next() else {
+            return 0;
+        };
+        1 + sides.take_while(|side| *side == Some(last)).count()
     }
 }
 
@@ -418,6 +442,13 @@ impl Noise {
     /// How much of a point's error is waiting.
     fn waiting(&self, point: &Point) -> TimeDelta {
         (point.error - self.smallest).max(TimeDelta::zero())
+    }
+
+    /// On which side of the line a point lies: true above it. What lies on the line is on neither
+    /// side, and ends a run.
+    fn side(&self, line: &Line, point: &Point) -> Option<bool> {
+        let off = point.ahead - line.ahead(point.raw);
+        (off.abs() > self.doubt / 4).then_some(off > TimeDelta::zero())
     }
 
     /// One standard deviation of a point, in nanoseconds.
@@ -567,6 +598,24 @@ mod tests {
         assert!((line.rate.ppm - 100.0).abs() < 10.0, "{:?}", line.rate);
         let off = line.ahead(line.raw()) - TimeDelta::microseconds(250);
         assert!(off.abs() < TimeDelta::microseconds(10), "{off}");
+    }
+
+    #[test]
+    fn an_oscillator_that_jumps_on_a_busy_link_is_admitted_and_then_followed() {
+        let (mut fit, _) = fit((0..40).map(|n| point(n, n % 2, 20)));
+        // It gains 100 ppm from now on, and every point has to wait from now on.
+        for n in 0..30 {
+            let truth = 100 * n;
+            let line = fit.add(point(40 + n, truth, 320));
+            let off = (line.ahead(line.raw()) - TimeDelta::microseconds(truth)).abs();
+            // Two points may still have met a queue.
+            assert!(
+                n < 3 || off <= line.error(line.raw()),
+                "{off} off in second {n}"
+            );
+            let ppm = line.rate.ppm;
+            assert!(n < 25 || (ppm - 100.0).abs() < 25.0, "{ppm} in second {n}");
+        }
     }
 
     #[test]
