@@ -82,6 +82,7 @@ mod election;
 mod follower;
 #[cfg(test)]
 mod fuzz;
+mod keys;
 mod lock;
 mod master;
 mod measurement;
@@ -139,6 +140,9 @@ pub mod internals {
     }
     pub mod follower {
         pub use crate::follower::*;
+    }
+    pub mod keys {
+        pub use crate::keys::*;
     }
     pub mod master {
         pub use crate::master::*;

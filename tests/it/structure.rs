@@ -161,7 +161,14 @@ fn a_circle_is_found() {
 #[test]
 fn the_pure_rooms_know_no_threads() {
     for (file, used) in uses() {
-        let pure = ["wire", "measurement", "average", "discipline", "election"];
+        let pure = [
+            "wire",
+            "keys",
+            "measurement",
+            "average",
+            "discipline",
+            "election",
+        ];
         let folder = file.split("::").next().unwrap_or_default();
         let shell = used
             .iter()
