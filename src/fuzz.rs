@@ -32,6 +32,7 @@ use crate::master::peer::Peer;
 use crate::master::rhythm::Rhythm;
 use crate::master::serve::serve as serve_peer;
 use crate::master::shared::Shared;
+use crate::master::trust::Trust;
 use crate::span::since_epoch;
 use crate::wire::address::Address;
 use crate::wire::message::Message;
@@ -196,6 +197,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
         address,
         limits,
         with_candidates.then_some(candidacy),
+        Trust::Everybody,
     );
     let node = NodeId(1);
     let stream = Arc::new(theirs);

@@ -104,6 +104,8 @@ pub use follower::error::FollowerError;
 pub use follower::event::FollowerEvent;
 pub use follower::handle::{Follower, FollowerStopper};
 pub use follower::options::{FollowerOptions, WireChoice};
+pub use keys::auth::Auth;
+pub use keys::credentials::Credentials;
 pub use master::error::MasterError;
 pub use master::event::MasterEvent;
 pub use master::handle::{Master, MasterStopper};

@@ -120,6 +120,12 @@ impl Outage {
         now: Instant,
     ) -> Option<String> {
         let choice = node.allegiance.choice();
+        if let End::Unproven(why) = end {
+            return self.told.admit(now).map(|_| format!(
+                "{master} does not prove that it belongs to this group: {why}. NOTHING of what it \
+                 says is believed; this clock holds over until a master proves itself"
+            ));
+        }
         if node.allegiance.elects() {
             // The election tells of its own.
             return None;

@@ -78,7 +78,8 @@ pub enum KeyFileError {
 pub struct Version {
     modified: SystemTime,
     length: u64,
-    inode: u64,
+    /// The inode, and when that was changed: by `chmod`, too.
+    inode: (u64, i64, i64),
 }
 
 /// Reads a group's file.
@@ -132,9 +133,12 @@ pub fn version(path: &Path) -> Option<Version> {
 
 fn version_of(metadata: &fs::Metadata) -> Version {
     #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+    let inode = {
+        use std::os::unix::fs::MetadataExt;
+        (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+    };
     #[cfg(not(unix))]
-    let inode = 0;
+    let inode = (0, 0, 0);
     Version {
         modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         length: metadata.len(),

@@ -6,15 +6,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::average::round::NodeId;
+use crate::keys::holder::{Holder, Role};
 use crate::lock::lock;
 use crate::master::admission::{Admission, Limits, Refused};
 use crate::master::mailbox::{Command, Mailbox};
+use crate::master::unproven::Unproven;
+use crate::wire::name::NodeName;
 
 /// All connections, behind a lock of their own.
 pub(crate) struct Connections(Mutex<Known>);
 
 struct Known {
     admission: Admission,
+    /// Where there are keys: who has not proven one yet, and on which connection who has.
+    unproven: Option<Unproven>,
+    proven: HashMap<(Role, NodeName), NodeId>,
     contacts: HashMap<NodeId, Contact>,
 }
 
@@ -23,12 +29,16 @@ struct Contact {
     mailbox: Arc<Mailbox>,
     stream: Arc<TcpStream>,
     from: IpAddr,
+    holder: Option<Holder>,
 }
 
 impl Connections {
-    pub(crate) fn new(limits: Limits) -> Self {
+    /// Connections within these limits, which have to prove a key where `keyed`.
+    pub(crate) fn new(limits: Limits, keyed: bool) -> Self {
         Self(Mutex::new(Known {
             admission: Admission::new(limits, Instant::now()),
+            unproven: keyed.then(Unproven::default),
+            proven: HashMap::new(),
             contacts: HashMap::new(),
         }))
     }
@@ -47,7 +57,12 @@ impl Connections {
             mailbox: Arc::clone(&mailbox),
             stream: Arc::clone(stream),
             from,
+            holder: None,
         };
+        let crowded_out = known.unproven.as_mut().and_then(|it| it.enter(node, from));
+        if let Some(contact) = crowded_out.and_then(|node| known.contacts.get(&node)) {
+            let _ = contact.stream.shutdown(Shutdown::Both);
+        }
         known.contacts.insert(node, contact);
         Ok(mailbox)
     }
@@ -55,9 +70,50 @@ impl Connections {
     /// Forgets a connection.
     pub(crate) fn unregister(&self, node: NodeId) {
         let mut known = lock(&self.0);
-        if let Some(contact) = known.contacts.remove(&node) {
-            known.admission.release(contact.from);
+        let Some(contact) = known.contacts.remove(&node) else {
+            return;
+        };
+        known.admission.release(contact.from);
+        if let Some(unproven) = &mut known.unproven {
+            unproven.leave(node);
         }
+        if let Some(holder) = contact.holder {
+            let key = (holder.role, holder.name);
+            if known.proven.get(&key) == Some(&node) {
+                known.proven.remove(&key);
+            }
+        }
+    }
+
+    /// A connection needs no place among the unproven any more.
+    pub(crate) fn admitted(&self, node: NodeId) {
+        if let Some(unproven) = &mut lock(&self.0).unproven {
+            unproven.leave(node);
+        }
+    }
+
+    /// A connection has proven whose key it holds. The one before it of the same holder, which is
+    /// closed: it may be one that was cut and does not know it yet.
+    pub(crate) fn prove(&self, node: NodeId, holder: &Holder) -> Option<NodeId> {
+        self.admitted(node);
+        let mut known = lock(&self.0);
+        known.contacts.get_mut(&node)?.holder = Some(holder.clone());
+        let key = (holder.role, holder.name.clone());
+        let before = known.proven.insert(key, node)?;
+        close(&known, before);
+        Some(before)
+    }
+
+    /// Closes the connections of those whose keys are not `welcome`. Who they are.
+    pub(crate) fn expel(&self, welcome: impl Fn(&Holder) -> bool) -> Vec<(NodeId, Holder)> {
+        let known = lock(&self.0);
+        let contacts = known.contacts.iter();
+        let holders = contacts.filter_map(|(node, contact)| Some((*node, contact.holder.clone()?)));
+        let void: Vec<_> = holders.filter(|(_, holder)| !welcome(holder)).collect();
+        for (node, _) in &void {
+            close(&known, *node);
+        }
+        void
     }
 
     /// Leaves something to do for one connection's thread.
@@ -79,5 +135,12 @@ impl Connections {
         for contact in lock(&self.0).contacts.values() {
             let _ = contact.stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+/// Ends a connection, whatever its thread is waiting for.
+fn close(known: &Known, node: NodeId) {
+    if let Some(contact) = known.contacts.get(&node) {
+        let _ = contact.stream.shutdown(Shutdown::Both);
     }
 }

@@ -1,0 +1,94 @@
+//! A group's secrets and the keys of its nodes, in a folder of their own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use berkeley::internals::keys::file;
+use berkeley::internals::keys::group::GroupKeys;
+use berkeley::internals::keys::holder::{Generation, Role};
+use berkeley::internals::keys::node_key::NodeKey;
+use berkeley::internals::keys::secret::Secret;
+use tempfile::TempDir;
+
+use super::programs::Program;
+
+pub(crate) struct Keys {
+    folder: TempDir,
+}
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = Self { folder };
+        let secret = Secret::random().expect("random numbers");
+        file::create(&keys.group_file(), &GroupKeys::new(secret).text()).expect("a file");
+        keys
+    }
+
+    pub(crate) fn group_file(&self) -> PathBuf {
+        self.folder.path().join("group.key")
+    }
+
+    pub(crate) fn group(&self) -> GroupKeys {
+        file::read_group(&self.group_file()).expect("a group").0
+    }
+
+    /// Changes the secrets, as `berkeley-master key` does.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut GroupKeys)) {
+        let mut group = self.group();
+        change(&mut group);
+        file::replace(&self.group_file(), &group.text()).expect("a file");
+    }
+
+    pub(crate) fn node(&self, name: &str, generation: Option<Generation>) -> NodeKey {
+        let name = name.parse().expect("a name");
+        self.group().node(Role::Follower, name, generation)
+    }
+
+    /// The file with a follower's key, of the newest generation.
+    pub(crate) fn node_file(&self, name: &str) -> PathBuf {
+        let path = self
+            .folder
+            .path()
+            .join(format!("{}.key", name.replace('/', "-")));
+        let line = self.node(name, None).line();
+        file::replace(&path, &format!("{line}\n")).expect("a file");
+        path
+    }
+
+    /// `berkeley-master` with the group's secrets, on a free port of the loopback.
+    pub(crate) fn master(&self, arguments: &[&str]) -> Program {
+        let path = self.group_file();
+        let keyed = ["--key-file", path.to_str().expect("a name")];
+        Program::master(&[&keyed, arguments].concat())
+    }
+
+    /// `berkeley-follower` with a key.
+    pub(crate) fn follower(&self, name: &str, master: SocketAddr) -> Program {
+        let path = self.node_file(name);
+        Program::follower(master, &["--key-file", path.to_str().expect("a name")])
+    }
+}
+
+/// Runs one of the programs to its end; what it printed on stdout, or else on stderr.
+pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("input");
+    fs::write(&file, input).expect("a file");
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(fs::File::open(&file).expect("a file"))
+        .output()
+        .expect("it starts");
+    let [out, error] = [output.stdout, output.stderr].map(|text| {
+        let text = String::from_utf8(text).expect("UTF-8");
+        text.trim_end().to_owned()
+    });
+    if output.status.success() {
+        Ok(out)
+    } else {
+        Err(error)
+    }
+}
