@@ -34,7 +34,8 @@ impl<'a> Link<'a> {
             code_cost: Duration::ZERO,
             untold: Some(canonical(stream.peer_addr()?)),
         };
-        if link.node.allegiance.choice() == 1 {
+        // Who has a key waits for the proof of the other end.
+        if link.node.allegiance.choice() == 1 && link.node.options.credentials.is_none() {
             link.tell();
         }
         Ok(link)

@@ -1,10 +1,14 @@
 //! A group's secrets and the keys of its nodes, in a folder of their own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use berkeley::Credentials;
 use berkeley::internals::keys::file;
 use berkeley::internals::keys::group::GroupKeys;
 use berkeley::internals::keys::holder::{Generation, Role};
@@ -70,6 +74,41 @@ impl Keys {
         let path = self.node_file(name);
         Program::follower(master, &["--key-file", path.to_str().expect("a name")])
     }
+}
+
+/// The keys of all groups, where all tests are to run with keys: `BERKELEY_TEST_KEYS=1`.
+pub(crate) fn of_all() -> Option<&'static Keys> {
+    static KEYS: LazyLock<Option<Keys>> = LazyLock::new(|| {
+        let keyed = std::env::var_os("BERKELEY_TEST_KEYS").is_some();
+        keyed.then(Keys::new)
+    });
+    KEYS.as_ref()
+}
+
+/// A master's flags for that, unless it has others on keys.
+pub(crate) fn master_flags(others: &[&str]) -> Vec<OsString> {
+    let keys = of_all().filter(|_| !others.contains(&"--key-file"));
+    keys.map_or_else(Vec::new, |keys| vec!["--key-file".into(), keys.group_file().into()])
+}
+
+/// A follower's flags for that: a key of a name of its own.
+pub(crate) fn follower_flags(others: &[&str]) -> Vec<OsString> {
+    let keys = of_all().filter(|_| !others.contains(&"--key-file") && !others.contains(&"--wire"));
+    keys.map_or_else(Vec::new, |keys| {
+        let named = others.iter().position(|flag| *flag == "--name");
+        let name = named.map_or_else(next_name, |place| others[place + 1].to_owned());
+        vec!["--key-file".into(), keys.node_file(&name).into()]
+    })
+}
+
+/// The same for a follower in this process.
+pub(crate) fn credentials() -> Option<Credentials> {
+    of_all().map(|keys| Credentials::Node(keys.node_file(&next_name())))
+}
+
+fn next_name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("node{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Runs one of the programs to its end; what it printed on stdout, or else on stderr.
