@@ -15,6 +15,8 @@ pub mod file;
 pub mod group;
 pub mod handshake;
 pub mod holder;
+#[cfg(test)]
+mod middle;
 pub mod node_key;
 pub mod prove;
 pub mod ring;

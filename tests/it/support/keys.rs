@@ -88,7 +88,9 @@ pub(crate) fn of_all() -> Option<&'static Keys> {
 /// A master's flags for that, unless it has others on keys.
 pub(crate) fn master_flags(others: &[&str]) -> Vec<OsString> {
     let keys = of_all().filter(|_| !others.contains(&"--key-file"));
-    keys.map_or_else(Vec::new, |keys| vec!["--key-file".into(), keys.group_file().into()])
+    keys.map_or_else(Vec::new, |keys| {
+        vec!["--key-file".into(), keys.group_file().into()]
+    })
 }
 
 /// A follower's flags for that: a key of a name of its own.
