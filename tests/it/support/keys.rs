@@ -2,21 +2,25 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use berkeley::Credentials;
+use berkeley::internals::keys::code::Code;
+use berkeley::internals::keys::codes::Codes;
 use berkeley::internals::keys::file;
 use berkeley::internals::keys::group::GroupKeys;
+use berkeley::internals::keys::handshake::Caller;
 use berkeley::internals::keys::holder::{Generation, Role};
 use berkeley::internals::keys::node_key::NodeKey;
 use berkeley::internals::keys::secret::Secret;
 use tempfile::TempDir;
 
-use super::programs::Program;
+use super::programs::{Program, SOON};
 
 pub(crate) struct Keys {
     folder: TempDir,
@@ -132,4 +136,66 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Stri
     } else {
         Err(error)
     }
+}
+
+/// A peer that has a key and says what the test wants.
+pub(crate) struct KeyedPeer {
+    reader: BufReader<TcpStream>,
+    codes: Codes,
+}
+
+impl KeyedPeer {
+    /// Opens with this key, whatever it is good for, and goes on once both ends have proven it.
+    pub(crate) fn join(server: SocketAddr, key: &NodeKey) -> Result<Self, String> {
+        let stream = TcpStream::connect(server).expect("it listens");
+        stream.set_read_timeout(Some(SOON)).expect("a socket");
+        let caller = Caller::new(key, Code::random().expect("random numbers"));
+        let mut reader = BufReader::new(stream);
+        let opening = format!("{}\n", caller.opening());
+        reader
+            .get_mut()
+            .write_all(opening.as_bytes())
+            .expect("it reads");
+        let answer = read(&mut reader);
+        let (proof, codes) = caller.prove(&answer).map_err(|error| error.to_string())?;
+        let proof = format!("{proof}\n");
+        reader
+            .get_mut()
+            .write_all(proof.as_bytes())
+            .expect("it reads");
+        Ok(Self { reader, codes })
+    }
+
+    pub(crate) fn say(&mut self, line: &str) {
+        let mut line = format!("{line}\n");
+        self.codes.seal(&mut line);
+        let _ = self.reader.get_mut().write_all(line.as_bytes());
+    }
+
+    /// The next line, which has to have its code.
+    #[track_caller]
+    pub(crate) fn hear(&mut self) -> String {
+        let line = read(&mut self.reader);
+        self.codes
+            .open(&line)
+            .unwrap_or_else(|_| panic!("{line:?} has no code"))
+            .to_owned()
+    }
+
+    /// The next line that begins so.
+    #[track_caller]
+    pub(crate) fn hear_of(&mut self, begin: &str) -> String {
+        loop {
+            let line = self.hear();
+            if line.starts_with(begin) {
+                return line;
+            }
+        }
+    }
+}
+
+fn read(reader: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    let _ = reader.read_line(&mut line);
+    line.trim_end().to_owned()
 }
