@@ -171,7 +171,8 @@ fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> 
     let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let is_credential = credentials.is_some_and(|folder| path.parent() == Some(&folder));
-    if mode & 0o077 == 0 || (is_credential && mode & 0o037 == 0) {
+    let others = if is_credential { 0o037 } else { 0o077 };
+    if mode & others == 0 {
         return Ok(());
     }
     Err(KeyFileError::Loose {

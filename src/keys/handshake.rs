@@ -190,20 +190,18 @@ mod tests {
     #[test]
     fn who_holds_the_key_proves_it_to_the_other() {
         let key = key("db1", Role::Follower);
-        let caller = Caller::new(&key, nonce(1));
-        let opening = caller.opening().to_owned();
+        let calls = Caller::new(&key, nonce(1));
+        let opening = calls.opening().to_owned();
         assert_eq!(claimed(&opening).unwrap(), key.holder);
         let (called, answer) = Called::answer(&key.secret, &opening, nonce(2));
-        let (proof, mut ours) = caller.prove(&answer).unwrap();
+        let (proof, mut ours) = calls.prove(&answer).unwrap();
         let mut theirs = called.proven(&proof).unwrap();
-        for (from, to) in [(&mut ours, &mut theirs)] {
-            let mut line = "TIME 1 2 3\n".to_owned();
-            from.seal(&mut line);
-            assert_eq!(to.open(line.trim_end()), Ok("TIME 1 2 3"));
-            let mut line = "POLL 2\n".to_owned();
-            to.seal(&mut line);
-            assert_eq!(from.open(line.trim_end()), Ok("POLL 2"));
-        }
+        let mut line = "TIME 1 2 3\n".to_owned();
+        ours.seal(&mut line);
+        assert_eq!(theirs.open(line.trim_end()), Ok("TIME 1 2 3"));
+        let mut line = "POLL 2\n".to_owned();
+        theirs.seal(&mut line);
+        assert_eq!(ours.open(line.trim_end()), Ok("POLL 2"));
     }
 
     #[test]

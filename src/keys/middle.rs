@@ -28,9 +28,9 @@ struct End {
 }
 
 impl End {
-    fn say(&mut self, line: String, wire: &mut Wire) {
+    fn say(&mut self, line: &str, wire: &mut Wire) {
         if let Some(codes) = &mut self.codes {
-            self.said.push(line.clone());
+            self.said.push(line.to_owned());
             let mut sealed = format!("{line}\n");
             codes.seal(&mut sealed);
             wire.push_back(sealed.trim_end().to_owned());
@@ -104,14 +104,14 @@ fn under_way(line: String, random: &mut Rng, seen: &mut Vec<String>) -> Option<S
 /// One session, and whether both ends have proven themselves.
 fn session(random: &mut Rng, key: &NodeKey, seen: &mut Vec<String>) -> Option<bool> {
     let [ours, theirs] = [(); 2].map(|()| Nonce::new(random.u128(..).to_be_bytes()));
-    let caller = Caller::new(key, ours);
-    let said = caller.opening().to_owned();
+    let calls = Caller::new(key, ours);
+    let said = calls.opening().to_owned();
     let opening = under_way(said.clone(), random, seen)?;
     let holder = claimed(&opening).ok()?;
     let theirs_key = NodeKey::derive(&Secret::new([7; 32]), holder);
     let (called, answer) = Called::answer(&theirs_key.secret, &opening, theirs);
     let heard = under_way(answer.clone(), random, seen)?;
-    let (proof, codes) = caller.prove(&heard).ok()?;
+    let (proof, codes) = calls.prove(&heard).ok()?;
     assert_eq!(
         (&opening, &heard),
         (&said, &answer),
@@ -130,9 +130,9 @@ fn session(random: &mut Rng, key: &NodeKey, seen: &mut Vec<String>) -> Option<bo
     };
     let (mut down, mut up) = (Wire::new(), Wire::new());
     for n in 0..random.u64(1..12) {
-        master.say(format!("POLL {n}"), &mut down);
-        follower.say(format!("TIME {n} 5 6 rate=7"), &mut up);
-        master.say(format!("ADJUST {n} {n} 1000 rate=0"), &mut down);
+        master.say(&format!("POLL {n}"), &mut down);
+        follower.say(&format!("TIME {n} 5 6 rate=7"), &mut up);
+        master.say(&format!("ADJUST {n} {n} 1000 rate=0"), &mut down);
         seen.extend(down.iter().chain(&up).cloned());
         if random.u8(..3) == 0 {
             attack(random, [&mut down, &mut up], seen);

@@ -46,10 +46,9 @@ pub(crate) fn prove(
     let mut reader = LineReader::default();
     let answer = match reader.next(connection, left(), || ()) {
         Ok(Heard::Message((line, ()))) => line,
-        Ok(Heard::Nothing) => return Err(silent().into()),
+        Ok(Heard::Nothing) | Err(ReadError::Unfinished) => return Err(silent().into()),
         Ok(Heard::End) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         Err(ReadError::Broken(error)) => return Err(error.into()),
-        Err(ReadError::Unfinished) => return Err(silent().into()),
         Err(ReadError::<Malformed>::Malformed(_)) => return Err(NotProven::Unkeyed.into()),
     };
     let (proof, codes) = caller.prove(answer)?;

@@ -175,7 +175,7 @@ impl Teller {
     /// The proof has failed. Where two generations are in use, the other one is tried first.
     fn unproven(&mut self, why: &str) {
         self.attempts += 1;
-        if self.attempts % 2 == 0 {
+        if self.attempts.is_multiple_of(2) {
             self.sent_away(why.to_owned());
         } else {
             self.link = Link::missing();

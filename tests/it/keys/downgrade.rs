@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 
-use crate::support::keys::Keys;
+use crate::support::keys::{Keys, start};
 use crate::support::programs::{Program, SOON};
 
 /// Answers each connection's first line with these bytes, and says when one has come.
@@ -24,7 +24,7 @@ fn server(answer: &'static str) -> (SocketAddr, Receiver<()>) {
         // Open until the other end has enough.
         let _ = (&stream).read(&mut [0]);
     };
-    std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(serve));
+    start(move || listener.incoming().map_while(Result::ok).for_each(serve));
     (address, calls)
 }
 

@@ -14,7 +14,7 @@ use berkeley::{
 use chrono::TimeDelta;
 use fastrand::Rng;
 
-use crate::support::keys::Keys;
+use crate::support::keys::{Keys, start};
 use crate::support::programs::SOON;
 
 /// What delaying a line can move a clock by, and what a busy machine can.
@@ -30,7 +30,7 @@ struct Direction {
     /// Where what goes this way may be said back.
     back: TcpStream,
     random: Rng,
-    seen: Seen,
+    lines: Seen,
 }
 
 impl Direction {
@@ -44,7 +44,7 @@ impl Direction {
             if !matches!(reader.read_line(&mut line), Ok(1..)) {
                 break;
             }
-            self.seen.lock().expect("lines").push(line.clone());
+            self.lines.lock().expect("lines").push(line.clone());
             if number == attacked {
                 held = self.attack(line);
             } else {
@@ -64,8 +64,8 @@ impl Direction {
 
     /// Another line that was seen, on this connection or on another one.
     fn another(&mut self) -> String {
-        let seen = self.seen.lock().expect("lines");
-        self.random.choice(&*seen).cloned().unwrap_or_default()
+        let lines = self.lines.lock().expect("lines");
+        self.random.choice(&*lines).cloned().unwrap_or_default()
     }
 
     /// Does one thing to a line; what is to be handed on after the next one.
@@ -103,10 +103,10 @@ impl Direction {
 }
 
 /// Stands in the middle of so many connections, and then hands on what comes.
-fn middle(server: SocketAddr, seed: u64, attacks: usize, seen: &Seen) -> SocketAddr {
+fn middle(server: SocketAddr, seed: u64, attacks: usize, lines: &Seen) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("a socket");
-    let seen = Arc::clone(seen);
+    let lines = Arc::clone(lines);
     let mut random = Rng::with_seed(seed);
     let accept = move || {
         for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
@@ -128,18 +128,18 @@ fn middle(server: SocketAddr, seed: u64, attacks: usize, seen: &Seen) -> SocketA
                 } else {
                     (other, client)
                 };
-                let (seen, random) = (Arc::clone(&seen), random.fork());
+                let (lines, random) = (Arc::clone(&lines), random.fork());
                 let direction = Direction {
                     from,
                     to,
                     back,
                     random,
-                    seen,
+                    lines,
                 };
                 if number < attacks {
-                    thread::spawn(move || direction.run());
+                    start(move || direction.run());
                 } else {
-                    thread::spawn(move || {
+                    start(move || {
                         let (mut from, mut to) = (direction.from, direction.to);
                         let _ = std::io::copy(&mut from, &mut to);
                         let _ = to.shutdown(Shutdown::Both);
@@ -148,7 +148,7 @@ fn middle(server: SocketAddr, seed: u64, attacks: usize, seen: &Seen) -> SocketA
             }
         }
     };
-    thread::spawn(accept);
+    start(accept);
     address
 }
 
@@ -166,20 +166,20 @@ fn attacked(followers: u64, attacks: usize) {
         ..MasterOptions::default()
     })
     .expect("a master");
-    let seen = Seen::default();
+    let lines = Seen::default();
     let follow = |number| {
-        let address = middle(master.local_addr(), seed + number, attacks, &seen);
+        let address = middle(master.local_addr(), seed + number, attacks, &lines);
         let path = keys.node_file(&format!("n{number}"));
         let options = FollowerOptions {
             credentials: Some(Credentials::Node(path)),
             ..FollowerOptions::default()
         };
         let follower = Follower::connect([Address::from(address)], options).expect("a follower");
-        thread::spawn(move || follow_to_the_end(&follower, attacks))
+        start(move || follow_to_the_end(&follower, attacks))
     };
     let threads: Vec<_> = (0..followers).map(follow).collect();
     let stopper = master.stopper();
-    let rounds = thread::spawn(move || {
+    let rounds = start(move || {
         while let Some(event) = master.next_event() {
             let MasterEvent::Round(round) = event else {
                 continue;
@@ -227,5 +227,5 @@ fn what_the_one_in_the_middle_does_moves_nobody_and_ends_the_connection() {
 #[test]
 #[ignore = "a minute: .ci/run has it"]
 fn nor_does_it_in_a_thousand_connections() {
-    attacked(50, 20);
+    attacked(100, 10);
 }

@@ -37,12 +37,12 @@ fn the_library_makes_the_vectors_of_the_page() {
         let (_, nonce) = line.split_once("nonce=").expect("a nonce");
         nonce[..32].parse().expect("32 digits")
     };
-    let caller = Caller::new(&key, nonce(opening));
-    assert_eq!(caller.opening(), opening);
+    let calls = Caller::new(&key, nonce(opening));
+    assert_eq!(calls.opening(), opening);
     let theirs = nonce(given["called one's answer"]);
     let (called, answer) = Called::answer(&key.secret, opening, theirs);
     assert_eq!(answer, given["called one's answer"]);
-    let (proof, mut ours) = caller.prove(&answer).expect("it holds the key");
+    let (proof, mut ours) = calls.prove(&answer).expect("it holds the key");
     assert_eq!(proof, given["caller's proof"]);
     let mut theirs = called.proven(&proof).expect("it holds the key");
     for (codes, name) in [

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
 
 use berkeley::Credentials;
 use berkeley::internals::keys::code::Code;
@@ -198,4 +199,10 @@ fn read(reader: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
     let _ = reader.read_line(&mut line);
     line.trim_end().to_owned()
+}
+
+/// Starts a thread of a test's.
+pub(crate) fn start<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let thread = thread::Builder::new().name("test".to_owned());
+    thread.spawn(run).expect("a thread")
 }
