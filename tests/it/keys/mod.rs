@@ -2,6 +2,7 @@
 
 mod auth;
 mod commands;
+mod delay;
 mod downgrade;
 mod follower_key;
 mod middle;
