@@ -82,6 +82,7 @@ mod election;
 mod follower;
 #[cfg(test)]
 mod fuzz;
+mod keys;
 mod lock;
 mod master;
 mod measurement;
@@ -103,6 +104,8 @@ pub use follower::error::FollowerError;
 pub use follower::event::FollowerEvent;
 pub use follower::handle::{Follower, FollowerStopper};
 pub use follower::options::{FollowerOptions, WireChoice};
+pub use keys::auth::Auth;
+pub use keys::credentials::Credentials;
 pub use master::error::MasterError;
 pub use master::event::MasterEvent;
 pub use master::handle::{Master, MasterStopper};
@@ -139,6 +142,9 @@ pub mod internals {
     }
     pub mod follower {
         pub use crate::follower::*;
+    }
+    pub mod keys {
+        pub use crate::keys::*;
     }
     pub mod master {
         pub use crate::master::*;

@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::keys;
+use berkeley::internals::keys::group::GroupKeys;
+use berkeley::internals::keys::secret::Secret;
 use chrono::{DateTime, Utc};
 
 use crate::load::{Load, Manner, RoundSpan};
@@ -36,6 +39,9 @@ const BURST: u64 = berkeley::DEFAULT_BURST as u64;
 /// How many followers, and how many rounds are measured: a minute of them.
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 const ROUNDS: u64 = 12;
+
+/// How much more of the processor a master with keys may take.
+const MOST_FOR_KEYS: f64 = 1.25;
 
 /// `server.py` with more is another story: its threads start too slowly to be ready in time.
 const MOST_FOR_PYTHON: usize = 1_000;
@@ -199,10 +205,17 @@ fn main() -> Result<()> {
     );
     let mut ours = Vec::new();
     for &followers in &sizes {
-        let measured = berkeley(followers)
+        let measured = berkeley(followers, Manner::Polled)
             .with_context(|| format!("berkeley-master with {followers} followers"))?;
         measured.row("berkeley");
         ours.push(measured);
+    }
+    let mut keyed = Vec::new();
+    for &followers in &sizes {
+        let measured = berkeley(followers, Manner::Keyed)
+            .with_context(|| format!("berkeley-master with {followers} followers with keys"))?;
+        measured.row("with keys");
+        keyed.push(measured);
     }
     let mut theirs = Vec::new();
     match python_program() {
@@ -216,7 +229,8 @@ fn main() -> Result<()> {
         }
         Err(reason) => println!("{:<10}left out: {reason}", "server.py"),
     }
-    let broken = broken_limits(&ours, &theirs);
+    let mut broken = broken_limits(&ours, &theirs);
+    broken.extend(cost_of_keys(&ours, &keyed));
     ensure!(
         broken.is_empty(),
         "limits that do not hold (was the machine idle?):\n{}",
@@ -269,8 +283,36 @@ fn broken_limits(ours: &[Measured], theirs: &[Measured]) -> Vec<String> {
     broken
 }
 
-/// Our master.
-fn berkeley(followers: usize) -> Result<Measured> {
+/// What keys may cost, and where they cost more.
+fn cost_of_keys(without: &[Measured], with: &[Measured]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (without, with) in without.iter().zip(with) {
+        let followers = with.followers;
+        let more = with.processor.as_secs_f64() / without.processor.as_secs_f64();
+        // Less than a thousand take too little to be compared.
+        if followers >= 1_000 && more > MOST_FOR_KEYS {
+            broken.push(format!(
+                "{followers} followers: {more:.2} times the processor time"
+            ));
+        }
+        if with.join > Duration::from_secs(10) {
+            broken.push(format!(
+                "{followers} followers with keys: {:?} to join",
+                with.join
+            ));
+        }
+        if with.corrections_lost > 0 {
+            let lost = with.corrections_lost;
+            broken.push(format!(
+                "{followers} followers with keys: {lost} corrections lost"
+            ));
+        }
+    }
+    broken
+}
+
+/// Our master, with keys or without.
+fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     let folder = tempfile::tempdir()?;
     let record = folder.path().join("record.csv");
     let program = env!("CARGO_BIN_EXE_berkeley-master");
@@ -282,14 +324,27 @@ fn berkeley(followers: usize) -> Result<Measured> {
         // Here all have one address.
         master.args(["--max-per-address", "20000"]);
     }
+    let group = GroupKeys::new(Secret::random()?);
+    if manner == Manner::Keyed {
+        let path = folder.path().join("group.key");
+        keys::file::create(&path, &group.text())?;
+        master.arg("--key-file").arg(path);
+    }
     let mut master = Program::start(&mut master, folder.path().join("master"))?;
     let address = master.says("Listening on ")?.parse()?;
     let before = master.usage()?;
 
-    let mut load = Load::new(Manner::Polled)?;
+    let mut load = match manner {
+        Manner::Keyed => Load::keyed(group)?,
+        manner => Load::new(manner)?,
+    };
     let began = Instant::now();
-    for _ in 0..followers {
+    for number in 0..followers {
         load.connect(address)?;
+        if manner == Manner::Keyed && number % 64 == 0 {
+            // Real ones have a processor each to prove their keys with.
+            load.run_for(Instant::now() + Duration::from_micros(100))?;
+        }
     }
     load.run_until(|load| load.joined() == followers)?;
     let join = began.elapsed();

@@ -31,6 +31,8 @@ struct Member {
     fresh: bool,
     missed: u32,
     standing: Standing,
+    /// It has no key, where others do.
+    unkeyed: bool,
     /// What a peer that never corrects itself was told to add so far.
     kept: TimeDelta,
 }
@@ -118,10 +120,18 @@ impl Ensemble {
                 fresh: false,
                 missed: 0,
                 standing: Standing::default(),
+                unkeyed: false,
                 kept: TimeDelta::zero(),
             },
         );
         name
+    }
+
+    /// A member has no key: it votes only where those that have one are no majority.
+    pub fn doubt_unkeyed(&mut self, node: NodeId) {
+        if let Some(member) = self.members.get_mut(&node) {
+            member.unkeyed = true;
+        }
     }
 
     /// Lets a follower go. Whether it was a member until now.
@@ -295,6 +305,7 @@ impl Ensemble {
             Some(match member.wire {
                 // Nobody is told a correction.
                 _ if self.settings.dry_run => Doubt::None,
+                _ if member.unkeyed => Doubt::Unkeyed,
                 Wire::Line => member.standing.doubt(distance, allowance),
                 // The master keeps its correction for it, and can't tell whether it drifts or
                 // lies. Its vote is asked for where there is no majority without.

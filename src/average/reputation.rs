@@ -53,6 +53,8 @@ pub enum Doubt {
     Timestamp,
     /// It has not followed for long enough.
     New,
+    /// It has no key, where others do: anybody could be it.
+    Unkeyed,
 }
 
 /// What is remembered of one clock.

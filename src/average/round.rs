@@ -83,6 +83,8 @@ pub enum Vote {
     Biased,
     /// It is on the timestamp wire and can't follow a correction; others that can are a majority.
     Timestamp,
+    /// It has no key; those that have one are a majority.
+    Unkeyed,
     /// Nobody votes: the round was abandoned.
     Abandoned,
 }
@@ -103,6 +105,7 @@ impl From<Doubt> for Vote {
             Doubt::Biased(_) => Self::Biased,
             Doubt::Timestamp => Self::Timestamp,
             Doubt::New => Self::New,
+            Doubt::Unkeyed => Self::Unkeyed,
         }
     }
 }
@@ -116,6 +119,7 @@ impl fmt::Display for Vote {
             Self::Outlier => "outlier",
             Self::Biased => "biased",
             Self::Timestamp => "timestamp",
+            Self::Unkeyed => "unkeyed",
             Self::Abandoned => "-",
         })
     }

@@ -1,20 +1,29 @@
 //! `berkeley-follower`: reports this machine's clock to a master and follows the network's time.
 
 use std::iter;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common};
+use berkeley::internals::command_line::keys::FollowerCommand;
 use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::values;
 use berkeley::internals::wire::address::Address;
-use berkeley::{Follower, FollowerOptions, WireChoice};
+use berkeley::{Credentials, Follower, FollowerOptions, WireChoice};
 use clap::{CommandFactory, Parser};
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
 #[derive(Debug, Parser)]
-#[command(version, name = "berkeley-follower")]
+#[command(
+    version,
+    name = "berkeley-follower",
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<FollowerCommand>,
+
     /// Where the master is: a host name or address, with or without a port; several candidates,
     /// or any one of them
     #[arg(value_name = "MASTER", default_value = "127.0.0.1:8080", value_parser = values::master)]
@@ -26,14 +35,25 @@ struct Arguments {
     /// What to speak: the best that both sides know, or the Python programs' timestamps only
     #[arg(long, value_name = "WIRE", default_value = "auto")]
     wire: WireChoice,
+
+    /// The key of this machine: nothing is believed of a master that does not hold it too
+    /// [default: no key]
+    #[arg(long, value_name = "FILE", env = "BERKELEY_KEY_FILE")]
+    key_file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(FollowerCommand::Key(command)) = arguments.command.take() {
+        return program::command(|| command.run());
+    }
     let conflict = arguments
         .common
         .conflict(arguments.wire == WireChoice::Timestamp);
-    if let Some(conflict) = conflict {
+    let only_told = arguments.wire == WireChoice::Timestamp && arguments.key_file.is_some();
+    let unproven = only_told
+        .then_some("--key-file does not go with --wire timestamp: timestamps prove nothing");
+    if let Some(conflict) = conflict.or(unproven) {
         arguments::refuse(&mut Arguments::command(), conflict);
     }
     program::run(|signals| run(arguments, signals))
@@ -50,6 +70,7 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
         interval: common.interval,
         wire: arguments.wire,
         name: common.name.clone(),
+        credentials: arguments.key_file.map(Credentials::Node),
         rounds: common.rounds,
         simulation: common.simulation(),
         steering: steered.steering,

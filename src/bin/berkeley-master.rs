@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
+use berkeley::internals::command_line::keys::{GroupFlags, MasterCommand};
 use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::values;
@@ -15,8 +16,15 @@ use clap::{CommandFactory, Parser};
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
 /// averages, and sends each clock its correction.
 #[derive(Debug, Parser)]
-#[command(version, name = "berkeley-master")]
+#[command(
+    version,
+    name = "berkeley-master",
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<MasterCommand>,
+
     /// Where followers connect; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = values::listen)]
     listen: SocketAddr,
@@ -40,10 +48,16 @@ struct Arguments {
 
     #[command(flatten)]
     followers: Followers,
+
+    #[command(flatten)]
+    keys: GroupFlags,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(MasterCommand::Key(command)) = arguments.command.take() {
+        return program::command(|| command.run());
+    }
     if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
         arguments::refuse(&mut Arguments::command(), conflict);
     }
@@ -73,6 +87,9 @@ fn run(
         max_followers: arguments.followers.max_followers as usize,
         max_per_address: arguments.followers.max_per_address as usize,
         candidates,
+        key_file: arguments.keys.key_file,
+        auth: arguments.keys.auth.unwrap_or_default(),
+        serve_timestamps: arguments.keys.serve_timestamps,
         rules: arguments.voting.rules(),
         rounds: common.rounds,
         simulation: common.simulation(),

@@ -1,6 +1,7 @@
 //! What the two programs have in common: arguments, the log, signals.
 
 pub mod arguments;
+pub mod keys;
 pub mod logging;
 pub mod program;
 pub mod signals;

@@ -29,6 +29,18 @@ fn start(program: impl FnOnce(&StopSignals) -> anyhow::Result<()>) -> anyhow::Re
     program(&signals)
 }
 
+/// Runs a command that is over at once, and prints what it returns.
+pub fn command(run: impl FnOnce() -> anyhow::Result<String>) -> ExitCode {
+    let printed = run().and_then(|line| print(std::iter::once(line)));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Prints what happens, a line or a table each, until nothing more does. Whoever reads it may have
 /// heard enough, as `head` has: that is no error.
 ///

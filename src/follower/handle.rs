@@ -12,6 +12,8 @@ use crate::follower::error::FollowerError;
 use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
 use crate::follower::options::FollowerOptions;
+use crate::keys::credentials::Credentials;
+use crate::keys::holder::Role;
 use crate::report::record::FOLLOWER_HEADER;
 use crate::system_clock::kernel::{Following, StopFollowing};
 use crate::wire::address::Address;
@@ -73,7 +75,7 @@ impl Follower {
     /// # Errors
     /// [`FollowerError::NoMaster`] when `masters` is empty, [`FollowerError::Interval`] when the
     /// interval is not one of [`INTERVALS`]; [`FollowerError::Record`], [`FollowerError::Steer`],
-    /// [`FollowerError::Thread`].
+    /// [`FollowerError::Thread`]; [`FollowerError::Keys`] when its key can't be read.
     pub fn connect(
         masters: impl IntoIterator<Item = Address>,
         mut options: FollowerOptions,
@@ -84,6 +86,9 @@ impl Follower {
         }
         if !INTERVALS.contains(&options.interval) {
             return Err(FollowerError::Interval(options.interval));
+        }
+        if let Some(credentials) = &options.credentials {
+            credentials.key(Role::Follower, 0)?;
         }
         if let Some(record) = &mut options.record {
             record.begin(FOLLOWER_HEADER)?;
@@ -106,9 +111,11 @@ impl Follower {
         term: Term,
         clock: NetworkClock,
         name: Option<NodeName>,
+        credentials: Option<Credentials>,
     ) -> Result<Self, FollowerError> {
         let options = FollowerOptions {
             name,
+            credentials,
             ..FollowerOptions::default()
         };
         Self::start(Allegiance::to_leader(leader, term), clock, None, options)

@@ -8,6 +8,8 @@ use crate::discipline::correction::Mark;
 use crate::election::allegiance::{Greeted, patience};
 use crate::follower::end::End;
 use crate::follower::link::Link;
+use crate::keys::channel;
+use crate::keys::code::Code;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
@@ -55,7 +57,9 @@ struct Dialogue<'a, 'b> {
     phase: Phase,
     /// When our clock was asked for, by the numbers of the questions.
     marks: VecDeque<(u64, Mark)>,
-    /// What we are called, until we have said it.
+    /// What certifies the term of the last greeting, where there are keys.
+    greeted_with: Option<Code>,
+    /// What we are called, until we have said it; a key says it for us.
     name: Option<NodeName>,
 }
 
@@ -64,7 +68,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         Self {
             phase: Phase::Opening,
             marks: VecDeque::with_capacity(REMEMBERED),
-            name: link.node.name.clone(),
+            greeted_with: None,
+            name: link.node.name.clone().filter(|_| !link.channel.is_keyed()),
             link,
         }
     }
@@ -90,6 +95,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
 
     /// Does what a line asks for, which came when our clock was at `arrival`.
     fn obey(&mut self, line: &str, arrival: Mark) -> Result<(), End> {
+        let line = self.link.channel.open(line)?;
+        let certificate = channel::certificate(line);
         match (Message::parse(line)?, &self.phase) {
             (Message::Bye { reason }, _) => Err(End::Lost(format!("it says: {reason}"))),
             (
@@ -102,6 +109,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             ) => {
                 let interval = interval.unwrap_or(self.link.node.options.interval);
                 self.phase = self.greeted(interval, leadership.as_ref())?;
+                self.greeted_with = certificate;
                 self.link.tell();
                 Ok(())
             }
@@ -150,6 +158,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let rate_ppm = Some(node.clock.rate().ppm);
         let known = node.allegiance.term();
         let synchronized = node.clock.knows_the_time();
+        let certificate = node.certificate.filter(|_| self.link.channel.is_keyed());
+        let code_cost = self.link.code_cost();
         // Last of all: what is done after this is taken for the network's delay.
         let departure = node.clock.mark();
         if departure.sets != arrival.sets {
@@ -159,13 +169,18 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let time = Message::Time {
             n,
             t2: arrival.target,
-            t3: departure.target,
+            // Its code is made after this.
+            t3: departure.target + code_cost,
             rate_ppm,
             term: (known > 0).then_some(known),
             synchronized,
             name: self.name.take(),
         };
-        Ok(self.link.say(&time)?)
+        let mut line = time.line();
+        if let (Some(certificate), true) = (certificate, known > 0) {
+            channel::add_certificate(&mut line, certificate);
+        }
+        Ok(self.link.send(line)?)
     }
 
     /// Follows a correction, if its sender is to be believed.
@@ -183,6 +198,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             return Ok(());
         }
         node.allegiance.corrected(term.unwrap_or_default());
+        node.certificate = self.greeted_with;
         node.adjust(mark, correction)
     }
 }

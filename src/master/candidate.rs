@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::election::candidate::{Action, Candidate, Input};
 use crate::follower::handle::Follower;
+use crate::keys::credentials::Credentials;
 use crate::master::candidacy::{Candidacy, now};
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
@@ -34,6 +35,8 @@ pub(crate) struct CandidateThread {
     follower: Option<Follower>,
     /// What this machine is called, if it is not its host name.
     name: Option<NodeName>,
+    /// What it proves itself with, to other candidates and to the leader that it follows.
+    credentials: Option<Credentials>,
     news: News,
 }
 
@@ -55,12 +58,13 @@ impl CandidateThread {
         candidacy: &Arc<Candidacy>,
         inputs: Receiver<Input>,
         name: Option<NodeName>,
+        credentials: Option<Credentials>,
     ) -> Result<Self, MasterError> {
         let candidates = &candidacy.candidates;
         let mut tellers = Vec::new();
         for (rank, address) in candidates.others() {
             let (tells, told) = mpsc::channel();
-            let teller = Teller::new(candidates, rank, address);
+            let teller = Teller::new(candidates, rank, address, credentials.clone());
             spawn(&format!("to {address}"), move || teller.run(&told))?;
             tellers.push(tells);
         }
@@ -72,6 +76,7 @@ impl CandidateThread {
             tellers,
             follower: None,
             name,
+            credentials,
             news: News::default(),
         })
     }
@@ -137,7 +142,8 @@ impl CandidateThread {
             return;
         };
         let clock = self.shared.clock.clone();
-        match Follower::of_leader(address.clone(), term, clock, self.name.clone()) {
+        let (name, credentials) = (self.name.clone(), self.credentials.clone());
+        match Follower::of_leader(address.clone(), term, clock, name, credentials) {
             Ok(follower) => self.follower = Some(follower),
             Err(error) => log::warn!("cannot follow {address}: {error}"),
         }

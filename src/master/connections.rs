@@ -2,19 +2,29 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::average::round::NodeId;
+use crate::keys::holder::{Holder, Role};
 use crate::lock::lock;
 use crate::master::admission::{Admission, Limits, Refused};
 use crate::master::mailbox::{Command, Mailbox};
+use crate::master::unproven::Unproven;
+use crate::wire::name::NodeName;
 
 /// All connections, behind a lock of their own.
-pub(crate) struct Connections(Mutex<Known>);
+pub(crate) struct Connections {
+    known: Mutex<Known>,
+    /// Somebody has proven itself, or has ended.
+    place: Condvar,
+}
 
 struct Known {
     admission: Admission,
+    /// Where there are keys: who has not proven one yet, and on which connection who has.
+    unproven: Option<Unproven>,
+    proven: HashMap<(Role, NodeName), NodeId>,
     contacts: HashMap<NodeId, Contact>,
 }
 
@@ -23,14 +33,35 @@ struct Contact {
     mailbox: Arc<Mailbox>,
     stream: Arc<TcpStream>,
     from: IpAddr,
+    holder: Option<Holder>,
 }
 
 impl Connections {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self(Mutex::new(Known {
+    /// Connections within these limits, which have to prove a key where `keyed`.
+    pub(crate) fn new(limits: Limits, keyed: bool) -> Self {
+        let known = Mutex::new(Known {
             admission: Admission::new(limits, Instant::now()),
+            unproven: keyed.then(Unproven::default),
+            proven: HashMap::new(),
             contacts: HashMap::new(),
-        }))
+        });
+        let place = Condvar::new();
+        Self { known, place }
+    }
+
+    /// Waits until there is a place for one more connection that has not proven anything, or
+    /// somebody has to give way for it.
+    pub(crate) fn wait_for_place(&self) {
+        let mut known = lock(&self.known);
+        loop {
+            let unproven = known.unproven.as_ref();
+            let wait = unproven.map_or(Duration::ZERO, |it| it.wait(Instant::now()));
+            if wait.is_zero() {
+                return;
+            }
+            let waited = self.place.wait_timeout(known, wait);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Notes a new connection, and how it is commanded, unless it is one too many.
@@ -40,44 +71,102 @@ impl Connections {
         stream: &Arc<TcpStream>,
         from: IpAddr,
     ) -> Result<Arc<Mailbox>, Refused> {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         known.admission.admit(from, Instant::now())?;
         let mailbox = Arc::<Mailbox>::default();
         let contact = Contact {
             mailbox: Arc::clone(&mailbox),
             stream: Arc::clone(stream),
             from,
+            holder: None,
         };
+        let crowded_out = known
+            .unproven
+            .as_mut()
+            .and_then(|it| it.enter(node, from, Instant::now()));
+        if let Some(contact) = crowded_out.and_then(|node| known.contacts.get(&node)) {
+            let _ = contact.stream.shutdown(Shutdown::Both);
+        }
         known.contacts.insert(node, contact);
         Ok(mailbox)
     }
 
     /// Forgets a connection.
     pub(crate) fn unregister(&self, node: NodeId) {
-        let mut known = lock(&self.0);
-        if let Some(contact) = known.contacts.remove(&node) {
-            known.admission.release(contact.from);
+        let mut known = lock(&self.known);
+        let Some(contact) = known.contacts.remove(&node) else {
+            return;
+        };
+        known.admission.release(contact.from);
+        if let Some(unproven) = &mut known.unproven {
+            unproven.leave(node);
+            self.place.notify_one();
         }
+        if let Some(holder) = contact.holder {
+            let key = (holder.role, holder.name);
+            if known.proven.get(&key) == Some(&node) {
+                known.proven.remove(&key);
+            }
+        }
+    }
+
+    /// A connection needs no place among the unproven any more.
+    pub(crate) fn admitted(&self, node: NodeId) {
+        if let Some(unproven) = &mut lock(&self.known).unproven {
+            unproven.leave(node);
+            self.place.notify_one();
+        }
+    }
+
+    /// A connection has proven whose key it holds. The one before it of the same holder, which is
+    /// closed: it may be one that was cut and does not know it yet.
+    pub(crate) fn prove(&self, node: NodeId, holder: &Holder) -> Option<NodeId> {
+        self.admitted(node);
+        let mut known = lock(&self.known);
+        known.contacts.get_mut(&node)?.holder = Some(holder.clone());
+        let key = (holder.role, holder.name.clone());
+        let before = known.proven.insert(key, node)?;
+        close(&known, before);
+        Some(before)
+    }
+
+    /// Closes the connections of those whose keys are not `welcome`. Who they are.
+    pub(crate) fn expel(&self, welcome: impl Fn(&Holder) -> bool) -> Vec<(NodeId, Holder)> {
+        let known = lock(&self.known);
+        let contacts = known.contacts.iter();
+        let holders = contacts.filter_map(|(node, contact)| Some((*node, contact.holder.clone()?)));
+        let void: Vec<_> = holders.filter(|(_, holder)| !welcome(holder)).collect();
+        for (node, _) in &void {
+            close(&known, *node);
+        }
+        void
     }
 
     /// Leaves something to do for one connection's thread.
     pub(crate) fn command(&self, node: NodeId, command: Command) {
-        if let Some(contact) = lock(&self.0).contacts.get(&node) {
+        if let Some(contact) = lock(&self.known).contacts.get(&node) {
             contact.mailbox.leave(command);
         }
     }
 
     /// Leaves the same for every connection's thread.
     pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
-        for contact in lock(&self.0).contacts.values() {
+        for contact in lock(&self.known).contacts.values() {
             contact.mailbox.leave(command());
         }
     }
 
     /// Ends every connection, whatever its thread is waiting for.
     pub(crate) fn close_all(&self) {
-        for contact in lock(&self.0).contacts.values() {
+        for contact in lock(&self.known).contacts.values() {
             let _ = contact.stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+/// Ends a connection, whatever its thread is waiting for.
+fn close(known: &Known, node: NodeId) {
+    if let Some(contact) = known.contacts.get(&node) {
+        let _ = contact.stream.shutdown(Shutdown::Both);
     }
 }

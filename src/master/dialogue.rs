@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use crate::keys::channel::{self, Channel};
+use crate::keys::code::Code;
 use crate::master::end::End;
 use crate::wire::candidate::Term;
 use crate::wire::connection::{Connection, MESSAGE_DEADLINE};
@@ -31,6 +33,8 @@ pub(crate) struct Answer {
     pub(crate) t3: DateTime<Utc>,
     pub(crate) rate_ppm: Option<f64>,
     pub(crate) term: Option<Term>,
+    /// What only a candidate can have made for that term.
+    pub(crate) certificate: Option<Code>,
     pub(crate) synchronized: bool,
 }
 
@@ -69,6 +73,7 @@ impl Dialogue {
     pub(crate) fn answer<Stamp>(
         &mut self,
         connection: &mut Connection,
+        channel: &mut Channel,
         patience: Duration,
         stamp: impl Fn(Option<DateTime<Utc>>) -> Stamp,
     ) -> Result<Option<(Answer, Stamp)>, End> {
@@ -77,8 +82,10 @@ impl Dialogue {
         loop {
             match self.reader.next(connection, left, &stamp)? {
                 Heard::Message((line, came)) => {
-                    let message = read(line)?;
-                    if let Some(answer) = message.map_or(Ok(None), |it| self.hear(it))? {
+                    let line = channel.open(line)?;
+                    let (message, certificate) = (read(line)?, channel::certificate(line));
+                    if let Some(mut answer) = message.map_or(Ok(None), |it| self.hear(it))? {
+                        answer.certificate = certificate;
                         return Ok(Some((answer, came)));
                     }
                 }
@@ -111,6 +118,7 @@ impl Dialogue {
                     t3,
                     rate_ppm,
                     term,
+                    certificate: None,
                     synchronized,
                 };
                 // One to a poll that was given up is no fault, and of no use.

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use crate::average::ensemble::{Ensemble, Settings};
 use crate::clock::{Clock, SteadyClock};
 use crate::discipline::network_clock::NetworkClock;
+use crate::keys::channel::CERTIFICATE_WORD;
+use crate::keys::codes::CODE_WORD;
+use crate::keys::credentials::Credentials;
+use crate::keys::ring::KeyRing;
 use crate::master::acceptor::{self, Acceptor};
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
@@ -16,13 +20,17 @@ use crate::master::candidate::{CandidateThread, MOST_INPUTS};
 use crate::master::coordinator::Coordinator;
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
+use crate::master::key_watch;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
 use crate::master::shared::Shared;
 use crate::master::threads::spawn;
+use crate::master::trust::Trust;
 use crate::rate_limit::Refusals;
 use crate::report::record::{LEAD_HEADER, MASTER_HEADER};
 use crate::system_clock::kernel::{Following, StopFollowing};
+use crate::wire::limits::longest_line;
+use crate::wire::line::LONGEST_LINE;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
 /// Python programs report every 5 s.
@@ -45,6 +53,7 @@ struct Threads {
     acceptor: Option<JoinHandle<Result<(), MasterError>>>,
     coordinator: Option<JoinHandle<()>>,
     election: Option<JoinHandle<()>>,
+    key_watch: Option<JoinHandle<()>>,
 }
 
 /// Stops a master, from any thread.
@@ -78,6 +87,7 @@ impl Master {
             let header = format!("{MASTER_HEADER}{lead}");
             record.begin(&header)?;
         }
+        let (trust, credentials) = trust(&options)?;
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {
             Some(system) => system.oscillator(),
@@ -96,6 +106,7 @@ impl Master {
             address,
             limits(&options, candidacy.as_deref()),
             candidacy.clone(),
+            trust,
         );
         // From here on, what is started is stopped again when this is dropped.
         let mut master = Self {
@@ -123,8 +134,14 @@ impl Master {
         };
         master.threads.coordinator = Some(spawn("coordinator", run)?);
         if let Some(candidacy) = candidacy {
-            let candidate = CandidateThread::start(&shared, &candidacy, heard, options.name)?;
+            let candidate =
+                CandidateThread::start(&shared, &candidacy, heard, options.name, credentials)?;
             master.threads.election = Some(spawn("election", move || candidate.run())?);
+        }
+        if let Trust::Keyed { ring, .. } = &shared.trust {
+            let (shared, ring) = (Arc::clone(&shared), Arc::clone(ring));
+            let watch = move || key_watch::run(&shared, &ring);
+            master.threads.key_watch = Some(spawn("key file", watch)?);
         }
         let acceptor = Acceptor {
             shared,
@@ -189,8 +206,33 @@ impl Threads {
     fn wait(&mut self) -> thread::Result<Result<(), MasterError>> {
         self.coordinator.take().map_or(Ok(()), JoinHandle::join)?;
         self.election.take().map_or(Ok(()), JoinHandle::join)?;
+        self.key_watch.take().map_or(Ok(()), JoinHandle::join)?;
         self.acceptor.take().map_or(Ok(Ok(())), JoinHandle::join)
     }
+}
+
+/// Whom to believe, and what a candidate proves itself with.
+fn trust(options: &MasterOptions) -> Result<(Trust, Option<Credentials>), MasterError> {
+    let Some(path) = &options.key_file else {
+        return Ok((Trust::Everybody, None));
+    };
+    let ring = Arc::new(KeyRing::open(path)?);
+    let trust = Trust::Keyed {
+        ring: Arc::clone(&ring),
+        auth: options.auth,
+        serve_timestamps: options.serve_timestamps,
+    };
+    let Some(candidates) = &options.candidates else {
+        return Ok((trust, None));
+    };
+    let length = longest_line(candidates.list());
+    if length + CODE_WORD + CERTIFICATE_WORD > LONGEST_LINE {
+        return Err(MasterError::LongCandidates(length));
+    }
+    let own = &candidates.list()[candidates.own().0];
+    let name = own.to_string().parse();
+    let name = name.map_err(|_| MasterError::LongAddress(own.clone()))?;
+    Ok((trust, Some(Credentials::Group(ring, name))))
 }
 
 fn settings(options: &MasterOptions) -> Settings {

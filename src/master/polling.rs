@@ -9,7 +9,7 @@ use crate::average::round::{Heard, Wire};
 use crate::master::dialogue::Dialogue;
 use crate::master::end::End;
 use crate::master::mailbox::Command;
-use crate::master::peer::{Peer, say_bye};
+use crate::master::peer::Peer;
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
 use crate::wire::connection::Connection;
@@ -37,7 +37,7 @@ struct Polling<'p, 'c, 's> {
     connection: &'c mut Connection<'s>,
     dialogue: Dialogue,
     /// The greeting that it was told last.
-    told: Option<Message>,
+    told: Option<String>,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
 }
@@ -53,7 +53,8 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
     };
     let Err(end) = polling.run();
     if let End::Fault(reason) = &end {
-        let _ = say_bye(polling.connection, &format!("you sent {reason}"));
+        let reason = format!("you sent {reason}");
+        let _ = polling.peer.say_bye(polling.connection, &reason);
     }
     Err(end)
 }
@@ -95,8 +96,9 @@ impl Polling<'_, '_, '_> {
             interval: Some(shared.rhythm().interval()),
             leadership: shared.leadership(),
         };
+        let greeting = self.peer.certified(&greeting);
         if self.told.as_ref() != Some(&greeting) {
-            self.connection.write(greeting.line().as_bytes())?;
+            self.peer.say(self.connection, greeting.clone())?;
             self.told = Some(greeting);
         }
         Ok(())
@@ -104,7 +106,7 @@ impl Polling<'_, '_, '_> {
 
     fn dismiss(&mut self, reason: &'static str) -> Result<Infallible, End> {
         self.greet()?;
-        say_bye(self.connection, reason)?;
+        self.peer.say_bye(self.connection, reason)?;
         Err(End::Dismissed(reason))
     }
 
@@ -132,7 +134,7 @@ impl Polling<'_, '_, '_> {
 
     fn adjust(&mut self, n: u64, correction: Correction) -> Result<(), End> {
         let adjust = Message::Adjust { n, correction };
-        Ok(self.connection.write(adjust.line().as_bytes())?)
+        Ok(self.peer.say(self.connection, adjust.line())?)
     }
 
     /// Does what the coordinator leaves to be done, until the next burst is due. A round that is
@@ -181,19 +183,20 @@ impl Polling<'_, '_, '_> {
         let mut best: Option<Measured> = None;
         for _ in 0..rhythm.burst() {
             let n = self.dialogue.next_poll();
-            let poll = Message::Poll { n }.line();
+            // With its code, which takes its time.
+            let mut poll = Message::Poll { n }.line();
+            self.peer.channel.seal(&mut poll);
             let t1 = self.peer.shared.clock.mark();
             self.connection.write(poll.as_bytes())?;
             let clock = &self.peer.shared.clock;
             let deadline = rhythm.answer_deadline();
             let t4 = |at| clock.mark_at(at).target;
-            let answer = self.dialogue.answer(self.connection, deadline, t4)?;
+            let channel = &mut self.peer.channel;
+            let answer = (self.dialogue).answer(self.connection, channel, deadline, t4)?;
             let Some((answer, t4)) = answer else {
                 break;
             };
-            if let Some(term) = answer.term {
-                self.peer.shared.knows(term)?;
-            }
+            self.peer.shared.knows(answer.term, answer.certificate)?;
             let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4) {
                 Ok(sample) => sample,
                 // Our own clock was moved meanwhile, by the end of a round or by hand.

@@ -14,6 +14,9 @@ use crate::average::ensemble::Ensemble;
 use crate::average::round::{Heard, NodeId, Wire};
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::term::ImpossibleTerm;
+use crate::keys::code::Code;
+use crate::keys::group::GroupKeys;
+use crate::keys::holder::Holder;
 use crate::lock::lock;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
@@ -23,6 +26,7 @@ use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
 use crate::master::outlet::Outlet;
 use crate::master::rhythm::{Group, Rhythm};
+use crate::master::trust::Trust;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::correction::Correction;
 
@@ -35,6 +39,7 @@ pub(crate) struct Shared {
     /// If there are several masters that may lead.
     pub(crate) candidacy: Option<Arc<Candidacy>>,
     pub(crate) connections: Connections,
+    pub(crate) trust: Trust,
     pub(crate) outlet: Outlet,
     rhythm: Mutex<Rhythm>,
     address: SocketAddr,
@@ -72,13 +77,15 @@ impl Shared {
         address: SocketAddr,
         limits: Limits,
         candidacy: Option<Arc<Candidacy>>,
+        trust: Trust,
     ) -> (Arc<Self>, Receivers) {
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
         let (outlet, events) = Outlet::new();
         let shared = Self {
             clock,
             candidacy,
-            connections: Connections::new(limits),
+            connections: Connections::new(limits, trust.group().is_some()),
+            trust,
             outlet,
             rhythm: Mutex::new(rhythm),
             address,
@@ -119,11 +126,46 @@ impl Shared {
         Some(candidacy.leadership())
     }
 
-    /// A follower knows of a leader of this term.
-    pub(crate) fn knows(&self, term: Term) -> Result<(), ImpossibleTerm> {
-        match &self.candidacy {
-            Some(candidacy) => candidacy.knows(term),
-            None => Ok(()),
+    /// A follower knows of a leader of this term. Where there are keys, that counts only with what
+    /// a candidate has made for the term.
+    pub(crate) fn knows(
+        &self,
+        term: Option<Term>,
+        certificate: Option<Code>,
+    ) -> Result<(), ImpossibleTerm> {
+        let (Some(term), Some(candidacy)) = (term, &self.candidacy) else {
+            return Ok(());
+        };
+        let certified = self.trust.group().is_none_or(|group| {
+            certificate.is_some_and(|certificate| group.certifies(term, certificate))
+        });
+        if certified {
+            candidacy.knows(term)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A connection has proven whose key it holds: it takes the place of the one before it.
+    pub(crate) fn prove(&self, node: NodeId, holder: &Holder) {
+        if let Some(before) = self.connections.prove(node, holder) {
+            self.ensemble().leave(before);
+        }
+    }
+
+    /// Ends the sessions of those whose keys are not good for the group any more.
+    pub(crate) fn expel_void_keys(&self, group: &GroupKeys) {
+        for (node, holder) in self
+            .connections
+            .expel(|holder| group.welcome(holder).is_ok())
+        {
+            self.ensemble().leave(node);
+            if let Err(reason) = group.welcome(&holder) {
+                self.outlet.warn(
+                    holder.name.as_str(),
+                    &format!("{reason}: its session has ended"),
+                );
+            }
         }
     }
 
@@ -213,7 +255,7 @@ impl Shared {
         self.connections.unregister(node);
         self.ensemble().leave(node);
         let called = member.map_or_else(|| address.to_string(), ToString::to_string);
-        if let End::Fault(_) = end {
+        if let End::Fault(_) | End::Unwelcome(_) = end {
             self.outlet.warn(&called, &end.to_string());
         } else {
             log::debug!("{called}: {end}");

@@ -11,6 +11,7 @@ mod faults;
 mod features;
 mod first_round;
 mod follower;
+mod keys;
 mod line_protocol;
 mod names;
 mod network_time;

@@ -9,7 +9,7 @@ mod followers;
 mod group;
 mod lies;
 mod links;
-mod local;
+pub(crate) mod local;
 mod master;
 mod network;
 mod nonsense;
