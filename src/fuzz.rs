@@ -205,7 +205,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
         .unwrap();
     say(&ours, said);
     serve_peer(
-        Peer::new(node, address, mailbox, Arc::clone(&shared)),
+        Peer::new(node, address, None, mailbox, Arc::clone(&shared)),
         &stream,
     );
     assert!(!shared.ensemble().leave(node), "it is still a member");

@@ -35,6 +35,9 @@ pub const RATE_GAIN: f64 = 0.1;
 /// How many times as uncertain as the median measurement one may be and still count in full.
 pub const ORDINARY: i32 = 2;
 
+/// A measurement that is so many times as uncertain as one that counts in full is not asked.
+pub const UNCERTAIN: i32 = 8;
+
 /// No measurement is taken for more uncertain, by far.
 const LARGEST_ERROR: TimeDelta = Rules::LARGEST_OFFSET;
 
@@ -98,6 +101,13 @@ impl Consensus {
     #[must_use]
     pub fn votes(&self, offset: TimeDelta) -> bool {
         (offset - self.median).abs() <= self.window
+    }
+
+    /// Whether a clock was measured so much worse than the others that it can only cost them
+    /// exactness.
+    #[must_use]
+    pub fn is_uncertain(&self, sample: &Sample) -> bool {
+        sample.error > self.ordinary_error * UNCERTAIN
     }
 
     /// The same, where only these clocks vote, as far as they lie within the window.

@@ -1,6 +1,7 @@
 //! Who agrees, who deserves a vote, and what the group agrees on.
 
 pub mod consensus;
+pub mod electorate;
 pub mod ensemble;
 pub mod names;
 pub mod reputation;

@@ -82,6 +82,10 @@ pub enum Vote {
     Biased,
     /// It is on the timestamp wire and can't follow a correction; others that can are a majority.
     Timestamp,
+    /// Its measurement is far worse than the others'.
+    Uncertain,
+    /// Other connections of the same machine have the vote.
+    SameMachine,
     /// Nobody votes: the round was abandoned.
     Abandoned,
 }
@@ -102,6 +106,7 @@ impl From<Doubt> for Vote {
             Doubt::Biased(_) => Self::Biased,
             Doubt::Timestamp => Self::Timestamp,
             Doubt::New => Self::New,
+            Doubt::Uncertain => Self::Uncertain,
         }
     }
 }
@@ -115,6 +120,8 @@ impl fmt::Display for Vote {
             Self::Outlier => "outlier",
             Self::Biased => "biased",
             Self::Timestamp => "timestamp",
+            Self::Uncertain => "uncertain",
+            Self::SameMachine => "same machine",
             Self::Abandoned => "-",
         })
     }

@@ -72,6 +72,7 @@ fn run(
         min_followers: arguments.followers.min_followers as usize,
         max_followers: arguments.followers.max_followers as usize,
         max_per_address: arguments.followers.max_per_address as usize,
+        votes_per_address: arguments.followers.votes_per_address as usize,
         candidates,
         rules: arguments.voting.rules(),
         rounds: common.rounds,

@@ -231,6 +231,11 @@ pub struct Followers {
     /// Turn away who holds one more connection from one address, or opens one more in a second
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_per_address: u32,
+
+    /// Let the clocks that connect from one address, or one IPv6 network of 64 bits, have so many
+    /// votes together; each clock on the master's own machine has one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub votes_per_address: u32,
 }
 
 impl Followers {

@@ -19,6 +19,7 @@ use crate::master::event::MasterEvent;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
 use crate::master::shared::Shared;
+use crate::master::shared_votes::SharedVotes;
 use crate::master::threads::spawn;
 use crate::rate_limit::Refusals;
 use crate::report::record::{LEAD_HEADER, MASTER_HEADER};
@@ -112,6 +113,7 @@ impl Master {
             record: options.record,
             drift_file: options.drift_file,
             refusals: Refusals::default(),
+            shared_votes: SharedVotes::default(),
             sets: 0,
             wake: receivers.wake,
             all_ended,
@@ -199,6 +201,7 @@ fn settings(options: &MasterOptions) -> Settings {
         rules: options.rules,
         min_followers: options.min_followers,
         timestamp_patience: timestamp_patience(options.interval),
+        votes_per_address: options.votes_per_address,
         dry_run: options.dry_run,
     }
 }

@@ -26,6 +26,7 @@ pub mod polling;
 pub mod rhythm;
 pub mod serve;
 pub mod shared;
+pub mod shared_votes;
 pub mod teller;
 pub mod threads;
 pub mod timestamps;

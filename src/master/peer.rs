@@ -8,12 +8,15 @@ use crate::master::end::End;
 use crate::master::mailbox::{Command, Mailbox};
 use crate::master::shared::Shared;
 use crate::wire::connection::Connection;
+use crate::wire::machine::Machine;
 use crate::wire::message::Message;
 
 /// A connection's thread, whatever its peer speaks.
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
+    /// Where it is, if not on our machine.
+    machine: Option<Machine>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<Shared>,
     /// What the peer is called in the group, once it is a member.
@@ -24,12 +27,14 @@ impl Peer {
     pub(crate) fn new(
         node: NodeId,
         address: SocketAddr,
+        machine: Option<Machine>,
         mailbox: Arc<Mailbox>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             node,
             address,
+            machine,
             mailbox,
             shared,
             member: None,
@@ -46,6 +51,9 @@ impl Peer {
     pub(crate) fn report(&mut self, name: Option<&str>, wire: Wire, interval: u64, heard: Heard) {
         if self.member.is_none() {
             self.member = Some(self.shared.join(self.node, self.address, name, wire));
+            if let Some(machine) = self.machine {
+                self.shared.ensemble().place(self.node, machine);
+            }
         }
         self.shared.report(self.node, interval, heard);
     }
