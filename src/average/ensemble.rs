@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
+use crate::average::consensus::{Consensus, NoMajority, Rules, consensus};
 use crate::average::electorate::{Contender, electorate};
 use crate::average::names::Names;
+use crate::average::rates::{Reference, common_rate};
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
 use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
-use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
 use crate::wire::machine::Machine;
@@ -34,6 +34,7 @@ struct Member {
     fresh: bool,
     missed: u32,
     standing: Standing,
+    rate: Reference,
     /// What a peer that never corrects itself was told to add so far.
     kept: TimeDelta,
 }
@@ -86,6 +87,8 @@ pub struct Ensemble {
     settings: Settings,
     members: BTreeMap<NodeId, Member>,
     names: Names,
+    /// What the rate of the master's own clock is compared with.
+    own_rate: Reference,
     intervals: u64,
     rounds: u64,
 }
@@ -98,6 +101,7 @@ impl Ensemble {
             settings,
             members: BTreeMap::new(),
             names: Names::default(),
+            own_rate: Reference::default(),
             intervals: 0,
             rounds: 0,
         }
@@ -125,6 +129,7 @@ impl Ensemble {
                 fresh: false,
                 missed: 0,
                 standing: Standing::default(),
+                rate: Reference::default(),
                 kept: TimeDelta::zero(),
             },
         );
@@ -376,11 +381,26 @@ impl Ensemble {
         }
     }
 
+    /// By how many ppm all clocks are to run faster, given the rates that voters tell.
+    fn common_rate(&mut self, own: &Heard, votes: &[Vote]) -> f64 {
+        let heard = self.members.values_mut().filter_map(|member| {
+            let heard = member.heard?;
+            Some((&mut member.rate, heard.rate_ppm))
+        });
+        let all = std::iter::once((&mut self.own_rate, own.rate_ppm)).chain(heard);
+        let voters = all.zip(votes).filter(|(_, vote)| vote.counts());
+        let mut told: Vec<_> = voters
+            .filter_map(|((reference, ppm), _)| Some((reference, ppm?)))
+            .collect();
+        let voters = votes.iter().filter(|vote| vote.counts()).count();
+        common_rate(&mut told, voters)
+    }
+
     fn average(&mut self, own: Heard) -> Round {
         let followers = self.members.values().filter_map(|member| member.heard);
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
-        let common_ppm = common_rate(&clocks, &votes);
+        let common_ppm = self.common_rate(&own, &votes);
         let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
             name: member.map_or_else(|| Arc::from("master"), |(_, it)| Arc::clone(&it.name)),
@@ -465,18 +485,6 @@ impl Ensemble {
             votes,
         )
     }
-}
-
-/// By how many ppm all clocks are to run faster, given the rates that voters tell: nothing, unless
-/// most of the voters tell theirs.
-fn common_rate(clocks: &[Heard], cast: &[Vote]) -> f64 {
-    let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
-    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
-    if rates.len() * 2 <= voters().count() {
-        return 0.0;
-    }
-    let common = -RATE_GAIN * mean_rate(&rates).unwrap_or(0.0);
-    common.clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
 
 #[cfg(test)]

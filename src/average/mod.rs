@@ -4,5 +4,6 @@ pub mod consensus;
 pub mod electorate;
 pub mod ensemble;
 pub mod names;
+pub mod rates;
 pub mod reputation;
 pub mod round;

@@ -9,7 +9,10 @@ use chrono::TimeDelta;
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::command_line::values;
-use crate::discipline::correction::{STEP_ROUNDS, STEP_THRESHOLD, SYSTEM_STEP_THRESHOLD, Steering};
+use crate::discipline::correction::{
+    LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, STEP_ROUNDS, STEP_THRESHOLD,
+    SYSTEM_STEP_THRESHOLD, Steering,
+};
 use crate::discipline::drift_file::{self, DriftFile};
 use crate::election::candidates::Candidates;
 use crate::report::record::{Record, RecordError};
@@ -132,6 +135,15 @@ impl Common {
         pretends.or(only_told)
     }
 
+    /// The largest rate that is believed of this clock.
+    fn largest_rate_ppm(&self) -> f64 {
+        if self.simulate_drift == 0.0 {
+            LARGEST_RATE_PPM
+        } else {
+            LARGEST_SIMULATED_RATE_PPM
+        }
+    }
+
     /// How corrections are followed: the rules, where the rate is kept, and the system's clock if
     /// that is to follow too. With `dry_run` it is not touched.
     ///
@@ -144,6 +156,7 @@ impl Common {
                 Steer::System => SYSTEM_STEP_THRESHOLD,
             }),
             step_rounds: self.step_rounds,
+            largest_rate_ppm: self.largest_rate_ppm(),
             ..Steering::default()
         };
         let mut system_clock = None;
@@ -155,7 +168,7 @@ impl Common {
         }
         let mut drift_file = None;
         if let Some(path) = &self.drift_file {
-            let (file, kept) = DriftFile::open(path)?;
+            let (file, kept) = DriftFile::open(path, steering.largest_rate_ppm)?;
             if let (Some(kept), Some(system)) = (kept, &mut system_clock) {
                 system.restore_frequency(kept.ppm)?;
             }

@@ -29,6 +29,13 @@ pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
 /// programs that are started after it read for the first time.
 pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
 
+/// The largest rate of a clock that is learned or asked for, either way, in ppm of its raw clock:
+/// as much as the kernel's clock can be made to gain.
+pub const LARGEST_RATE_PPM: f64 = 500.0;
+
+/// The same where a clock may pretend to drift, by 10,000 ppm at most.
+pub const LARGEST_SIMULATED_RATE_PPM: f64 = 12_000.0;
+
 /// How a node follows its corrections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steering {
@@ -39,6 +46,9 @@ pub struct Steering {
     /// Once the clock has been corrected, a correction above this is refused: something is wrong
     /// that no clock should follow. `None` refuses none.
     pub panic_threshold: Option<TimeDelta>,
+    /// No rate beyond this is learned, or taken from a master however often it asks, either way, in
+    /// ppm.
+    pub largest_rate_ppm: f64,
     /// Whether the rate is learned and compensated. Without it clocks drift apart between rounds.
     pub drift: bool,
     /// What is known of the rate beforehand.
@@ -52,6 +62,7 @@ impl Default for Steering {
             step_threshold: STEP_THRESHOLD,
             step_rounds: STEP_ROUNDS,
             panic_threshold: None,
+            largest_rate_ppm: LARGEST_RATE_PPM,
             drift: true,
             rate: Rate::UNKNOWN,
         }
@@ -153,10 +164,11 @@ pub struct Discipline {
 impl Discipline {
     /// A clock that shows the raw time, which is `raw` now.
     #[must_use]
-    pub fn new(steering: Steering, raw: DateTime<Utc>) -> Self {
+    pub fn new(mut steering: Steering, raw: DateTime<Utc>) -> Self {
+        steering.rate = steering.rate.within(steering.largest_rate_ppm);
         let known = steering.drift.then_some(steering.rate.ppm);
         Self {
-            fit: DriftFit::new(steering.rate),
+            fit: DriftFit::new(steering.rate).within(steering.largest_rate_ppm),
             line: None,
             since: since_epoch(raw),
             ahead: 0,
@@ -668,7 +680,11 @@ mod tests {
     #[test]
     fn an_oscillator_far_off_is_learned_all_the_same() {
         for ppm in [1000.0, -10_000.0] {
-            let mut clock = clock();
+            let steering = Steering {
+                largest_rate_ppm: LARGEST_SIMULATED_RATE_PPM,
+                ..Steering::default()
+            };
+            let mut clock = Discipline::new(steering, raw(0.0));
             for round in 1..=12 {
                 let now = 5.0 * f64::from(round);
                 let network = raw(now) + at_rate(raw(now) - raw(0.0), ppm);

@@ -49,6 +49,9 @@ pub struct Scenario {
     /// The part of the nodes that lie, and what.
     pub liars: f64,
     pub lie: Lie,
+    /// What the last two nodes tell for their rates from the 251st round on, in ppm, given the right one and the number of
+    /// the round.
+    pub rate_lie: Option<fn(f64, usize) -> f64>,
     pub steering: Steering,
 }
 
@@ -70,6 +73,7 @@ impl Default for Scenario {
             loss: 0.0,
             liars: 0.0,
             lie: Lie::AtRandom,
+            rate_lie: None,
             steering: Steering::default(),
         }
     }
@@ -287,7 +291,7 @@ impl Network {
             let begins = self.now + (phase * length as f64) as i64;
             if let Some((sample, mark)) = self.burst(id, begins, self.now + length) {
                 let heard = Heard {
-                    rate_ppm: Some(self.nodes[id].discipline.rate().ppm),
+                    rate_ppm: Some(self.told_rate(id)),
                     ..Heard::from(sample)
                 };
                 self.ensemble.report(NodeId(id as u64), interval, heard);
@@ -335,6 +339,14 @@ impl Network {
             }
         }
         Some(round)
+    }
+
+    /// The rate that a node tells.
+    fn told_rate(&self, id: usize) -> f64 {
+        let right = self.nodes[id].discipline.rate().ppm;
+        let lies = id + 2 >= self.nodes.len() && self.rounds > 250;
+        let lie = self.scenario.rate_lie.filter(|_| lies);
+        lie.map_or(right, |lie| lie(right, self.rounds))
     }
 
     /// Liars that were heard once too often come back under a new name.
