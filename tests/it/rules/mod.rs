@@ -1,4 +1,6 @@
 //! What bounds those who reach the port of a group without a key. Each test prints the figure that
 //! it holds to its limit.
 
+mod rates;
+mod uncertain;
 mod votes;

@@ -1,5 +1,6 @@
 //! What the tests have in common.
 
+pub(crate) mod fake_master;
 pub(crate) mod own_network;
 pub(crate) mod programs;
 pub(crate) mod records;
