@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::master::end::End;
+use crate::rate_limit::Budget;
 use crate::wire::candidate::Term;
 use crate::wire::connection::{Connection, MESSAGE_DEADLINE};
 use crate::wire::message::Message;
@@ -22,6 +23,8 @@ pub(crate) struct Dialogue {
     /// What it calls itself, if it has said so.
     name: Option<NodeName>,
     greeted: Instant,
+    /// How many reports it may still send that were on their way when it was greeted.
+    reports: Budget,
 }
 
 /// An answer: the follower's two instants, and what it says of itself.
@@ -43,6 +46,7 @@ impl Dialogue {
             answered: 0,
             name: None,
             greeted: now,
+            reports: Budget::new(now),
         }
     }
 
@@ -78,6 +82,10 @@ impl Dialogue {
             match self.reader.next(connection, left, &stamp)? {
                 Heard::Message((line, came)) => {
                     let message = read(line)?;
+                    // Each answer has its question; a report has none.
+                    if message.is_none() && self.reports.is_overdrawn(Instant::now(), patience) {
+                        return Err(End::Fault("too many reports".to_owned()));
+                    }
                     if let Some(answer) = message.map_or(Ok(None), |it| self.hear(it))? {
                         return Ok(Some((answer, came)));
                     }
