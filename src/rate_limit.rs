@@ -162,8 +162,9 @@ impl Refusals {
     pub(crate) fn warn(&mut self, correction: TimeDelta) {
         if self.0.admit(Instant::now()).is_some() {
             log::warn!(
-                "a correction of {} is above the panic threshold: this clock is left alone; set \
-                 it by hand, start again, or raise --panic-threshold",
+                "a correction of {} is above the panic threshold, by itself or with those of the \
+                 last day: this clock is left alone; set it by hand, start again, or raise \
+                 --panic-threshold",
                 span::signed(correction)
             );
         }

@@ -65,7 +65,8 @@ pub struct Common {
     #[arg(long, value_name = "CLOCK", default_value = "none")]
     steer: Steer,
 
-    /// Refuse a correction of the system's clock above this, once it has been corrected
+    /// Refuse a correction of the system's clock above this, or above it with those of one day,
+    /// once it has been corrected
     #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = values::threshold)]
     panic_threshold: TimeDelta,
 

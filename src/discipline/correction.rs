@@ -43,8 +43,9 @@ pub struct Steering {
     pub step_threshold: TimeDelta,
     /// In how many of its first rounds the clock may step.
     pub step_rounds: u32,
-    /// Once the clock has been corrected, a correction above this is refused: something is wrong
-    /// that no clock should follow. `None` refuses none.
+    /// Once the clock has been corrected, a correction above this is refused, and so is one that
+    /// would move it further than this in a day: something is wrong that no clock should follow.
+    /// `None` refuses none.
     pub panic_threshold: Option<TimeDelta>,
     /// No rate beyond this is learned, or taken from a master however often it asks, either way, in
     /// ppm.
@@ -119,6 +120,32 @@ pub enum Applied {
     Outdated,
 }
 
+/// How far corrections have moved a clock in a day, which begins with the first of them.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    /// When the day began, by the raw clock.
+    since: i64,
+    /// The sum of the corrections, either way.
+    by: TimeDelta,
+}
+
+impl Moved {
+    /// By how much one correction more moves it in the day.
+    fn with(self, offset: TimeDelta, now: i64) -> Self {
+        let over = now.saturating_sub(self.since) >= nanoseconds(DAY);
+        let (since, before) = if over {
+            (now, TimeDelta::zero())
+        } else {
+            (self.since, self.by)
+        };
+        let by = before.checked_add(&offset).unwrap_or(TimeDelta::MAX);
+        Self { since, by }
+    }
+}
+
+/// The period of the panic threshold.
+const DAY: TimeDelta = TimeDelta::hours(24);
+
 /// A correction to a year before 1678 or after 2261.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfRange;
@@ -153,6 +180,8 @@ pub struct Discipline {
     /// The latest reading given out.
     shown: i64,
     rounds: u32,
+    /// How far corrections after the first have moved it today.
+    moved: Moved,
     /// The clock was set, or has refused a correction, and no correction was taken since.
     in_doubt: bool,
     /// How often the raw clock was set.
@@ -178,6 +207,10 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
+            moved: Moved {
+                since: since_epoch(raw),
+                by: TimeDelta::zero(),
+            },
             in_doubt: false,
             sets: 0,
             step_due: false,
@@ -263,10 +296,14 @@ impl Discipline {
             ahead: corrected - mark.raw,
             error,
         };
-        let refused = |limit| self.line.is_some() && offset.abs() > limit;
-        if self.steering.panic_threshold.is_some_and(refused) {
-            self.in_doubt = true;
-            return Ok(Applied::Refused);
+        if self.line.is_some() {
+            let moved = self.moved.with(offset, since_epoch(raw));
+            let refused = |limit| offset.abs() > limit || moved.by.abs() > limit;
+            if self.steering.panic_threshold.is_some_and(refused) {
+                self.in_doubt = true;
+                return Ok(Applied::Refused);
+            }
+            self.moved = moved;
         }
         let steps =
             self.rounds < self.steering.step_rounds && offset.abs() > self.steering.step_threshold;
@@ -521,6 +558,27 @@ mod tests {
             clock.target(raw(1000.0)) - raw(1000.0),
             TimeDelta::milliseconds(40)
         );
+    }
+
+    #[test]
+    fn corrections_move_a_clock_by_the_panic_threshold_in_a_day_and_no_further() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::seconds(1000)),
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        let mut correct = |now: f64, seconds| {
+            let mark = clock.mark(raw(now));
+            let made = clock.correct(mark, by(TimeDelta::seconds(seconds)), raw(now));
+            made.unwrap() != Applied::Refused
+        };
+        assert!(correct(5.0, 3600), "the first one is taken");
+        assert!(correct(10.0, 900));
+        assert!(!correct(15.0, 900), "900 s a round are not followed");
+        assert!(correct(20.0, -900), "the way back is");
+        assert!(correct(25.0, -900));
+        assert!(!correct(30.0, -200));
+        assert!(correct(90_000.0, -200), "on the next day");
     }
 
     #[test]

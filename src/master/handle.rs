@@ -74,6 +74,12 @@ impl Master {
         let cannot_listen = |error| MasterError::Listen(options.listen, error);
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
+        if !address.ip().to_canonical().is_loopback() {
+            log::info!(
+                "without a key: every machine that reaches {address} may join and has a vote; see \
+                 docs/security.md"
+            );
+        }
         if let Some(record) = &mut options.record {
             let lead = options.candidates.as_ref().map_or("", |_| LEAD_HEADER);
             let header = format!("{MASTER_HEADER}{lead}");

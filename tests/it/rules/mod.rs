@@ -4,5 +4,6 @@
 mod beliefs;
 mod load;
 mod rates;
+mod trust;
 mod uncertain;
 mod votes;

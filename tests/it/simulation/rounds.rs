@@ -303,6 +303,33 @@ fn a_third_of_the_clocks_drag_the_others() {
 }
 
 #[test]
+fn liars_that_force_elections_drag_the_others_by_less_than_10_ppm() {
+    const MICROSECOND: i64 = 1000;
+    with_seeds(|seed| {
+        for every in [2, 3, 9] {
+            for ahead in [90, 200, 900] {
+                let mut network = Network::new(Scenario {
+                    seed,
+                    nodes: 9,
+                    drift_ppm: 30.0,
+                    liars: 2.0 / 9.0,
+                    lie: Lie::Ahead(ahead * MICROSECOND),
+                    elections: Some(every),
+                    ..Scenario::default()
+                });
+                network.rounds(200);
+                let dragged = network.rate_against_raw(400);
+                println!(
+                    "rules | two of nine are {ahead} µs ahead, an election each {every} rounds | \
+                     dragged at {dragged:.2} ppm"
+                );
+                assert!(dragged.abs() <= 10.0, "{ahead} µs: {dragged} ppm");
+            }
+        }
+    });
+}
+
+#[test]
 fn one_clock_is_stepped_by_an_hour() {
     with_seeds(|seed| {
         let mut network = Network::new(Scenario {
