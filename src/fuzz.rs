@@ -304,7 +304,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
         .connections
         .register(node, &stream, address.ip())
         .unwrap();
-    let peer = Peer::new(node, address, mailbox, Arc::clone(&shared));
+    let peer = Peer::new(node, address, None, mailbox, Arc::clone(&shared));
     if let Keyed::As(role) = keyed {
         std::thread::scope(|scope| {
             scope.spawn(|| serve_peer(peer, &stream));

@@ -87,6 +87,7 @@ mod lock;
 mod master;
 mod measurement;
 mod rate_limit;
+mod regular_file;
 mod report;
 mod span;
 mod system_clock;

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
+use crate::average::consensus::{Consensus, NoMajority, Rules, consensus};
+use crate::average::electorate::{Contender, electorate};
 use crate::average::names::Names;
+use crate::average::rates::{Reference, common_rate};
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
 use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
-use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
+use crate::wire::machine::Machine;
 
 /// A node that gives no clock in so many rounds in a row is dropped.
 pub const MISSED_ROUNDS: u32 = 3;
@@ -25,6 +27,7 @@ pub const MISSED_ROUNDS: u32 = 3;
 struct Member {
     name: Arc<str>,
     address: Option<SocketAddr>,
+    machine: Option<Machine>,
     wire: Wire,
     heard: Option<Heard>,
     /// Whether `heard` came since the last round.
@@ -33,6 +36,7 @@ struct Member {
     standing: Standing,
     /// It has no key, where others do.
     unkeyed: bool,
+    rate: Reference,
     /// What a peer that never corrects itself was told to add so far.
     kept: TimeDelta,
 }
@@ -60,6 +64,8 @@ pub struct Settings {
     /// A peer on the timestamp wire reports when it likes: its last report counts until it has
     /// been silent for so many intervals, [`MISSED_ROUNDS`] at least.
     pub timestamp_patience: u32,
+    /// How many votes the connections from one machine have together.
+    pub votes_per_address: usize,
     /// Nobody will be told of the corrections, so none is kept for anybody.
     pub dry_run: bool,
 }
@@ -71,6 +77,7 @@ impl Default for Settings {
             rules: Rules::default(),
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
+            votes_per_address: 1,
             dry_run: false,
         }
     }
@@ -82,6 +89,8 @@ pub struct Ensemble {
     settings: Settings,
     members: BTreeMap<NodeId, Member>,
     names: Names,
+    /// What the rate of the master's own clock is compared with.
+    own_rate: Reference,
     intervals: u64,
     rounds: u64,
 }
@@ -94,6 +103,7 @@ impl Ensemble {
             settings,
             members: BTreeMap::new(),
             names: Names::default(),
+            own_rate: Reference::default(),
             intervals: 0,
             rounds: 0,
         }
@@ -115,12 +125,14 @@ impl Ensemble {
             Member {
                 name: Arc::clone(&name),
                 address,
+                machine: None,
                 wire,
                 heard: None,
                 fresh: false,
                 missed: 0,
                 standing: Standing::default(),
                 unkeyed: false,
+                rate: Reference::default(),
                 kept: TimeDelta::zero(),
             },
         );
@@ -131,6 +143,14 @@ impl Ensemble {
     pub fn doubt_unkeyed(&mut self, node: NodeId) {
         if let Some(member) = self.members.get_mut(&node) {
             member.unkeyed = true;
+        }
+    }
+
+    /// Says on which machine a member is, unless it is the master's own: the clocks there share
+    /// its votes.
+    pub fn place(&mut self, node: NodeId, machine: Machine) {
+        if let Some(member) = self.members.get_mut(&node) {
+            member.machine = Some(machine);
         }
     }
 
@@ -156,6 +176,17 @@ impl Ensemble {
         match self.rounds {
             0 => self.settings.min_followers.max(1),
             _ => 1,
+        }
+    }
+
+    /// Whether a round can be held: so many followers that count have given their time.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        let (wanted, (_, reported)) = (self.wanted(), self.present());
+        reported >= wanted && {
+            let electorate = self.electorate();
+            // The first is the master.
+            electorate[1..].iter().filter(|counts| **counts).count() >= wanted
         }
     }
 
@@ -227,8 +258,7 @@ impl Ensemble {
     /// `own` is the master's clock.
     pub fn close_round(&mut self, own: Heard) -> Closed {
         let dropped = self.drop_silent();
-        let (_, reported) = self.present();
-        let enough = reported >= self.wanted();
+        let enough = self.is_enough();
         if !enough && self.rounds == 0 {
             // The first round waits for more, and those who have answered until now count in it.
             for member in self.members.values_mut() {
@@ -296,16 +326,33 @@ impl Ensemble {
         silent
     }
 
-    /// How much a vote of each clock would be in doubt: the master's own, then every follower's
-    /// that gave its time.
+    /// Which clocks count: the master's own, then of the followers that gave their time so many of
+    /// each machine.
+    fn electorate(&self) -> Vec<bool> {
+        let heard = self.members.iter().filter(|(_, it)| it.heard.is_some());
+        let contenders: Vec<_> = heard
+            .map(|(&node, member)| Contender {
+                node,
+                machine: member.machine,
+                wire: member.wire,
+                standing: &member.standing,
+            })
+            .collect();
+        let followers = electorate(&contenders, self.settings.votes_per_address);
+        std::iter::once(true).chain(followers).collect()
+    }
+
+    /// How much a vote of each clock would be in doubt, in the same order.
     fn doubts(&self, agreed: &Consensus) -> Vec<Doubt> {
         let allowance = allowance(self.settings.interval, agreed.deviation);
         let followers = self.members.values().filter_map(|member| {
-            let distance = agreed.pull(&member.heard?.sample);
+            let sample = member.heard?.sample;
+            let distance = agreed.pull(&sample);
             Some(match member.wire {
                 // Nobody is told a correction.
                 _ if self.settings.dry_run => Doubt::None,
                 _ if member.unkeyed => Doubt::Unkeyed,
+                Wire::Line if agreed.is_uncertain(&sample) => Doubt::Uncertain,
                 Wire::Line => member.standing.doubt(distance, allowance),
                 // The master keeps its correction for it, and can't tell whether it drifts or
                 // lies. Its vote is asked for where there is no majority without.
@@ -315,28 +362,56 @@ impl Ensemble {
         std::iter::once(Doubt::None).chain(followers).collect()
     }
 
-    /// Notes who has voted, in the same order.
+    /// Notes who has voted, in the same order. What one clock of a machine has voted is noted for
+    /// all of them: none of its connections is to have a reputation that another one has spent.
     fn note(&mut self, agreed: &Consensus, votes: &[Vote]) {
-        let heard = self
-            .members
-            .values_mut()
-            .filter(|member| member.heard.is_some());
-        for (member, vote) in heard.zip(&votes[1..]) {
-            if let Some(heard) = member.heard {
-                let distance = agreed.pull(&heard.sample);
-                let within = agreed.votes(heard.sample.offset);
-                member
-                    .standing
-                    .note(within, vote.counts().then_some(distance));
+        let mut pulled: BTreeMap<Machine, TimeDelta> = BTreeMap::new();
+        let mut votes = votes[1..].iter();
+        let mut others = Vec::new();
+        for (&node, member) in &mut self.members {
+            let Some(Heard { sample, .. }) = member.heard else {
+                continue;
+            };
+            let Some(vote) = votes.next() else { break };
+            if *vote == Vote::SameMachine {
+                others.push(node);
+                continue;
+            }
+            let pull = vote.counts().then(|| agreed.pull(&sample));
+            member.standing.note(agreed.votes(sample.offset), pull);
+            if let (Some(machine), Some(pull)) = (member.machine, pull) {
+                let largest = pulled.entry(machine).or_default();
+                *largest = std::cmp::max_by_key(*largest, pull, |it| it.abs());
             }
         }
+        for node in others {
+            if let Some(member) = self.members.get_mut(&node) {
+                let pull = member.machine.and_then(|it| pulled.get(&it)).copied();
+                member.standing.note(false, pull);
+            }
+        }
+    }
+
+    /// By how many ppm all clocks are to run faster, given the rates that voters tell.
+    fn common_rate(&mut self, own: &Heard, votes: &[Vote]) -> f64 {
+        let heard = self.members.values_mut().filter_map(|member| {
+            let heard = member.heard?;
+            Some((&mut member.rate, heard.rate_ppm))
+        });
+        let all = std::iter::once((&mut self.own_rate, own.rate_ppm)).chain(heard);
+        let voters = all.zip(votes).filter(|(_, vote)| vote.counts());
+        let mut told: Vec<_> = voters
+            .filter_map(|((reference, ppm), _)| Some((reference, ppm?)))
+            .collect();
+        let voters = votes.iter().filter(|vote| vote.counts()).count();
+        common_rate(&mut told, voters)
     }
 
     fn average(&mut self, own: Heard) -> Round {
         let followers = self.members.values().filter_map(|member| member.heard);
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
-        let common_ppm = common_rate(&clocks, &votes);
+        let common_ppm = self.common_rate(&own, &votes);
         let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
             name: member.map_or_else(|| Arc::from("master"), |(_, it)| Arc::clone(&it.name)),
@@ -376,35 +451,44 @@ impl Ensemble {
         // A master that has just started is no part of a group that agrees already, nor is any
         // other clock that has: those tell the time that followed a master before, if they are
         // the most of the followers. (Anybody can claim to be one of them.)
-        let followers = &clocks[1..];
-        let group = followers.iter().filter(|clock| clock.synchronized);
-        let returns = !clocks[0].synchronized && group.count() * 2 > followers.len();
-        let counts = |clock: &&Heard| clock.synchronized || !returns;
-        let counted = clocks.iter().filter(counts);
-        let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
+        let electorate = self.electorate();
+        let counted = || {
+            clocks
+                .iter()
+                .zip(&electorate)
+                .filter(|(_, counts)| **counts)
+        };
+        let followers = counted().count() - 1;
+        let group = counted().skip(1).filter(|(clock, _)| clock.synchronized);
+        let returns = !clocks[0].synchronized && group.count() * 2 > followers;
+        let is_new = |clock: &Heard| returns && !clock.synchronized;
+        let samples = counted().filter(|(clock, _)| !is_new(clock));
+        let samples: Vec<Sample> = samples.map(|(clock, _)| clock.sample).collect();
         let agreed = match consensus(&samples, &self.settings.rules) {
             Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
-        let doubts = self.doubts(&agreed);
-        let may_vote = |clock: &Heard| counts(&clock) && agreed.votes(clock.sample.offset);
-        let voting = clocks
-            .iter()
-            .zip(&doubts)
-            .filter(|(clock, _)| may_vote(clock));
-        let most = most_doubt(voting.map(|(_, doubt)| *doubt), samples.len());
-        let vote = |(clock, doubt): (&Heard, Doubt)| {
-            if !agreed.votes(clock.sample.offset) {
-                Vote::Outlier
-            } else if !counts(&clock) {
-                Vote::New
-            } else if doubt <= most {
-                Vote::Yes
+        // Why a clock may not vote, whatever its reputation.
+        let bar = |(clock, counts): (&Heard, &bool)| {
+            if !counts {
+                Some(Vote::SameMachine)
+            } else if !agreed.votes(clock.sample.offset) {
+                Some(Vote::Outlier)
             } else {
-                Vote::from(doubt)
+                is_new(clock).then_some(Vote::New)
             }
         };
-        let votes: Vec<Vote> = clocks.iter().zip(doubts).map(vote).collect();
+        let barred: Vec<_> = clocks.iter().zip(&electorate).map(bar).collect();
+        let doubts = self.doubts(&agreed);
+        let voting = doubts.iter().zip(&barred);
+        let voting = voting.filter(|(_, barred)| barred.is_none());
+        let most = most_doubt(voting.map(|(doubt, _)| *doubt), samples.len());
+        let vote = |(doubt, barred): (Doubt, Option<Vote>)| match barred {
+            Some(why) => why,
+            None if doubt <= most => Vote::Yes,
+            None => Vote::from(doubt),
+        };
+        let votes: Vec<Vote> = doubts.into_iter().zip(barred).map(vote).collect();
         self.note(&agreed, &votes);
         let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
         (
@@ -412,18 +496,6 @@ impl Ensemble {
             votes,
         )
     }
-}
-
-/// By how many ppm all clocks are to run faster, given the rates that voters tell: nothing, unless
-/// most of the voters tell theirs.
-fn common_rate(clocks: &[Heard], cast: &[Vote]) -> f64 {
-    let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
-    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
-    if rates.len() * 2 <= voters().count() {
-        return 0.0;
-    }
-    let common = -RATE_GAIN * mean_rate(&rates).unwrap_or(0.0);
-    common.clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
 
 #[cfg(test)]
@@ -544,6 +616,86 @@ mod tests {
         let mut ensemble = ensemble(3, Wire::Line);
         let judged = voters(&mut ensemble, 20, &[5, 300, -500]);
         assert_eq!(judged, [true, true, true, false]);
+    }
+
+    /// Puts these followers on one machine.
+    fn on_one_machine(ensemble: &mut Ensemble, nodes: std::ops::RangeInclusive<u64>) {
+        let machine = Machine::of([10, 0, 0, 9].into());
+        nodes.for_each(|node| ensemble.place(NodeId(node), machine));
+    }
+
+    #[test]
+    fn the_clocks_of_one_machine_share_a_vote_and_are_corrected() {
+        let hour = 3_600_000_000;
+        let mut ensemble = ensemble(208, Wire::Line);
+        on_one_machine(&mut ensemble, 9..=208);
+        let ahead: Vec<_> = (1..=208).map(|it| if it < 9 { it } else { hour }).collect();
+        for (node, &micros) in (1..).zip(&ahead) {
+            heard(&mut ensemble, node, TimeDelta::microseconds(micros));
+        }
+        let round = ensemble.close_round(OWN).round.unwrap();
+        let vote = |node: usize| round.rows[node].vote;
+        assert_eq!((vote(1), vote(9)), (Vote::Yes, Vote::Outlier));
+        assert!((10..=208).all(|node| vote(node) == Vote::SameMachine));
+        let moved = round.outcome.unwrap().average;
+        assert!(moved.abs() < TimeDelta::microseconds(9), "{moved}");
+        let corrected = round.rows[208].correction.unwrap().offset;
+        assert!((corrected + TimeDelta::hours(1)).abs() < TimeDelta::microseconds(9));
+    }
+
+    #[test]
+    fn the_first_round_waits_for_clocks_that_count() {
+        let mut ensemble = Ensemble::new(Settings {
+            min_followers: 2,
+            ..Settings::default()
+        });
+        for node in 1..=4 {
+            ensemble.join(NodeId(node), "node", None, Wire::Line);
+        }
+        on_one_machine(&mut ensemble, 1..=3);
+        (1..=3).for_each(|node| heard(&mut ensemble, node, TimeDelta::zero()));
+        assert!(ensemble.close_round(OWN).round.is_none());
+        heard(&mut ensemble, 4, TimeDelta::zero());
+        assert!(ensemble.close_round(OWN).round.is_some());
+    }
+
+    #[test]
+    fn what_one_connection_has_spent_no_other_of_its_machine_has_left() {
+        let mut ensemble = ensemble(6, Wire::Line);
+        on_one_machine(&mut ensemble, 4..=6);
+        voters(&mut ensemble, 10, &[0, 0, 0, 0, 0, 0]);
+        // Whichever of them answers: half a millisecond ahead has a vote for a round or two.
+        let mut pulled = 0;
+        for round in 0..300 {
+            for node in 1..=3 {
+                heard(&mut ensemble, node, TimeDelta::zero());
+            }
+            heard(&mut ensemble, 4 + round % 3, TimeDelta::microseconds(500));
+            let closed = ensemble.close_round(OWN).round.unwrap();
+            pulled += u64::from(closed.rows[4].vote.counts());
+        }
+        assert!(
+            pulled <= 60,
+            "{pulled} votes in 300 rounds of three connections"
+        );
+    }
+
+    #[test]
+    fn a_measurement_far_worse_than_the_others_has_no_vote_and_no_share_in_the_error() {
+        let mut ensemble = ensemble(4, Wire::Line);
+        let measured = |micros| Sample {
+            error: TimeDelta::microseconds(micros),
+            ..Sample::OWN
+        };
+        for (node, micros) in [(1, 20), (2, 25), (3, 30), (4, 110_000)] {
+            ensemble.report(NodeId(node), 0, measured(micros).into());
+        }
+        let round = ensemble.close_round(OWN).round.unwrap();
+        let votes: Vec<_> = round.rows.iter().map(|row| row.vote).collect();
+        assert_eq!(votes[..4], [Vote::Yes; 4]);
+        assert_eq!(votes[4], Vote::Uncertain);
+        let error = round.outcome.unwrap().error;
+        assert_eq!(error, TimeDelta::nanoseconds(18_750));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum Doubt {
     New,
     /// It has no key, where others do: anybody could be it.
     Unkeyed,
+    /// Its measurement is far worse than the others'.
+    Uncertain,
 }
 
 /// What is remembered of one clock.
@@ -87,6 +89,12 @@ impl Standing {
         self.mean = self.mean_with(voted.unwrap_or_default());
     }
 
+    /// In how many rounds the clock was within the window.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
     fn mean_with(&self, distance: TimeDelta) -> f64 {
         self.mean + (float_nanoseconds(distance) - self.mean) / f64::from(MEMORY)
     }
@@ -99,7 +107,7 @@ pub fn most_doubt(doubts: impl Iterator<Item = Doubt>, clocks: usize) -> Doubt {
     let mut doubts: Vec<Doubt> = doubts.collect();
     let majority = clocks / 2;
     if majority >= doubts.len() {
-        return Doubt::New;
+        return Doubt::Uncertain;
     }
     let (_, most, _) = doubts.select_nth_unstable_by(majority, |one, other| {
         one.partial_cmp(other).unwrap_or(Ordering::Equal)

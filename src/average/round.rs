@@ -85,6 +85,10 @@ pub enum Vote {
     Timestamp,
     /// It has no key; those that have one are a majority.
     Unkeyed,
+    /// Its measurement is far worse than the others'.
+    Uncertain,
+    /// Other connections of the same machine have the vote.
+    SameMachine,
     /// Nobody votes: the round was abandoned.
     Abandoned,
 }
@@ -106,6 +110,7 @@ impl From<Doubt> for Vote {
             Doubt::Timestamp => Self::Timestamp,
             Doubt::New => Self::New,
             Doubt::Unkeyed => Self::Unkeyed,
+            Doubt::Uncertain => Self::Uncertain,
         }
     }
 }
@@ -120,6 +125,8 @@ impl fmt::Display for Vote {
             Self::Biased => "biased",
             Self::Timestamp => "timestamp",
             Self::Unkeyed => "unkeyed",
+            Self::Uncertain => "uncertain",
+            Self::SameMachine => "same machine",
             Self::Abandoned => "-",
         })
     }

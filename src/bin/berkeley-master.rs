@@ -86,6 +86,7 @@ fn run(
         min_followers: arguments.followers.min_followers as usize,
         max_followers: arguments.followers.max_followers as usize,
         max_per_address: arguments.followers.max_per_address as usize,
+        votes_per_address: arguments.followers.votes_per_address as usize,
         candidates,
         key_file: arguments.keys.key_file,
         auth: arguments.keys.auth.unwrap_or_default(),

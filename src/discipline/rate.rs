@@ -86,6 +86,15 @@ impl Rate {
         ppm: 0.0,
         error_ppm: CRYSTAL_PPM,
     };
+
+    /// The nearest rate that is no larger than this, either way.
+    #[must_use]
+    pub fn within(self, largest_ppm: f64) -> Self {
+        Self {
+            ppm: self.ppm.clamp(-largest_ppm, largest_ppm),
+            ..self
+        }
+    }
 }
 
 /// The line through the points.
@@ -159,6 +168,8 @@ impl Line {
 pub struct DriftFit {
     points: VecDeque<Point>,
     prior: Rate,
+    /// No rate is believed beyond this, either way, in ppm.
+    largest_ppm: f64,
     /// The line through the points, if there are any.
     line: Option<Line>,
     /// The last point was a surprise.
@@ -199,8 +210,19 @@ impl DriftFit {
         Self {
             points: VecDeque::with_capacity(WINDOW),
             prior,
+            largest_ppm: LARGEST_RATE_PPM,
             line: None,
             surprise: None,
+        }
+    }
+
+    /// The same, which believes no rate beyond `largest_ppm`, either way.
+    #[must_use]
+    pub fn within(self, largest_ppm: f64) -> Self {
+        Self {
+            prior: self.prior.within(largest_ppm),
+            largest_ppm,
+            ..self
         }
     }
 
@@ -307,15 +329,19 @@ impl DriftFit {
 
     /// The network as a whole was asked to run `by_ppm` faster from the raw time `from` on. That
     /// is no news of the oscillator, so the points are moved to where the faster network would
-    /// have been, and the line, which is returned, turns about `from` at once.
+    /// have been, and the line, which is returned, turns about `from` at once. All that was asked
+    /// together turns it no further than to the largest rate.
     #[must_use]
     pub fn turn(&mut self, line: Line, from: DateTime<Utc>, by_ppm: f64) -> Line {
+        let largest = self.largest_ppm;
+        let by_ppm = (self.prior.ppm + by_ppm).clamp(-largest, largest) - self.prior.ppm;
         let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
         for point in self.points.iter_mut().chain(before) {
             point.ahead += at_rate(point.raw - from, by_ppm);
         }
         self.prior.ppm += by_ppm;
-        let turned = line.turned(from, by_ppm);
+        let mut turned = line.turned(from, by_ppm);
+        turned.rate = turned.rate.within(largest);
         self.line = Some(turned);
         turned
     }
@@ -532,6 +558,30 @@ mod tests {
             }
             ahead += rate;
         }
+    }
+
+    #[test]
+    fn no_sum_of_requests_makes_a_rate_beyond_the_largest() {
+        let mut fit = DriftFit::new(Rate::UNKNOWN).within(500.0);
+        let mut ahead = 0.0;
+        let mut rate = 0.0;
+        for second in 0..300 {
+            // A master that is believed: the offsets that it tells fit what it asks for.
+            ahead += rate;
+            let line = fit.add(point(second, ahead as i64, 20));
+            let line = fit.turn(line, line.raw(), 20_000.0);
+            rate = line.rate.ppm;
+            assert!(rate <= 500.0, "{rate} ppm");
+        }
+        assert!(rate > 400.0);
+        fit.restart();
+        assert!(fit.add(point(300, 0, 20)).rate.ppm <= 500.0);
+        let steep = fit.add(point(301, 1_000_000, 20));
+        let turned = fit.turn(steep, steep.raw(), 0.0);
+        assert!(turned.rate.ppm <= 500.0, "{:?}", turned.rate);
+        // The way back is as short.
+        let line = fit.turn(turned, turned.raw(), -20_000.0);
+        assert!(line.rate.ppm >= -500.0);
     }
 
     #[test]

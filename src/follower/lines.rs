@@ -2,22 +2,24 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::discipline::correction::Mark;
-use crate::election::allegiance::{Greeted, patience};
+use crate::election::allegiance::{Greeted, LONGEST_SILENCE, patience};
 use crate::follower::end::End;
 use crate::follower::link::Link;
 use crate::keys::channel;
 use crate::keys::code::Code;
+use crate::rate_limit::Budget;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
-use crate::wire::message::{Message, VERSION};
+use crate::wire::message::{INTERVALS, Message, VERSION};
 use crate::wire::name::NodeName;
 use crate::wire::reader::{Heard, LineReader};
 
-/// A master that polls is lost when it is silent for this many of its intervals...
+/// A master that polls is lost when it is silent for this many of its intervals, or for
+/// [`LONGEST_SILENCE`]...
 const SILENT_INTERVALS: u32 = 3;
 
 /// ... but not before this time, however short they are.
@@ -45,6 +47,8 @@ enum Phase {
     Opening,
     /// It has.
     Greeted {
+        /// From one of its rounds to the next.
+        interval: Duration,
         /// How long it may be silent.
         patience: Duration,
         /// The term that it leads in, where there are candidates.
@@ -61,6 +65,8 @@ struct Dialogue<'a, 'b> {
     greeted_with: Option<Code>,
     /// What we are called, until we have said it; a key says it for us.
     name: Option<NodeName>,
+    /// How many lines the master may still send.
+    budget: Budget,
 }
 
 impl<'a, 'b> Dialogue<'a, 'b> {
@@ -70,6 +76,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             marks: VecDeque::with_capacity(REMEMBERED),
             greeted_with: None,
             name: link.node.name.clone().filter(|_| !link.channel.is_keyed()),
+            budget: Budget::new(Instant::now()),
             link,
         }
     }
@@ -77,13 +84,20 @@ impl<'a, 'b> Dialogue<'a, 'b> {
     fn listen(&mut self) -> Result<Infallible, End> {
         let mut reader = LineReader::default();
         loop {
-            let patience = match self.phase {
-                Phase::Opening => MESSAGE_DEADLINE,
-                Phase::Greeted { patience, .. } => patience,
+            let (interval, patience) = match self.phase {
+                Phase::Opening => (MESSAGE_DEADLINE, MESSAGE_DEADLINE),
+                Phase::Greeted {
+                    interval, patience, ..
+                } => (interval, patience),
             };
             let clock = &self.link.node.clock;
             match reader.next(&mut self.link.connection, patience, |at| clock.mark_at(at))? {
-                Heard::Message((line, arrival)) => self.obey(line, arrival)?,
+                Heard::Message((line, arrival)) => {
+                    self.obey(line, arrival)?;
+                    if self.budget.is_overdrawn(Instant::now(), interval) {
+                        return Err(End::Fault("too many lines".to_owned()));
+                    }
+                }
                 Heard::Nothing => {
                     let silence = format!("it was silent for {} s", patience.as_secs());
                     return Err(End::Lost(silence));
@@ -131,14 +145,21 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         interval: Duration,
         leadership: Option<&Leadership>,
     ) -> Result<Phase, End> {
+        if !INTERVALS.contains(&interval) {
+            let what = format!("an interval of {interval:?}, which no master keeps to");
+            return Err(End::Fault(what));
+        }
         let Some(leadership) = leadership else {
+            let silence = interval * SILENT_INTERVALS;
             return Ok(Phase::Greeted {
-                patience: (interval * SILENT_INTERVALS).max(SHORTEST_SILENCE),
+                interval,
+                patience: silence.clamp(SHORTEST_SILENCE, LONGEST_SILENCE),
                 term: None,
             });
         };
         match self.link.node.allegiance.greeted(leadership) {
             Greeted::Stay => Ok(Phase::Greeted {
+                interval,
                 patience: patience(interval),
                 term: Some(leadership.term),
             }),

@@ -15,6 +15,7 @@ use crate::master::peer::Peer;
 use crate::master::serve::serve;
 use crate::master::shared::Shared;
 use crate::wire::address::canonical;
+use crate::wire::machine::Machine;
 
 /// How many connections may wait to be accepted: std's 128 overflows when a large group joins,
 /// and each overflow costs its victim a second.
@@ -122,7 +123,10 @@ impl Acceptor {
             Ok(mailbox) => mailbox,
             Err(refused) => return self.turn_away(&stream, &name, &refused.to_string()),
         };
-        let peer = Peer::new(node, address, mailbox, Arc::clone(&self.shared));
+        // Without an address of ours the connection is over.
+        let here = stream.local_addr().unwrap_or(self.shared.address());
+        let machine = Machine::at_other_end(address, here);
+        let peer = Peer::new(node, address, machine, mailbox, Arc::clone(&self.shared));
         let alive = self.alive.clone();
         let connection = Arc::clone(&stream);
         let thread = thread::Builder::new()

@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use crate::average::round::NodeId;
+use crate::discipline::network_clock::NetworkClock;
 use crate::keys::holder::{Holder, Role};
 use crate::lock::lock;
 use crate::master::admission::{Admission, Limits, Refused};
 use crate::master::mailbox::{Command, Mailbox};
 use crate::master::unproven::Unproven;
 use crate::wire::name::NodeName;
+use crate::wire::timestamp;
 
 /// All connections, behind a lock of their own.
 pub(crate) struct Connections {
@@ -25,7 +29,7 @@ struct Known {
     /// Where there are keys: who has not proven one yet, and on which connection who has.
     unproven: Option<Unproven>,
     proven: HashMap<(Role, NodeName), NodeId>,
-    contacts: HashMap<NodeId, Contact>,
+    contacts: HashMap<NodeId, Arc<Contact>>,
 }
 
 /// How to reach a connection's thread.
@@ -33,8 +37,46 @@ struct Contact {
     mailbox: Arc<Mailbox>,
     stream: Arc<TcpStream>,
     from: IpAddr,
-    holder: Option<Holder>,
+    /// Whose key it has proven to hold, where there are keys.
+    holder: OnceLock<Holder>,
+    /// For a client on the timestamp wire, the clock whose time it is told. Its thread only listens,
+    /// so that thousands of clients wake nobody, and is told nothing that it need not know.
+    announced: OnceLock<NetworkClock>,
 }
+
+impl Contact {
+    /// Does what is to be done, or leaves it for the thread.
+    fn deliver(&self, command: Command) {
+        if let (Command::Correct { .. } | Command::Announce, Some(clock)) =
+            (&command, self.announced.get())
+        {
+            return self.announce(clock);
+        }
+        let dismisses = matches!(command, Command::Dismiss(_));
+        self.mailbox.leave(command);
+        if dismisses && self.announced.get().is_some() {
+            // This ends its wait, and it looks.
+            let _ = self.stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Tells the time without waiting. A client that has not read so many of them as the socket
+    /// holds is let go.
+    fn announce(&self, clock: &NetworkClock) {
+        let text = timestamp::format(timestamp::local(clock.mark().target));
+        let socket = SockRef::from(&*self.stream);
+        let sent = socket.send_with_flags(text.as_bytes(), DONT_WAIT);
+        if !sent.is_ok_and(|length| length == text.len()) {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(unix)]
+const DONT_WAIT: libc::c_int = libc::MSG_DONTWAIT;
+/// Elsewhere the time-out of the socket bounds the wait.
+#[cfg(not(unix))]
+const DONT_WAIT: i32 = 0;
 
 impl Connections {
     /// Connections within these limits, which have to prove a key where `keyed`.
@@ -78,7 +120,8 @@ impl Connections {
             mailbox: Arc::clone(&mailbox),
             stream: Arc::clone(stream),
             from,
-            holder: None,
+            holder: OnceLock::new(),
+            announced: OnceLock::new(),
         };
         let crowded_out = known
             .unproven
@@ -87,7 +130,7 @@ impl Connections {
         if let Some(contact) = crowded_out.and_then(|node| known.contacts.get(&node)) {
             let _ = contact.stream.shutdown(Shutdown::Both);
         }
-        known.contacts.insert(node, contact);
+        known.contacts.insert(node, Arc::new(contact));
         Ok(mailbox)
     }
 
@@ -102,8 +145,8 @@ impl Connections {
             unproven.leave(node);
             self.place.notify_one();
         }
-        if let Some(holder) = contact.holder {
-            let key = (holder.role, holder.name);
+        if let Some(holder) = contact.holder.get() {
+            let key = (holder.role, holder.name.clone());
             if known.proven.get(&key) == Some(&node) {
                 known.proven.remove(&key);
             }
@@ -123,7 +166,7 @@ impl Connections {
     pub(crate) fn prove(&self, node: NodeId, holder: &Holder) -> Option<NodeId> {
         self.admitted(node);
         let mut known = lock(&self.known);
-        known.contacts.get_mut(&node)?.holder = Some(holder.clone());
+        let _ = known.contacts.get(&node)?.holder.set(holder.clone());
         let key = (holder.role, holder.name.clone());
         let before = known.proven.insert(key, node)?;
         close(&known, before);
@@ -134,7 +177,8 @@ impl Connections {
     pub(crate) fn expel(&self, welcome: impl Fn(&Holder) -> bool) -> Vec<(NodeId, Holder)> {
         let known = lock(&self.known);
         let contacts = known.contacts.iter();
-        let holders = contacts.filter_map(|(node, contact)| Some((*node, contact.holder.clone()?)));
+        let holders =
+            contacts.filter_map(|(node, contact)| Some((*node, contact.holder.get()?.clone())));
         let void: Vec<_> = holders.filter(|(_, holder)| !welcome(holder)).collect();
         for (node, _) in &void {
             close(&known, *node);
@@ -142,17 +186,31 @@ impl Connections {
         void
     }
 
-    /// Leaves something to do for one connection's thread.
-    pub(crate) fn command(&self, node: NodeId, command: Command) {
-        if let Some(contact) = lock(&self.known).contacts.get(&node) {
-            contact.mailbox.leave(command);
+    /// From now on this connection is told the time by `clock` directly, and its thread need look
+    /// into its mailbox once more only.
+    pub(crate) fn announce_directly(&self, node: NodeId, clock: &NetworkClock) {
+        if let Some(contact) = self.contact(node) {
+            // It may have been said before.
+            let _ = contact.announced.set(clock.clone());
         }
     }
 
-    /// Leaves the same for every connection's thread.
+    fn contact(&self, node: NodeId) -> Option<Arc<Contact>> {
+        lock(&self.known).contacts.get(&node).cloned()
+    }
+
+    /// Does something on one connection, or leaves it for its thread.
+    pub(crate) fn command(&self, node: NodeId, command: Command) {
+        if let Some(contact) = self.contact(node) {
+            contact.deliver(command);
+        }
+    }
+
+    /// The same on every connection.
     pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
-        for contact in lock(&self.known).contacts.values() {
-            contact.mailbox.leave(command());
+        let all: Vec<_> = lock(&self.known).contacts.values().cloned().collect();
+        for contact in all {
+            contact.deliver(command());
         }
     }
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::keys::channel::{self, Channel};
 use crate::keys::code::Code;
 use crate::master::end::End;
+use crate::rate_limit::Budget;
 use crate::wire::candidate::Term;
 use crate::wire::connection::{Connection, MESSAGE_DEADLINE};
 use crate::wire::message::Message;
@@ -24,6 +25,8 @@ pub(crate) struct Dialogue {
     /// What it calls itself, if it has said so.
     name: Option<NodeName>,
     greeted: Instant,
+    /// How many reports it may still send that were on their way when it was greeted.
+    reports: Budget,
 }
 
 /// An answer: the follower's two instants, and what it says of itself.
@@ -47,6 +50,7 @@ impl Dialogue {
             answered: 0,
             name: None,
             greeted: now,
+            reports: Budget::new(now),
         }
     }
 
@@ -84,6 +88,10 @@ impl Dialogue {
                 Heard::Message((line, came)) => {
                     let line = channel.open(line)?;
                     let (message, certificate) = (read(line)?, channel::certificate(line));
+                    // Each answer has its question; a report has none.
+                    if message.is_none() && self.reports.is_overdrawn(Instant::now(), patience) {
+                        return Err(End::Fault("too many reports".to_owned()));
+                    }
                     if let Some(mut answer) = message.map_or(Ok(None), |it| self.hear(it))? {
                         answer.certificate = certificate;
                         return Ok(Some((answer, came)));

@@ -24,6 +24,7 @@ use crate::master::key_watch;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
 use crate::master::shared::Shared;
+use crate::master::shared_votes::SharedVotes;
 use crate::master::threads::spawn;
 use crate::master::trust::Trust;
 use crate::rate_limit::Refusals;
@@ -82,6 +83,12 @@ impl Master {
         let cannot_listen = |error| MasterError::Listen(options.listen, error);
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
+        if !address.ip().to_canonical().is_loopback() {
+            log::info!(
+                "without a key: every machine that reaches {address} may join and has a vote; see \
+                 docs/security.md"
+            );
+        }
         if let Some(record) = &mut options.record {
             let lead = options.candidates.as_ref().map_or("", |_| LEAD_HEADER);
             let header = format!("{MASTER_HEADER}{lead}");
@@ -123,6 +130,7 @@ impl Master {
             record: options.record,
             drift_file: options.drift_file,
             refusals: Refusals::default(),
+            shared_votes: SharedVotes::default(),
             sets: 0,
             wake: receivers.wake,
             all_ended,
@@ -241,6 +249,7 @@ fn settings(options: &MasterOptions) -> Settings {
         rules: options.rules,
         min_followers: options.min_followers,
         timestamp_patience: timestamp_patience(options.interval),
+        votes_per_address: options.votes_per_address,
         dry_run: options.dry_run,
     }
 }

@@ -28,6 +28,7 @@ pub mod proof;
 pub mod rhythm;
 pub mod serve;
 pub mod shared;
+pub mod shared_votes;
 pub mod teller;
 pub mod threads;
 pub mod timestamps;

@@ -40,6 +40,9 @@ pub struct MasterOptions {
     pub max_followers: usize,
     /// So is one more than so many from one address, at a time or in a second.
     pub max_per_address: usize,
+    /// So many votes have the connections from one IPv4 address, or IPv6 network of 64 bits,
+    /// together. Those from this machine have one each.
+    pub votes_per_address: usize,
     /// The masters that may lead, if this one is not the only one.
     pub candidates: Option<Candidates>,
     /// The file with the group's secrets, if it has any: who holds no key of the group is nobody.
@@ -81,6 +84,7 @@ impl Default for MasterOptions {
             // std aborts the process when it gets a stack and not its guard.
             max_followers: 16_000,
             max_per_address: 256,
+            votes_per_address: 1,
             candidates: None,
             key_file: None,
             auth: Auth::default(),

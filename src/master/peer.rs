@@ -14,12 +14,15 @@ use crate::master::mailbox::{Command, Mailbox};
 use crate::master::shared::Shared;
 use crate::master::trust::Stranger;
 use crate::wire::connection::Connection;
+use crate::wire::machine::Machine;
 use crate::wire::message::Message;
 
 /// A connection's thread, whatever its peer speaks.
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
+    /// Where it is, if not on our machine.
+    machine: Option<Machine>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<Shared>,
     /// When the connection was accepted.
@@ -36,12 +39,14 @@ impl Peer {
     pub(crate) fn new(
         node: NodeId,
         address: SocketAddr,
+        machine: Option<Machine>,
         mailbox: Arc<Mailbox>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             node,
             address,
+            machine,
             mailbox,
             shared,
             connected: Instant::now(),
@@ -90,6 +95,10 @@ impl Peer {
             let joined = (self.shared).join(self.node, self.address, proven.or(name), wire);
             if proven.is_none() && self.shared.trust.follower() == Stranger::Doubted {
                 self.shared.ensemble().doubt_unkeyed(self.node);
+            }
+            // Who has proven a name votes by that, whatever machine it is on.
+            if let (None, Some(machine)) = (proven, self.machine) {
+                self.shared.ensemble().place(self.node, machine);
             }
             self.member = Some(joined);
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::average::round::{Heard, Wire};
+use crate::election::allegiance::REMINDER;
 use crate::master::dialogue::Dialogue;
 use crate::master::end::End;
 use crate::master::mailbox::Command;
@@ -148,7 +149,9 @@ impl Polling<'_, '_, '_> {
                 return Err(End::Silent);
             }
             let wait = deadline.map_or(due, |deadline| due.min(deadline));
-            match self.peer.mailbox.wait(wait) {
+            // However long the interval is, the follower is to see that we are here.
+            let reminder = now + REMINDER;
+            match self.peer.mailbox.wait(wait.min(reminder)) {
                 Some(Command::Correct {
                     interval,
                     correction,
@@ -169,7 +172,12 @@ impl Polling<'_, '_, '_> {
                 Some(Command::Dismiss(reason)) => {
                     self.dismiss(reason)?;
                 }
-                None if Instant::now() < due => {}
+                None if Instant::now() < due => {
+                    if Instant::now() >= reminder {
+                        self.told = None;
+                        self.greet()?;
+                    }
+                }
                 None => return Ok(()),
             }
         }

@@ -10,13 +10,22 @@ use crate::master::mailbox::Command;
 use crate::master::peer::Peer;
 use crate::master::trust::Stranger;
 use crate::measurement::sample::Sample;
+use crate::rate_limit::{Limit, Throttle};
 use crate::wire::connection::{Connection, Incoming};
 use crate::wire::reader::{Heard, TimestampReader};
 use crate::wire::timestamp::{self, Received};
 
-/// How long a thread that listens for timestamps may leave its commands unread. What it is told
-/// to announce is the time at the moment of writing, so waiting makes it no older.
+/// How long a thread that listens for timestamps may leave its commands unread until its client is
+/// served. What it is told to announce is the time at the moment of writing, so waiting makes it no
+/// older.
 const TICK: Duration = Duration::from_millis(100);
+
+/// A client that is served is told the time by the coordinator, see `connections.rs`: its thread
+/// has nothing to do but to listen.
+const LISTENING: Duration = Duration::from_hours(1);
+
+/// More reports than the shortest interval makes are of no use to anybody.
+const REPORTS: Limit = Limit::per(200, Duration::from_secs(1));
 
 /// What a peer turns out to speak that is not a client of the timestamp wire.
 #[derive(Debug)]
@@ -55,8 +64,15 @@ enum Client {
 pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Other, End> {
     let mut reader = TimestampReader::new();
     let mut client = Client::Connected(peer.connected);
+    let mut reports = Throttle::new(REPORTS);
     let stranger = peer.shared.trust.client();
     loop {
+        if client == Client::Served {
+            let shared = &peer.shared;
+            shared
+                .connections
+                .announce_directly(peer.node, &shared.clock);
+        }
         if obey(peer, connection)? {
             client = Client::Served;
         }
@@ -79,7 +95,15 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             target: shared.clock.mark_at(at).target,
             interval: shared.ensemble().interval(),
         };
-        match reader.next(connection, TICK, arrival)? {
+        let patience = match client {
+            Client::Served => LISTENING,
+            Client::Connected(_) | Client::Joined | Client::Told(_) => TICK,
+        };
+        let heard = reader.next(connection, patience, arrival)?;
+        if matches!(heard, Heard::Message(_)) && reports.admit(Instant::now()).is_none() {
+            return Err(End::Fault("too many reports".to_owned()));
+        }
+        match heard {
             // A follower's newline may come in a packet of its own, so a client is welcomed when
             // nothing more has come.
             Heard::Nothing if client == Client::Joined && !reader.newline_seen() => {
@@ -101,7 +125,8 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
                 }
             }
             Heard::Nothing | Heard::Message(_) => {}
-            Heard::End => return Err(End::Left),
+            // It may be us who ended its input.
+            Heard::End => return Err(peer.end_if_dismissed().err().unwrap_or(End::Left)),
         }
         if reader.newline_seen() {
             return Ok(Other::Lines);

@@ -8,6 +8,7 @@ pub mod correction;
 pub mod escape;
 pub mod limits;
 pub mod line;
+pub mod machine;
 pub mod message;
 pub mod name;
 pub mod reader;

@@ -20,6 +20,7 @@ mod permission;
 mod python_programs;
 mod readme;
 mod records;
+mod rules;
 mod simulation;
 mod skew;
 mod structure;
