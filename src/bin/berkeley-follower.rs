@@ -7,6 +7,7 @@ use berkeley::internals::command_line::arguments::{self, Common};
 use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::questions;
 use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::command_line::site::Http;
 use berkeley::internals::command_line::values;
 use berkeley::internals::wire::address::Address;
 use berkeley::status::{FOLLOWER, Status};
@@ -28,6 +29,9 @@ struct Arguments {
 
     #[command(flatten)]
     common: Common,
+
+    #[command(flatten)]
+    http: Http,
 
     /// What to speak: the best that both sides know, or the Python programs' timestamps only
     #[arg(long, value_name = "WIRE", default_value = "auto")]
@@ -81,10 +85,11 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
     let follower = Follower::connect(arguments.masters, options)?;
     let observer = follower.observer();
     let status = move || Status::Follower(Box::new(observer.status()));
-    let _socket = program::answer_questions(FOLLOWER, status);
+    let (_socket, page) = program::answer_questions(FOLLOWER, &arguments.http, status)?;
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
-    let printed = program::print(iter::from_fn(|| follower.next_event()));
+    let events = iter::from_fn(|| follower.next_event()).map(|event| event.to_string());
+    let printed = program::print(page.into_iter().chain(events));
     follower.stopper().stop();
     follower.finish()?;
     printed

@@ -8,6 +8,7 @@ use berkeley::internals::command_line::arguments::{self, Common, Election, Follo
 use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::questions;
 use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::command_line::site::Http;
 use berkeley::internals::command_line::values;
 use berkeley::internals::election::candidates::Candidates;
 use berkeley::status::{MASTER, Status};
@@ -29,6 +30,9 @@ struct Arguments {
 
     #[command(flatten)]
     common: Common,
+
+    #[command(flatten)]
+    http: Http,
 
     /// How many times each follower is asked in a round; the best answer counts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_BURST, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -106,12 +110,12 @@ fn run(
     })?;
     let observer = master.observer();
     let status = move || Status::Master(Box::new(observer.status()));
-    let _socket = program::answer_questions(MASTER, status);
+    let (_socket, page) = program::answer_questions(MASTER, &arguments.http, status)?;
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
     let listening = format!("Listening on {}", master.local_addr());
     let events = iter::from_fn(|| master.next_event()).map(|event| event.to_string());
-    let printed = program::print(iter::once(listening).chain(events));
+    let printed = program::print(iter::once(listening).chain(page).chain(events));
     master.stopper().stop();
     master.finish()?;
     printed

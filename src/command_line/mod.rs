@@ -7,5 +7,6 @@ pub mod program;
 pub mod questions;
 pub mod runtime_folder;
 pub mod signals;
+pub mod site;
 pub mod status_socket;
 pub mod values;

@@ -48,7 +48,12 @@ impl MasterObserver {
                 round::status(held, ago.as_secs_f64())
             }),
             correction: seen.told.correction(now),
-            clocks: clocks(&seen, &standings.into_iter().collect(), now),
+            clocks: clocks(
+                &seen,
+                &standings.into_iter().collect(),
+                shared.clock.rate().ppm,
+                now,
+            ),
             counters: seen.counters,
         }
     }
@@ -89,12 +94,13 @@ fn lead(shared: &Shared, seen: &Seen, now: Instant) -> LeadStatus {
 }
 
 /// The master's own clock and those of all followers, as far as anything is known of them.
-fn clocks(seen: &Seen, standings: &BTreeMap<NodeId, Standing>, now: Instant) -> Vec<GroupClock> {
+fn clocks(seen: &Seen, standings: &BTreeMap<NodeId, Standing>, own_ppm: f64, now: Instant) -> Vec<GroupClock> {
     let held = seen.round.as_ref().map(|(held, _)| held);
     let rows = held.iter().flat_map(|held| &held.rows);
     let rows: BTreeMap<Option<NodeId>, &Row> = rows.map(|row| (row.node, row)).collect();
     let own = GroupClock {
         name: "master".to_owned(),
+        rate_ppm: Some(own_ppm),
         reach: seen.own_reach.to_string(),
         last_seen_s: Some(0.0),
         ..GroupClock::default()

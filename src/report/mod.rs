@@ -4,6 +4,10 @@
 pub mod answering;
 #[cfg(feature = "cli")]
 pub mod document;
+#[cfg(feature = "cli")]
+pub mod http;
+#[cfg(feature = "cli")]
+pub mod metrics;
 pub mod record;
 pub mod status;
 #[cfg(feature = "cli")]
