@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
 use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::questions;
+use berkeley::internals::command_line::replay::Replay;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::site::Http;
 use berkeley::internals::command_line::values;
@@ -52,22 +53,25 @@ struct Arguments {
     followers: Followers,
 }
 
-/// What a running master is asked.
+/// What a running master, or a record, is asked.
 #[derive(Debug, Subcommand)]
 enum Question {
     /// Say how the masters are that run on this machine, and their clocks
     Status(questions::Status),
     /// Wait until the time is known on this machine, for scripts
     Wait(questions::Wait),
+    /// Show a record on the page, round by round
+    Replay(Replay),
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     if let Some(question) = arguments.question.take() {
-        return program::report(match question {
-            Question::Status(status) => status.run(MASTER),
-            Question::Wait(wait) => wait.run(MASTER),
-        });
+        return match question {
+            Question::Status(status) => program::report(status.run(MASTER)),
+            Question::Wait(wait) => program::report(wait.run(MASTER)),
+            Question::Replay(replay) => program::run(|signals| replay.run(signals)),
+        };
     }
     if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
         arguments::refuse(&mut Arguments::command(), conflict);

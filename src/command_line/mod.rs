@@ -5,6 +5,7 @@ pub mod asking;
 pub mod logging;
 pub mod program;
 pub mod questions;
+pub mod replay;
 pub mod runtime_folder;
 pub mod signals;
 pub mod site;

@@ -94,7 +94,12 @@ fn lead(shared: &Shared, seen: &Seen, now: Instant) -> LeadStatus {
 }
 
 /// The master's own clock and those of all followers, as far as anything is known of them.
-fn clocks(seen: &Seen, standings: &BTreeMap<NodeId, Standing>, own_ppm: f64, now: Instant) -> Vec<GroupClock> {
+fn clocks(
+    seen: &Seen,
+    standings: &BTreeMap<NodeId, Standing>,
+    own_ppm: f64,
+    now: Instant,
+) -> Vec<GroupClock> {
     let held = seen.round.as_ref().map(|(held, _)| held);
     let rows = held.iter().flat_map(|held| &held.rows);
     let rows: BTreeMap<Option<NodeId>, &Row> = rows.map(|row| (row.node, row)).collect();

@@ -9,6 +9,8 @@ pub mod http;
 #[cfg(feature = "cli")]
 pub mod metrics;
 pub mod record;
+#[cfg(feature = "cli")]
+pub mod replay;
 pub mod status;
 #[cfg(feature = "cli")]
 pub mod status_text;

@@ -1,5 +1,6 @@
 //! Running programs are asked how they are: at their sockets, over HTTP, on the page.
 
+mod page;
 mod questions;
 mod readers;
 
