@@ -5,7 +5,8 @@ mod questions;
 mod readers;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -97,6 +98,24 @@ fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "it did not come to this");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Where a program shows its status over HTTP. To be asked once, after its address.
+fn site(program: &Program) -> SocketAddr {
+    let line = program.line("Showing the status at http://");
+    let (_, address) = line.text.split_once("http://").expect("an address");
+    let address = address.trim_end_matches('/');
+    address.parse().expect("ADDRESS:PORT")
+}
+
+/// The whole answer to a request.
+fn get(http: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(http).expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -4,17 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Machine;
+use super::{Machine, site};
 use crate::support::browser::Browser;
-use crate::support::programs::Program;
-
-/// Where the page of a program is.
-fn page(program: &Program) -> String {
-    let line = program.line("Showing the status at ");
-    line.text
-        .trim_start_matches("Showing the status at ")
-        .to_owned()
-}
 
 /// Keeps a picture, if that was asked for.
 fn picture(browser: &mut Browser, name: &str) {
@@ -98,7 +89,7 @@ fn the_page_shows_a_live_group() {
     ];
     let flags = [&["--listen", "127.0.0.1:0"], &flags[..]].concat();
     let master = machine.start("berkeley-master", &flags);
-    let (address, page) = (master.address(), page(&master));
+    let (address, page) = (master.address(), format!("http://{}/", site(&master)));
     let names = ["bridge", "deck", "engine", "galley", "radio"];
     let mut followers: Vec<_> = names
         .iter()
@@ -179,7 +170,7 @@ fn a_record_is_replayed_round_by_round() {
     let record = record.display().to_string();
     let flags = ["replay", &record, "--http", "127.0.0.1:0"];
     let master = machine.start("berkeley-master", &flags);
-    let page = page(&master);
+    let page = format!("http://{}/", site(&master));
     let mut browser = Browser::start();
     browser.open(&page);
     browser.wait_for("document.documentElement.dataset.round > 0");
