@@ -38,6 +38,21 @@ const DRAWN: &str = r#"(() => {
         summary: document.getElementById("summary").textContent };
 })()"#;
 
+/// Shows a thousand clocks; how long a frame of the round takes to be drawn, in milliseconds.
+const THOUSAND: &str = r#"(() => {
+    pause(true);
+    const status = structuredClone(state.status), like = status.clocks[1];
+    status.clocks = Array.from({ length: 1000 }, (_, number) => ({ ...like,
+        address: number ? like.address : null, name: "f" + number,
+        offset_ns: (number * 7919 % 2000 - 1000) * 1000, vote: number % 9 ? "yes" : "outlier" }));
+    status.round.number += 1000;
+    show(status);
+    const began = performance.now();
+    for (let frame = 0; frame < 30; frame++) drawClocks(frame / 30);
+    document.getElementById("clocks").getContext("2d").getImageData(0, 0, 1, 1);
+    return (performance.now() - began) / 30;
+})()"#;
+
 const SETTLED: &str = r#"document.getElementById("clocks").dataset.settled === "yes""#;
 
 /// Where a clock of the document has to be, by the scale that the page says it has: linear within
@@ -147,6 +162,17 @@ fn the_page_shows_a_live_group() {
         "{told}"
     );
     picture(&mut browser, "page-desktop.png");
+    // The page of the live group stands still while it is given a thousand clocks.
+    let frame = browser.evaluate(THOUSAND).as_f64().expect("milliseconds");
+    println!("a frame of 1,000 clocks takes {frame:.1} ms");
+    assert!(frame < 33.0, "a frame of 1,000 clocks takes {frame} ms");
+    assert_eq!(browser.evaluate("state.points.length"), 1000);
+    assert_eq!(
+        browser.evaluate("document.getElementById('rows').rows.length"),
+        200
+    );
+    browser.evaluate("pause(false); tick(); 0");
+    browser.wait_for("state.clocks.length < 10");
     browser.size(390, 844, true);
     browser.wait_for("document.getElementById('clocks').clientWidth < 400");
     let wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
