@@ -38,6 +38,7 @@ use crate::keys::secret::Secret;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
 use crate::master::candidate::MOST_INPUTS;
+use crate::master::observations::Facts;
 use crate::master::peer::Peer;
 use crate::master::rhythm::Rhythm;
 use crate::master::serve::serve as serve_peer;
@@ -297,6 +298,12 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
         limits,
         with_candidates.then_some(candidacy),
         trust,
+        Facts {
+            name: None,
+            dry_run: false,
+            steers_system: false,
+            started: Instant::now(),
+        },
     );
     let node = NodeId(1);
     let stream = Arc::new(theirs);

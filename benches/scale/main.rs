@@ -11,6 +11,7 @@
 //! ends with an error when a limit is broken, and never touches the machine's clock. Other numbers
 //! of followers may follow a `--`; most limits are on 1,000 and 10,000.
 
+mod asked;
 mod load;
 mod program;
 mod truth;
@@ -27,6 +28,7 @@ use berkeley::internals::keys::group::GroupKeys;
 use berkeley::internals::keys::secret::Secret;
 use chrono::{DateTime, Utc};
 
+use crate::asked::{Asked, Questions};
 use crate::load::{Load, Manner, RoundSpan};
 use crate::program::{Program, Usage};
 
@@ -42,6 +44,8 @@ const ROUNDS: u64 = 12;
 
 /// How much more of the processor a master with keys may take.
 const MOST_FOR_KEYS: f64 = 1.25;
+/// In how many further rounds it is asked how it is, all the while.
+const ASKED_ROUNDS: u64 = 3;
 
 /// `server.py` with more is another story: its threads start too slowly to be ready in time.
 const MOST_FOR_PYTHON: usize = 1_000;
@@ -101,6 +105,8 @@ struct Measured {
     corrections_lost: u64,
     /// How wrong the offsets were that the master found, in µs, without sign and in order.
     errors: Vec<f64>,
+    /// What came of asking it how it is.
+    asked: Option<Asked>,
 }
 
 impl Measured {
@@ -131,6 +137,21 @@ impl Measured {
     fn dispatch(&self) -> Duration {
         self.round(|round| round.last_correction - round.first_correction)
             .unwrap_or_default()
+    }
+
+    fn row_of_answers(&self) {
+        let Some(asked) = &self.asked else { return };
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        println!(
+            "{:<10}{:>9} `status --json`: {:.1} ms, {:.1} ms at most of {}; {} KiB; {} polls lost",
+            "",
+            self.followers,
+            milliseconds(asked.times[asked.times.len() / 2]),
+            milliseconds(asked.longest()),
+            asked.times.len(),
+            asked.length / 1024,
+            asked.polls_lost
+        );
     }
 
     fn row(&self, name: &str) {
@@ -208,6 +229,7 @@ fn main() -> Result<()> {
         let measured = berkeley(followers, Manner::Polled)
             .with_context(|| format!("berkeley-master with {followers} followers"))?;
         measured.row("berkeley");
+        measured.row_of_answers();
         ours.push(measured);
     }
     let mut keyed = Vec::new();
@@ -257,6 +279,12 @@ fn broken_limits(ours: &[Measured], theirs: &[Measured]) -> Vec<String> {
     for measured in ours {
         let lost = measured.corrections_lost as f64;
         limit(measured.followers, "corrections lost", lost, 0.0);
+        if let Some(asked) = &measured.asked {
+            let longest = asked.longest().as_secs_f64() * 1e3;
+            limit(measured.followers, "ms for a status", longest, 200.0);
+            let lost = asked.polls_lost as f64;
+            limit(measured.followers, "polls lost while asked", lost, 0.0);
+        }
     }
     let (Some(thousand), Some(most)) = (with(ours, 1_000), with(ours, 10_000)) else {
         return broken;
@@ -317,6 +345,7 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     let record = folder.path().join("record.csv");
     let program = env!("CARGO_BIN_EXE_berkeley-master");
     let mut master = Command::new(program);
+    master.env("RUNTIME_DIRECTORY", folder.path());
     master.args(["--listen", "127.0.0.1:0", "--record"]);
     master.arg(&record);
     let help = Command::new(program).arg("--help").output()?.stdout;
@@ -369,6 +398,13 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
         found.rounds,
         rounds.len()
     );
+    let questions = Questions::begin(folder.path())?;
+    load.run_for(end.at + INTERVAL * ASKED_ROUNDS as u32)?;
+    let mut asked = questions.end()?;
+    let times = end.time..WallClock.read();
+    let meanwhile = truth::compare(&fs::read_to_string(&record)?, &load, &times)?;
+    let expected = followers as u64 * ASKED_ROUNDS * BURST;
+    asked.polls_lost = expected.saturating_sub(meanwhile.polls);
     let expected = followers as u64 * ROUNDS;
     Ok(Measured {
         followers,
@@ -380,6 +416,7 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
         polls_lost: (expected * BURST).saturating_sub(found.polls),
         corrections_lost: expected.saturating_sub(found.errors.len() as u64),
         errors: found.errors,
+        asked: Some(asked),
     })
 }
 
@@ -429,6 +466,7 @@ fn python(seed: &Path, followers: usize) -> Result<Measured> {
         polls_lost: 0,
         corrections_lost: 0,
         errors,
+        asked: None,
     })
 }
 

@@ -5,24 +5,24 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common};
-use berkeley::internals::command_line::keys::FollowerCommand;
+use berkeley::internals::command_line::keys::NodeCommand;
 use berkeley::internals::command_line::program;
+use berkeley::internals::command_line::questions;
 use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::command_line::site::Http;
 use berkeley::internals::command_line::values;
 use berkeley::internals::wire::address::Address;
+use berkeley::status::{FOLLOWER, Status};
 use berkeley::{Credentials, Follower, FollowerOptions, WireChoice};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    name = "berkeley-follower",
-    args_conflicts_with_subcommands = true
-)]
+#[command(version, name = "berkeley-follower")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<FollowerCommand>,
+    command: Option<Command>,
 
     /// Where the master is: a host name or address, with or without a port; several candidates,
     /// or any one of them
@@ -31,6 +31,9 @@ struct Arguments {
 
     #[command(flatten)]
     common: Common,
+
+    #[command(flatten)]
+    http: Http,
 
     /// What to speak: the best that both sides know, or the Python programs' timestamps only
     #[arg(long, value_name = "WIRE", default_value = "auto")]
@@ -42,10 +45,26 @@ struct Arguments {
     key_file: Option<PathBuf>,
 }
 
+/// What a running follower is asked, and its machine's key.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say how the followers are that run on this machine
+    Status(questions::Status),
+    /// Wait until the time is known on this machine, for scripts
+    Wait(questions::Wait),
+    /// Keep the key of this machine
+    #[command(subcommand)]
+    Key(NodeCommand),
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
-    if let Some(FollowerCommand::Key(command)) = arguments.command.take() {
-        return program::command(|| command.run());
+    if let Some(command) = arguments.command.take() {
+        return match command {
+            Command::Status(status) => program::report(status.run(FOLLOWER)),
+            Command::Wait(wait) => program::report(wait.run(FOLLOWER)),
+            Command::Key(command) => program::command(|| command.run()),
+        };
     }
     let conflict = arguments
         .common
@@ -79,9 +98,13 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
         record,
     };
     let follower = Follower::connect(arguments.masters, options)?;
+    let observer = follower.observer();
+    let status = move || Status::Follower(Box::new(observer.status()));
+    let (_socket, page) = program::answer_questions(FOLLOWER, &arguments.http, status)?;
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
-    let printed = program::print(iter::from_fn(|| follower.next_event()));
+    let events = iter::from_fn(|| follower.next_event()).map(|event| event.to_string());
+    let printed = program::print(page.into_iter().chain(events));
     follower.stopper().stop();
     follower.finish()?;
     printed

@@ -5,25 +5,26 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
-use berkeley::internals::command_line::keys::{GroupFlags, MasterCommand};
+use berkeley::internals::command_line::keys::{GroupCommand, GroupFlags};
 use berkeley::internals::command_line::program;
+use berkeley::internals::command_line::questions;
+use berkeley::internals::command_line::replay::Replay;
 use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::command_line::site::Http;
 use berkeley::internals::command_line::values;
 use berkeley::internals::election::candidates::Candidates;
+use berkeley::status::{MASTER, Status};
 use berkeley::{DEFAULT_BURST, Master, MasterOptions};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
 /// averages, and sends each clock its correction.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    name = "berkeley-master",
-    args_conflicts_with_subcommands = true
-)]
+#[command(version, name = "berkeley-master")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<MasterCommand>,
+    command: Option<Command>,
 
     /// Where followers connect; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = values::listen)]
@@ -31,6 +32,9 @@ struct Arguments {
 
     #[command(flatten)]
     common: Common,
+
+    #[command(flatten)]
+    http: Http,
 
     /// How many times each follower is asked in a round; the best answer counts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_BURST, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -53,10 +57,29 @@ struct Arguments {
     keys: GroupFlags,
 }
 
+/// What a running master, or a record, is asked, and the group's keys.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say how the masters are that run on this machine, and their clocks
+    Status(questions::Status),
+    /// Wait until the time is known on this machine, for scripts
+    Wait(questions::Wait),
+    /// Show a record on the page, round by round
+    Replay(Replay),
+    /// Make, hand out and revoke the keys of a group
+    #[command(subcommand)]
+    Key(GroupCommand),
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
-    if let Some(MasterCommand::Key(command)) = arguments.command.take() {
-        return program::command(|| command.run());
+    if let Some(command) = arguments.command.take() {
+        return match command {
+            Command::Status(status) => program::report(status.run(MASTER)),
+            Command::Wait(wait) => program::report(wait.run(MASTER)),
+            Command::Replay(replay) => program::run(|signals| replay.run(signals)),
+            Command::Key(command) => program::command(|| command.run()),
+        };
     }
     if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
         arguments::refuse(&mut Arguments::command(), conflict);
@@ -101,11 +124,14 @@ fn run(
         system_clock: steered.system_clock,
         record,
     })?;
+    let observer = master.observer();
+    let status = move || Status::Master(Box::new(observer.status()));
+    let (_socket, page) = program::answer_questions(MASTER, &arguments.http, status)?;
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
     let listening = format!("Listening on {}", master.local_addr());
     let events = iter::from_fn(|| master.next_event()).map(|event| event.to_string());
-    let printed = program::print(iter::once(listening).chain(events));
+    let printed = program::print(iter::once(listening).chain(page).chain(events));
     master.stopper().stop();
     master.finish()?;
     printed

@@ -34,22 +34,6 @@ pub struct GroupFlags {
     pub serve_timestamps: bool,
 }
 
-/// What `berkeley-master` does besides being a master.
-#[derive(Debug, Subcommand)]
-pub enum MasterCommand {
-    /// Make, hand out and revoke the keys of a group
-    #[command(subcommand)]
-    Key(GroupCommand),
-}
-
-/// What `berkeley-follower` does besides following.
-#[derive(Debug, Subcommand)]
-pub enum FollowerCommand {
-    /// Keep the key of this machine
-    #[command(subcommand)]
-    Key(NodeCommand),
-}
-
 /// Which file of secrets a command is about.
 #[derive(Debug, Args)]
 pub struct GroupFile {

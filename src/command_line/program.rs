@@ -3,17 +3,28 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 
 use anyhow::Context;
 
 use crate::command_line::logging;
 use crate::command_line::signals::StopSignals;
+use crate::command_line::site::{Http, Source};
+use crate::command_line::status_socket::{self, StatusSocket};
+use crate::report::document::Document;
+use crate::report::status::Status;
 
 /// Starts the log, catches the signals, and runs a program until its end. The exit status is 0
 /// after an orderly end, 1 after an error, which is printed, and 128 and the signal's number when
 /// a second one did not let the end be orderly.
 pub fn run(program: impl FnOnce(&StopSignals) -> anyhow::Result<()>) -> ExitCode {
-    match start(program) {
+    report(start(program))
+}
+
+/// The exit status of what has come to this end; an error is printed.
+#[must_use]
+pub fn report(end: anyhow::Result<()>) -> ExitCode {
+    match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -31,14 +42,29 @@ fn start(program: impl FnOnce(&StopSignals) -> anyhow::Result<()>) -> anyhow::Re
 
 /// Runs a command that is over at once, and prints what it returns.
 pub fn command(run: impl FnOnce() -> anyhow::Result<String>) -> ExitCode {
-    let printed = run().and_then(|line| print(std::iter::once(line)));
-    match printed {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    report(run().and_then(|line| print(std::iter::once(line))))
+}
+
+/// Gives the status of this process to whoever asks for it, at its socket and over HTTP, until what
+/// is returned is dropped. With it comes what to tell people.
+///
+/// # Errors
+/// When HTTP was asked for and can't be had.
+pub fn answer_questions(
+    program: &str,
+    http: &Http,
+    status: impl Fn() -> Status + Send + Sync + 'static,
+) -> anyhow::Result<(Option<StatusSocket>, Option<String>)> {
+    let status: Source = Arc::new(status);
+    let source = Arc::clone(&status);
+    let json = Arc::new(Document::new(move || {
+        // Nothing in it could fail to be written as JSON.
+        let mut json = serde_json::to_vec(&source()).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }));
+    let told = http.serve(&json, &status)?;
+    Ok((status_socket::open(program, &json), told))
 }
 
 /// Prints what happens, a line or a table each, until nothing more does. Whoever reads it may have

@@ -113,6 +113,19 @@ pub fn threshold(text: &str) -> Result<TimeDelta, String> {
     positive(text, "a threshold is more than 0s and at most 100 years")
 }
 
+/// For `--timeout`.
+///
+/// # Errors
+/// For what is no duration, or more than a year.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    let patience = duration(text)?;
+    if patience <= Duration::from_hours(365 * 24) {
+        Ok(patience)
+    } else {
+        Err("a time-out is at most a year".to_owned())
+    }
+}
+
 fn positive(text: &str, otherwise: &str) -> Result<TimeDelta, String> {
     let length = TimeDelta::from_std(duration(text)?).unwrap_or(TimeDelta::MAX);
     if length > TimeDelta::zero() && length <= Rules::LARGEST_OFFSET {
@@ -152,6 +165,21 @@ pub fn master(text: &str) -> Result<Address, String> {
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
     address::socket_address(text).map_err(|error| error.to_string())
 }
+
+/// For `--http`.
+///
+/// # Errors
+/// For what is no IP address and port, or a port alone.
+pub fn http(text: &str) -> Result<SocketAddr, String> {
+    if text.parse::<u16>().is_ok() {
+        return Err(format!(
+            "a port alone would not say who may read; write 127.0.0.1:{text} for this machine \
+             alone, or 0.0.0.0:{text} for all"
+        ));
+    }
+    listen(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

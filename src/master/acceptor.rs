@@ -123,6 +123,7 @@ impl Acceptor {
             Ok(mailbox) => mailbox,
             Err(refused) => return self.turn_away(&stream, &name, &refused.to_string()),
         };
+        self.shared.observations.connection(true);
         // Without an address of ours the connection is over.
         let here = stream.local_addr().unwrap_or(self.shared.address());
         let machine = Machine::at_other_end(address, here);
@@ -148,6 +149,7 @@ impl Acceptor {
     }
 
     fn turn_away(&self, mut stream: &TcpStream, name: &str, reason: &str) {
+        self.shared.observations.connection(false);
         // The socket's buffer is empty, so this neither waits nor is cut short.
         let _ = stream.write(format!("BYE {reason}\n").as_bytes());
         let _ = stream.shutdown(Shutdown::Write);

@@ -92,6 +92,7 @@ impl Coordinator {
         if waits {
             self.shared_votes.tell_waiting();
         }
+        self.shared.observations.interval_ended(round.as_ref());
         self.dismiss(dropped);
         let Some(round) = round else {
             return false;
@@ -165,7 +166,11 @@ impl Coordinator {
     fn correct_own_clock(&mut self, correction: Correction) -> Learned {
         let clock = &self.shared.clock;
         let (mark, mut known) = (clock.mark(), clock.rate());
-        match clock.correct(mark, correction) {
+        let made = clock.correct(mark, correction);
+        if made == Ok(Applied::Stepped) {
+            self.shared.observations.stepped();
+        }
+        match made {
             // What all are asked for alike is no news of this clock.
             Ok(Applied::Stepped | Applied::Slewing) => known.ppm += correction.common_ppm,
             Ok(Applied::Outdated) => {}

@@ -41,6 +41,8 @@ struct Polling<'p, 'c, 's> {
     told: Option<String>,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
+    /// The answers of its last burst, for whoever asks.
+    answers: Vec<Sample>,
 }
 
 /// Speaks the line protocol until the connection ends.
@@ -51,6 +53,7 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
         dialogue: Dialogue::new(Instant::now()),
         told: None,
         measured: None,
+        answers: Vec::new(),
     };
     let Err(end) = polling.run();
     if let End::Fault(reason) = &end {
@@ -118,6 +121,8 @@ impl Polling<'_, '_, '_> {
             let name = self.dialogue.name();
             self.peer
                 .report(name, Wire::Line, found.interval, found.heard);
+            let (shared, node) = (&self.peer.shared, self.peer.node);
+            shared.observations.burst(node, &self.answers);
         }
         Ok(())
     }
@@ -189,6 +194,7 @@ impl Polling<'_, '_, '_> {
         let rhythm = self.peer.shared.rhythm();
         let interval = self.peer.shared.ensemble().interval();
         let mut best: Option<Measured> = None;
+        self.answers.clear();
         for _ in 0..rhythm.burst() {
             let n = self.dialogue.next_poll();
             // With its code, which takes its time.
@@ -212,6 +218,7 @@ impl Polling<'_, '_, '_> {
                 Err(_) if self.peer.shared.clock.mark().sets != t1.sets => break,
                 Err(impossible) => return Err(impossible.into()),
             };
+            self.answers.push(sample);
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,

@@ -24,6 +24,7 @@ use crate::master::connections::Connections;
 use crate::master::end::End;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
+use crate::master::observations::{Facts, Observations};
 use crate::master::outlet::Outlet;
 use crate::master::rhythm::{Group, Rhythm};
 use crate::master::trust::Trust;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) connections: Connections,
     pub(crate) trust: Trust,
     pub(crate) outlet: Outlet,
+    pub(crate) observations: Observations,
     rhythm: Mutex<Rhythm>,
     address: SocketAddr,
     ensemble: Mutex<Ensemble>,
@@ -78,6 +80,7 @@ impl Shared {
         limits: Limits,
         candidacy: Option<Arc<Candidacy>>,
         trust: Trust,
+        facts: Facts,
     ) -> (Arc<Self>, Receivers) {
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
         let (outlet, events) = Outlet::new();
@@ -87,6 +90,7 @@ impl Shared {
             connections: Connections::new(limits, trust.group().is_some()),
             trust,
             outlet,
+            observations: Observations::new(facts),
             rhythm: Mutex::new(rhythm),
             address,
             ensemble: Mutex::new(ensemble),
@@ -192,6 +196,7 @@ impl Shared {
         let unnamed = address.to_string();
         let name = name.unwrap_or(&unnamed);
         let name = self.ensemble().join(node, name, Some(address), wire);
+        self.observations.join(node, &name, address, wire);
         self.outlet.tell_change(MasterEvent::Joined {
             name: Arc::clone(&name),
             address,
@@ -216,6 +221,7 @@ impl Shared {
     /// Notes a clock. If the first round waits for it, the coordinator looks.
     pub(crate) fn report(&self, node: NodeId, interval: u64, heard: Heard) {
         self.ensemble().report(node, interval, heard);
+        self.observations.heard(node, heard);
         if lock(&self.rhythm).answered(Instant::now()) {
             self.wake_coordinator();
         }
@@ -254,6 +260,7 @@ impl Shared {
     ) {
         self.connections.unregister(node);
         self.ensemble().leave(node);
+        self.observations.part(node);
         let called = member.map_or_else(|| address.to_string(), ToString::to_string);
         if let End::Fault(_) | End::Unwelcome(_) = end {
             self.outlet.warn(&called, &end.to_string());

@@ -23,6 +23,7 @@ mod records;
 mod rules;
 mod simulation;
 mod skew;
+mod status;
 mod structure;
 mod support;
 mod suspend;

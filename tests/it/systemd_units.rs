@@ -6,12 +6,17 @@ use std::process::Command;
 
 /// The units as they would be with the programs installed where these were built.
 fn units(folder: &Path) -> Vec<PathBuf> {
-    let programs = [
+    let (master, follower) = (
         ("berkeley-master", env!("CARGO_BIN_EXE_berkeley-master")),
         ("berkeley-follower", env!("CARGO_BIN_EXE_berkeley-follower")),
+    );
+    let units = [
+        ("berkeley-master", master),
+        ("berkeley-follower", follower),
+        ("berkeley-wait", follower),
     ];
-    let place = |(name, built): (&str, &str)| {
-        let file = format!("{name}.service");
+    let place = |(unit, (name, built)): (&str, (&str, &str))| {
+        let file = format!("{unit}.service");
         let unit = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("systemd")
             .join(&file);
@@ -22,7 +27,7 @@ fn units(folder: &Path) -> Vec<PathBuf> {
         fs::write(&placed, unit.replace(&installed, built)).expect("a file");
         placed
     };
-    programs.map(place).to_vec()
+    units.map(place).to_vec()
 }
 
 fn analyze(arguments: &[&str], unit: &Path) -> String {
@@ -38,7 +43,8 @@ fn analyze(arguments: &[&str], unit: &Path) -> String {
 #[test]
 fn whatever_ends_a_program_its_clock_is_mended_after_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    for unit in units(folder.path()) {
+    // The last one waits only.
+    for unit in &units(folder.path())[..2] {
         let unit = fs::read_to_string(unit).expect("a unit");
         let setting = |key: &str| {
             let line = unit.lines().find_map(|line| line.strip_prefix(key));
@@ -70,4 +76,29 @@ fn they_expose_no_more_than_they_must() {
         // In tenths, from 0 to 100. What is left is the network and the clock.
         analyze(&["security", "--offline=true", "--threshold=20"], &unit);
     }
+}
+
+#[test]
+fn what_waits_takes_the_flags_that_it_is_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let unit = units(folder.path()).pop().expect("a unit");
+    let unit = fs::read_to_string(unit).expect("a unit");
+    assert!(unit.contains("\nBefore=time-sync.target\n"), "{unit}");
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    let start = start
+        .expect("what it starts")
+        .replace("$BERKELEY_WAIT_FLAGS", "--error 2ms --timeout 0s");
+    let words: Vec<_> = start.split(' ').collect();
+    let mut wait = Command::new(words[0]);
+    wait.args(&words[1..])
+        .env("RUNTIME_DIRECTORY", folder.path());
+    let output = wait.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("gave up after 0s: neither a berkeley-follower nor a"),
+        "{said}"
+    );
 }

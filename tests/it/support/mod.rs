@@ -1,5 +1,6 @@
 //! What the tests have in common.
 
+pub(crate) mod browser;
 pub(crate) mod fake_master;
 pub(crate) mod keys;
 pub(crate) mod own_network;
