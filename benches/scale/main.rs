@@ -118,7 +118,11 @@ impl Measured {
     }
 
     fn error(&self, percent: usize) -> f64 {
-        self.errors[(self.errors.len() - 1) * percent / 100]
+        let last = self.errors.len().saturating_sub(1);
+        self.errors
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     /// The median of a round's span.
