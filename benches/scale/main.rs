@@ -305,12 +305,6 @@ fn cost_of_keys(without: &[Measured], with: &[Measured]) -> Vec<String> {
                 with.join
             ));
         }
-        if with.corrections_lost > 0 {
-            let lost = with.corrections_lost;
-            broken.push(format!(
-                "{followers} followers with keys: {lost} corrections lost"
-            ));
-        }
     }
     broken
 }
