@@ -276,7 +276,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
         _ => Trust::Keyed {
             ring: ring(),
             auth: [Auth::Require, Auth::Observe][said.len() % 2],
-            serve_timestamps: said.len() % 3 == 0,
+            serve_timestamps: said.len().is_multiple_of(3),
         },
     };
     let address = theirs.peer_addr().unwrap();

@@ -124,7 +124,11 @@ impl Measured {
     }
 
     fn error(&self, percent: usize) -> f64 {
-        self.errors[(self.errors.len() - 1) * percent / 100]
+        let last = self.errors.len().saturating_sub(1);
+        self.errors
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     /// The median of a round's span.
@@ -327,12 +331,6 @@ fn cost_of_keys(without: &[Measured], with: &[Measured]) -> Vec<String> {
             broken.push(format!(
                 "{followers} followers with keys: {:?} to join",
                 with.join
-            ));
-        }
-        if with.corrections_lost > 0 {
-            let lost = with.corrections_lost;
-            broken.push(format!(
-                "{followers} followers with keys: {lost} corrections lost"
             ));
         }
     }

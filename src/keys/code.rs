@@ -10,7 +10,7 @@ use sha2::Sha256;
 pub const CODE_LENGTH: usize = 16;
 
 /// The first half of an HMAC-SHA256; also a nonce, which is as long. Written as 32 hexadecimal
-/// digits. Two codes are compared only by [`Code::proves`], which takes as long for a wrong one.
+/// digits. Two codes are compared only in constant time, when a line is opened.
 #[derive(Clone, Copy)]
 pub struct Code([u8; CODE_LENGTH]);
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use berkeley::internals::keys::file::{GROUP_FILE, NODE_FILE};
+
 /// The units as they would be with the programs installed where these were built.
 fn units(folder: &Path) -> Vec<PathBuf> {
     let (master, follower) = (
@@ -25,9 +27,39 @@ fn units(folder: &Path) -> Vec<PathBuf> {
         assert!(unit.contains(&installed), "{file} starts another program");
         let placed = folder.join(file);
         fs::write(&placed, unit.replace(&installed, built)).expect("a file");
+        let folder = placed.with_extension("service.d");
+        fs::create_dir(&folder).expect("a folder");
+        fs::write(folder.join("key.conf"), drop_in(name)).expect("a file");
         placed
     };
     units.map(place).to_vec()
+}
+
+/// What a program's unit needs in a group with keys.
+fn drop_in(name: &str) -> String {
+    let path = format!("systemd/{name}.service.d/key.conf");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(path).expect("a drop-in")
+}
+
+#[test]
+fn the_drop_ins_hand_on_the_file_that_the_commands_make() {
+    for (name, file) in [
+        ("berkeley-master", GROUP_FILE),
+        ("berkeley-follower", NODE_FILE),
+    ] {
+        let drop_in = drop_in(name);
+        let short = Path::new(file).file_name().expect("a name").display();
+        for line in [
+            format!("LoadCredential={short}:{file}"),
+            format!("Environment=BERKELEY_KEY_FILE=%d/{short}"),
+        ] {
+            assert!(
+                drop_in.lines().any(|other| other == line),
+                "{line}: {drop_in}"
+            );
+        }
+    }
 }
 
 fn analyze(arguments: &[&str], unit: &Path) -> String {

@@ -6,6 +6,7 @@ mod delay;
 mod downgrade;
 mod follower_key;
 mod middle;
+mod network;
 mod orders;
 mod sessions;
 mod vectors;
