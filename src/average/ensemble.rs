@@ -341,8 +341,10 @@ impl Ensemble {
             Some(match member.wire {
                 // Nobody is told a correction.
                 _ if self.settings.dry_run => Doubt::None,
-                Wire::Line if agreed.is_uncertain(&sample) => Doubt::Uncertain,
-                Wire::Line => member.standing.doubt(distance, allowance),
+                Wire::Line => match member.standing.doubt(distance, allowance) {
+                    Doubt::None if agreed.is_uncertain(&sample) => Doubt::Uncertain,
+                    doubt => doubt,
+                },
                 // The master keeps its correction for it, and can't tell whether it drifts or
                 // lies. Its vote is asked for where there is no majority without.
                 Wire::Timestamp => Doubt::Timestamp,
@@ -676,10 +678,15 @@ mod tests {
             error: TimeDelta::microseconds(micros),
             ..Sample::OWN
         };
-        for (node, micros) in [(1, 20), (2, 25), (3, 30), (4, 110_000)] {
-            ensemble.report(NodeId(node), 0, measured(micros).into());
-        }
-        let round = ensemble.close_round(OWN).round.unwrap();
+        voters(&mut ensemble, 10, &[0; 4]);
+        let mut measure = |clocks: [(u64, i64); 4]| {
+            for (node, micros) in clocks {
+                let interval = ensemble.interval();
+                ensemble.report(NodeId(node), interval, measured(micros).into());
+            }
+            ensemble.close_round(OWN).round.unwrap()
+        };
+        let round = measure([(1, 20), (2, 25), (3, 30), (4, 110_000)]);
         let votes: Vec<_> = round.rows.iter().map(|row| row.vote).collect();
         assert_eq!(votes[..4], [Vote::Yes; 4]);
         assert_eq!(votes[4], Vote::Uncertain);

@@ -47,14 +47,14 @@ pub fn allowance(interval: Duration, deviation: TimeDelta) -> TimeDelta {
 pub enum Doubt {
     /// Not at all.
     None,
+    /// Its measurement is far worse than the others', and so counts little if it is needed.
+    Uncertain,
     /// With this vote it would be off by so many nanoseconds in the mean, to one side.
     Biased(f64),
     /// It is on the timestamp wire and can't follow its corrections.
     Timestamp,
     /// It has not followed for long enough.
     New,
-    /// Its measurement is far worse than the others'.
-    Uncertain,
 }
 
 /// What is remembered of one clock.
@@ -105,7 +105,7 @@ pub fn most_doubt(doubts: impl Iterator<Item = Doubt>, clocks: usize) -> Doubt {
     let mut doubts: Vec<Doubt> = doubts.collect();
     let majority = clocks / 2;
     if majority >= doubts.len() {
-        return Doubt::Uncertain;
+        return Doubt::New;
     }
     let (_, most, _) = doubts.select_nth_unstable_by(majority, |one, other| {
         one.partial_cmp(other).unwrap_or(Ordering::Equal)
