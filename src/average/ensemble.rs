@@ -372,7 +372,7 @@ impl Ensemble {
             member.standing.note(agreed.votes(sample.offset), pull);
             if let (Some(machine), Some(pull)) = (member.machine, pull) {
                 let largest = pulled.entry(machine).or_default();
-                *largest = std::cmp::max_by_key(*largest, pull, |it| it.abs());
+                *largest = std::cmp::max_by_key(*largest, pull, TimeDelta::abs);
             }
         }
         for node in others {
@@ -390,12 +390,12 @@ impl Ensemble {
             Some((&mut member.rate, heard.rate_ppm))
         });
         let all = std::iter::once((&mut self.own_rate, own.rate_ppm)).chain(heard);
-        let voters = all.zip(votes).filter(|(_, vote)| vote.counts());
-        let mut told: Vec<_> = voters
+        let telling = all.zip(votes).filter(|(_, vote)| vote.counts());
+        let mut told: Vec<_> = telling
             .filter_map(|((reference, ppm), _)| Some((reference, ppm?)))
             .collect();
-        let voters = votes.iter().filter(|vote| vote.counts()).count();
-        common_rate(&mut told, voters)
+        let count = votes.iter().filter(|vote| vote.counts()).count();
+        common_rate(&mut told, count)
     }
 
     fn average(&mut self, own: Heard) -> Round {
