@@ -56,8 +56,8 @@ mod tests {
     use super::*;
     use chrono::TimeDelta;
 
-    fn machine(last: u8) -> Option<Machine> {
-        Some(Machine::of([10, 0, 0, last].into()))
+    fn machine(last: u8) -> Machine {
+        Machine::of([10, 0, 0, last].into())
     }
 
     fn followed(rounds: u32) -> Standing {
@@ -85,13 +85,13 @@ mod tests {
     fn each_machine_has_so_many_votes_and_the_masters_own_has_all() {
         use Wire::{Line, Timestamp};
         let clocks = [
-            (machine(1), Line, 0),
-            (machine(2), Timestamp, 0),
+            (Some(machine(1)), Line, 0),
+            (Some(machine(2)), Timestamp, 0),
             (None, Line, 0),
-            (machine(1), Line, 3),
+            (Some(machine(1)), Line, 3),
             (None, Line, 0),
-            (machine(2), Line, 0),
-            (machine(1), Line, 3),
+            (Some(machine(2)), Line, 0),
+            (Some(machine(1)), Line, 3),
         ];
         let counts = counted(1, &clocks);
         assert_eq!(counts, [false, false, true, true, true, true, false]);

@@ -359,8 +359,10 @@ impl Ensemble {
                 // Nobody is told a correction.
                 _ if self.settings.dry_run => Doubt::None,
                 _ if member.unkeyed => Doubt::Unkeyed,
-                Wire::Line if agreed.is_uncertain(&sample) => Doubt::Uncertain,
-                Wire::Line => member.standing.doubt(distance, allowance),
+                Wire::Line => match member.standing.doubt(distance, allowance) {
+                    Doubt::None if agreed.is_uncertain(&sample) => Doubt::Uncertain,
+                    doubt => doubt,
+                },
                 // The master keeps its correction for it, and can't tell whether it drifts or
                 // lies. Its vote is asked for where there is no majority without.
                 Wire::Timestamp => Doubt::Timestamp,
@@ -388,7 +390,7 @@ impl Ensemble {
             member.standing.note(agreed.votes(sample.offset), pull);
             if let (Some(machine), Some(pull)) = (member.machine, pull) {
                 let largest = pulled.entry(machine).or_default();
-                *largest = std::cmp::max_by_key(*largest, pull, |it| it.abs());
+                *largest = std::cmp::max_by_key(*largest, pull, TimeDelta::abs);
             }
         }
         for node in others {
@@ -406,12 +408,12 @@ impl Ensemble {
             Some((&mut member.rate, heard.rate_ppm))
         });
         let all = std::iter::once((&mut self.own_rate, own.rate_ppm)).chain(heard);
-        let voters = all.zip(votes).filter(|(_, vote)| vote.counts());
-        let mut told: Vec<_> = voters
+        let telling = all.zip(votes).filter(|(_, vote)| vote.counts());
+        let mut told: Vec<_> = telling
             .filter_map(|((reference, ppm), _)| Some((reference, ppm?)))
             .collect();
-        let voters = votes.iter().filter(|vote| vote.counts()).count();
-        common_rate(&mut told, voters)
+        let count = votes.iter().filter(|vote| vote.counts()).count();
+        common_rate(&mut told, count)
     }
 
     fn average(&mut self, own: Heard) -> Round {
@@ -694,10 +696,15 @@ mod tests {
             error: TimeDelta::microseconds(micros),
             ..Sample::OWN
         };
-        for (node, micros) in [(1, 20), (2, 25), (3, 30), (4, 110_000)] {
-            ensemble.report(NodeId(node), 0, measured(micros).into());
-        }
-        let round = ensemble.close_round(OWN).round.unwrap();
+        voters(&mut ensemble, 10, &[0; 4]);
+        let mut measure = |clocks: [(u64, i64); 4]| {
+            for (node, micros) in clocks {
+                let interval = ensemble.interval();
+                ensemble.report(NodeId(node), interval, measured(micros).into());
+            }
+            ensemble.close_round(OWN).round.unwrap()
+        };
+        let round = measure([(1, 20), (2, 25), (3, 30), (4, 110_000)]);
         let votes: Vec<_> = round.rows.iter().map(|row| row.vote).collect();
         assert_eq!(votes[..4], [Vote::Yes; 4]);
         assert_eq!(votes[4], Vote::Uncertain);

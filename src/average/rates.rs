@@ -24,7 +24,7 @@ pub const RATE_GAIN: f64 = 0.1;
 pub const SETTLING: u32 = 200;
 
 /// By so many ppm the mean of the rates themselves moves the group at most.
-const LEVEL_PPM: f64 = 2.0;
+pub const LEVEL_PPM: f64 = 2.0;
 
 /// What the rate that a clock tells is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -47,6 +47,8 @@ pub fn allowance(interval: Duration, deviation: TimeDelta) -> TimeDelta {
 pub enum Doubt {
     /// Not at all.
     None,
+    /// Its measurement is far worse than the others', and so counts little if it is needed.
+    Uncertain,
     /// With this vote it would be off by so many nanoseconds in the mean, to one side.
     Biased(f64),
     /// It is on the timestamp wire and can't follow its corrections.
@@ -55,8 +57,6 @@ pub enum Doubt {
     New,
     /// It has no key, where others do: anybody could be it.
     Unkeyed,
-    /// Its measurement is far worse than the others'.
-    Uncertain,
 }
 
 /// What is remembered of one clock.
@@ -113,7 +113,7 @@ pub fn most_doubt(doubts: impl Iterator<Item = Doubt>, clocks: usize) -> Doubt {
     let mut doubts: Vec<Doubt> = doubts.collect();
     let majority = clocks / 2;
     if majority >= doubts.len() {
-        return Doubt::Uncertain;
+        return Doubt::New;
     }
     let (_, most, _) = doubts.select_nth_unstable_by(majority, |one, other| {
         one.partial_cmp(other).unwrap_or(Ordering::Equal)

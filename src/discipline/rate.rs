@@ -334,12 +334,14 @@ impl DriftFit {
     #[must_use]
     pub fn turn(&mut self, line: Line, from: DateTime<Utc>, by_ppm: f64) -> Line {
         let largest = self.largest_ppm;
-        let by_ppm = (self.prior.ppm + by_ppm).clamp(-largest, largest) - self.prior.ppm;
+        let now = line.rate.within(largest).ppm;
+        let by_ppm = (now + by_ppm).clamp(-largest, largest) - now;
         let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
         for point in self.points.iter_mut().chain(before) {
             point.ahead += at_rate(point.raw - from, by_ppm);
         }
         self.prior.ppm += by_ppm;
+        self.prior = self.prior.within(largest);
         let mut turned = line.turned(from, by_ppm);
         turned.rate = turned.rate.within(largest);
         self.line = Some(turned);

@@ -37,6 +37,6 @@ fn a_master_that_asks_for_more_and_more_gets_500_ppm() {
         );
         assert!(told.abs() <= limit && told > limit / 2.0, "{told} ppm");
         // What it is measured with is as exact as a busy machine allows.
-        assert!(measured <= limit + 5000.0, "{measured} ppm");
+        assert!(measured <= limit + 50_000.0, "{measured} ppm");
     }
 }

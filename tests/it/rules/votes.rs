@@ -53,7 +53,7 @@ fn moved_by<L: Lie + Clone>(lie: &L) -> (TimeDelta, TimeDelta, String) {
         .iter()
         .map(|record| record.iter().map(|it| it.ahead));
     let in_all = aheads.clone().flatten().map(|it| it.abs()).max();
-    let steps = aheads.flat_map(|record| {
+    let steps = aheads.filter_map(|record| {
         let record: Vec<_> = record.collect();
         let steps = record.windows(2).map(|two| (two[1] - two[0]).abs());
         steps.max()

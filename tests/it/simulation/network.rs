@@ -51,9 +51,8 @@ pub struct Scenario {
     pub lie: Lie,
     /// After so many rounds another master leads, with the same clock, which knows nobody yet.
     pub elections: Option<usize>,
-    /// What the last two nodes tell for their rates from the 251st round on, in ppm, given the right one and the number of
-    /// the round.
-    pub rate_lie: Option<fn(f64, usize) -> f64>,
+    /// What the last two nodes tell for their rates, from the 251st round on.
+    pub rate_lie: Option<RateLie>,
     pub steering: Steering,
 }
 
@@ -81,6 +80,9 @@ impl Default for Scenario {
         }
     }
 }
+
+/// A rate that is told, in ppm, given the right one and the number of the round.
+pub type RateLie = fn(f64, usize) -> f64;
 
 /// What liars answer.
 #[derive(Debug, Clone, Copy)]

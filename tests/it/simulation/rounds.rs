@@ -1,7 +1,7 @@
 //! The algorithm in virtual time: one scenario a test, with limits that it reaches with little to
 //! spare. The rooms are the library's own; clocks and links are made up, from a seed.
 
-use super::network::{HOUR, Lie, MILLISECOND, Network, Node, SECOND, Scenario};
+use super::network::{HOUR, Lie, MILLISECOND, Network, Node, RateLie, SECOND, Scenario};
 use super::queue::Traffic;
 use berkeley::internals::discipline::correction::Steering;
 use chrono::TimeDelta;
@@ -88,7 +88,7 @@ fn a_day_of_24_hours() {
 
 /// The rate of nine nodes against the mean of their raw clocks, when it has settled: two of them
 /// tell lies once the group is settled, if any.
-fn rate_with(rate_lie: Option<fn(f64, usize) -> f64>, seed: u64) -> f64 {
+fn rate_with(rate_lie: Option<RateLie>, seed: u64) -> f64 {
     let mut network = Network::new(Scenario {
         seed,
         nodes: 9,
@@ -102,7 +102,7 @@ fn rate_with(rate_lie: Option<fn(f64, usize) -> f64>, seed: u64) -> f64 {
 
 #[test]
 fn two_of_nine_that_begin_to_lie_of_their_rates_move_the_groups_by_less_than_5_ppm() {
-    let lies: [(&str, fn(f64, usize) -> f64); 4] = [
+    let lies: [(&str, RateLie); 4] = [
         ("tell 130 ppm", |_, _| 130.0),
         ("tell 12,000 ppm", |_, _| 12_000.0),
         ("tell 100 ppm too much", |right, _| right + 100.0),
