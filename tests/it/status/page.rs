@@ -184,6 +184,20 @@ fn the_page_shows_a_live_group() {
     picture(&mut browser, "page-phone.png");
     browser.colours("dark");
     picture(&mut browser, "page-dark.png");
+    // A follower's page tells of its own clock; without a master, its error is a growing cone.
+    let follower = machine.follower(address, &["--http", "127.0.0.1:0", "--name", "mast"]);
+    browser.open(&format!("http://{}/", site(&follower)));
+    let cone = "document.getElementById('cone-text').textContent";
+    browser.wait_for(&format!("{cone}.includes('corrected from round to round')"));
+    assert_eq!(
+        browser.evaluate("document.getElementById('list').hidden"),
+        true
+    );
+    master.stops_at("TERM");
+    browser.wait_for(&format!("{cone}.includes('(holdover), so this grows')"));
+    browser.wait_for("state.errors.filter(error => error.hold).length > 2");
+    let grows = "state.errors.filter(error => error.hold).every((error, look, all) => !look || error.ns > all[look - 1].ns)";
+    assert_eq!(browser.evaluate(grows), true);
     let complaints = browser.complaints();
     assert!(complaints.is_empty(), "{complaints:?}");
 }
