@@ -9,6 +9,7 @@ use crate::average::round::{Heard, Wire};
 use crate::master::dialogue::Dialogue;
 use crate::master::end::End;
 use crate::master::mailbox::Command;
+use crate::master::observations::Answer;
 use crate::master::peer::{Peer, say_bye};
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
@@ -41,7 +42,7 @@ struct Polling<'p, 'c, 's> {
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
     /// The answers of its last burst, for whoever asks.
-    answers: Vec<Sample>,
+    answers: Vec<Answer>,
 }
 
 /// Speaks the line protocol until the connection ends.
@@ -116,7 +117,7 @@ impl Polling<'_, '_, '_> {
             self.peer
                 .report(name, Wire::Line, found.interval, found.heard);
             let (shared, node) = (&self.peer.shared, self.peer.node);
-            shared.observations.burst(node, &self.answers);
+            (shared.observations).burst(node, std::mem::take(&mut self.answers));
         }
         Ok(())
     }
@@ -204,7 +205,7 @@ impl Polling<'_, '_, '_> {
                 Err(_) if self.peer.shared.clock.mark().sets != t1.sets => break,
                 Err(impossible) => return Err(impossible.into()),
             };
-            self.answers.push(sample);
+            self.answers.push(Answer::from(&sample));
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,
