@@ -76,12 +76,12 @@ impl Status {
 /// What a program says, to be printed.
 fn answer(socket: &Path, json: bool) -> anyhow::Result<Vec<u8>> {
     let document = asking::ask(socket)?;
+    if json {
+        asking::check(&document, socket)?;
+        return Ok(document);
+    }
     let status = asking::parse(&document, socket)?;
-    Ok(if json {
-        document
-    } else {
-        format!("{status}\n").into_bytes()
-    })
+    Ok(format!("{status}\n").into_bytes())
 }
 
 fn print(separator: &str, answer: &[u8]) -> anyhow::Result<()> {

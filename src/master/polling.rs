@@ -10,6 +10,7 @@ use crate::election::allegiance::REMINDER;
 use crate::master::dialogue::Dialogue;
 use crate::master::end::End;
 use crate::master::mailbox::Command;
+use crate::master::observations::Answer;
 use crate::master::peer::Peer;
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
@@ -42,7 +43,7 @@ struct Polling<'p, 'c, 's> {
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
     /// The answers of its last burst, for whoever asks.
-    answers: Vec<Sample>,
+    answers: Vec<Answer>,
 }
 
 /// Speaks the line protocol until the connection ends.
@@ -122,7 +123,7 @@ impl Polling<'_, '_, '_> {
             self.peer
                 .report(name, Wire::Line, found.interval, found.heard);
             let (shared, node) = (&self.peer.shared, self.peer.node);
-            shared.observations.burst(node, &self.answers);
+            (shared.observations).burst(node, std::mem::take(&mut self.answers));
         }
         Ok(())
     }
@@ -218,7 +219,7 @@ impl Polling<'_, '_, '_> {
                 Err(_) if self.peer.shared.clock.mark().sets != t1.sets => break,
                 Err(impossible) => return Err(impossible.into()),
             };
-            self.answers.push(sample);
+            self.answers.push(Answer::from(&sample));
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,

@@ -6,9 +6,8 @@ use std::time::Instant;
 
 use crate::average::reputation::Standing;
 use crate::average::round::{NodeId, Row, Wire};
-use crate::master::observations::{Follower, Seen};
+use crate::master::observations::{Answer, Follower, Seen};
 use crate::master::shared::Shared;
-use crate::measurement::sample::Sample;
 use crate::report::status::{
     BurstStatus, CandidateStatus, GroupClock, LeadStatus, MASTER, MasterStatus, ReputationStatus,
     VERSION, clock, round,
@@ -110,7 +109,7 @@ fn clocks(
         last_seen_s: Some(0.0),
         ..GroupClock::default()
     };
-    let follower = |(node, follower): (&NodeId, &Follower)| {
+    let follower = |(node, follower): (&NodeId, &Arc<Follower>)| {
         let mut clock = group_clock(follower, now);
         clock.reputation = standings.get(node).map(|standing| ReputationStatus {
             rounds: standing.rounds(),
@@ -146,13 +145,12 @@ fn group_clock(follower: &Follower, now: Instant) -> GroupClock {
     }
 }
 
-fn burst(answers: &[Sample]) -> Option<BurstStatus> {
-    let delay = |answer: &Sample| answer.delay.map_or(0, nanoseconds);
+fn burst(answers: &[Answer]) -> Option<BurstStatus> {
     // The first one of least delay, as the burst itself has chosen.
-    let (won, _) = (answers.iter().enumerate()).min_by_key(|(_, answer)| delay(answer))?;
+    let (won, _) = (answers.iter().enumerate()).min_by_key(|(_, answer)| answer.delay_ns)?;
     Some(BurstStatus {
-        offsets_ns: answers.iter().map(|it| nanoseconds(it.offset)).collect(),
-        delays_ns: answers.iter().map(delay).collect(),
+        offsets_ns: answers.iter().map(|answer| answer.offset_ns).collect(),
+        delays_ns: answers.iter().map(|answer| answer.delay_ns).collect(),
         won,
     })
 }

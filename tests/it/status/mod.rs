@@ -69,17 +69,29 @@ impl Machine {
     }
 
     /// The document of the program with this name, of which one runs here.
+    #[track_caller]
     fn status(&self, program: &str) -> Value {
-        let output = self.ask(program, &["status", "--json"]);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{error}");
-        serde_json::from_slice(&output.stdout).expect("JSON")
+        let status = self.try_status(program);
+        status.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The document of a program as soon as `wanted` is true of it.
+    /// The same, or why there is none.
+    fn try_status(&self, program: &str) -> Result<Value, String> {
+        let output = self.ask(program, &["status", "--json"]);
+        if !output.status.success() {
+            return Err(text(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout).expect("JSON"))
+    }
+
+    /// The document of a program as soon as it is there and `wanted` is true of it.
     #[track_caller]
     fn status_when(&self, program: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        until(|| Some(self.status(program)).filter(|status| wanted(status)))
+        until(|| {
+            self.try_status(program)
+                .ok()
+                .filter(|status| wanted(status))
+        })
     }
 
     fn sockets(&self) -> usize {

@@ -190,6 +190,29 @@ fn the_page_shows_a_live_group() {
 
 #[test]
 #[ignore = "needs Chromium"]
+fn the_page_of_a_follower_shows_a_growing_cone_without_a_master() {
+    let machine = Machine::new();
+    let (master, address) = machine.master(&[]);
+    let follower = machine.follower(address, &["--http", "127.0.0.1:0", "--name", "mast"]);
+    let mut browser = Browser::start();
+    browser.open(&format!("http://{}/", site(&follower)));
+    let cone = "document.getElementById('cone-text').textContent";
+    browser.wait_for(&format!("{cone}.includes('corrected from round to round')"));
+    assert_eq!(
+        browser.evaluate("document.getElementById('list').hidden"),
+        true
+    );
+    master.stops_at("TERM");
+    browser.wait_for(&format!("{cone}.includes('(holdover), so this grows')"));
+    browser.wait_for("state.errors.filter(error => error.hold).length > 2");
+    let grows = "state.errors.filter(error => error.hold).every((error, look, all) => !look || error.ns > all[look - 1].ns)";
+    assert_eq!(browser.evaluate(grows), true);
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+#[test]
+#[ignore = "needs Chromium"]
 fn a_record_is_replayed_round_by_round() {
     let machine = Machine::new();
     let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/worked-example.csv");

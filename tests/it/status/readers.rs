@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -18,19 +19,16 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// So many hostile connections, of each kind a quarter.
 const HOSTILE: usize = 1000;
 
-/// A connection that does no good.
-enum Reader {
-    Slow(TcpStream),
-    Local(UnixStream),
-}
+/// A connection that does no good, kept open: over HTTP, or at the socket.
+type Reader = (Option<TcpStream>, Option<UnixStream>);
 
 /// Opens the next hostile connection: garbage, silence, a request of a byte now and then, or a
 /// reader at the socket that does not read.
-fn hostile(number: usize, http: SocketAddr, socket: &std::path::Path) -> Option<Reader> {
+fn hostile(number: usize, http: SocketAddr, socket: &Path) -> Option<Reader> {
     if number % 4 == 3 {
         // Its queue may be full of others of our kind.
         let local = UnixStream::connect(socket).ok()?;
-        return Some(Reader::Local(local));
+        return Some((None, Some(local)));
     }
     let mut stream = TcpStream::connect(http).ok()?;
     let said: &[u8] = match number % 4 {
@@ -39,11 +37,11 @@ fn hostile(number: usize, http: SocketAddr, socket: &std::path::Path) -> Option<
         _ => b"G",
     };
     let _ = stream.write_all(said);
-    Some(Reader::Slow(stream))
+    Some((Some(stream), None))
 }
 
-fn drip(reader: &mut Reader) {
-    if let Reader::Slow(stream) = reader {
+fn drip((stream, _): &mut Reader) {
+    if let Some(stream) = stream {
         // It may have been sent away.
         let _ = stream.write(b"x");
     }
@@ -75,7 +73,7 @@ fn a_thousand_hostile_readers_cost_no_round_and_no_poll() {
     let socket = machine.socket("berkeley-master", &master);
     let _followers = ["a", "b", "c"].map(|name| machine.follower(address, &["--name", name]));
     // The opening is over, and rounds follow each other at the interval.
-    let begun = machine.status_when("berkeley-master", |status| rounds(status) >= 4);
+    let before = machine.status_when("berkeley-master", |status| rounds(status) >= 4);
     let began = Instant::now();
     let mut readers = Vec::new();
     let mut asked = 0;
@@ -96,7 +94,7 @@ fn a_thousand_hostile_readers_cost_no_round_and_no_poll() {
     let status = machine.status("berkeley-master");
     assert_nothing_lost(&status);
     let due = began.elapsed().as_millis() / INTERVAL.as_millis();
-    let held = rounds(&status) - rounds(&begun);
+    let held = rounds(&status) - rounds(&before);
     assert!(
         u128::from(held) + 1 >= due,
         "{held} rounds where {due} were due"
