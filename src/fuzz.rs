@@ -42,7 +42,7 @@ use crate::master::observations::Facts;
 use crate::master::peer::Peer;
 use crate::master::rhythm::Rhythm;
 use crate::master::serve::serve as serve_peer;
-use crate::master::shared::Shared;
+use crate::master::shared::{Entrance, Shared};
 use crate::master::trust::Trust;
 use crate::span::since_epoch;
 use crate::wire::address::Address;
@@ -294,10 +294,12 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
         network_clock(),
         rhythm,
         Ensemble::new(Settings::default()),
-        address,
-        limits,
+        Entrance {
+            address,
+            limits,
+            trust,
+        },
         with_candidates.then_some(candidacy),
-        trust,
         Facts {
             name: None,
             dry_run: false,

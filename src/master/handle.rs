@@ -24,7 +24,7 @@ use crate::master::key_watch;
 use crate::master::observations::Facts;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
-use crate::master::shared::Shared;
+use crate::master::shared::{Entrance, Shared};
 use crate::master::shared_votes::SharedVotes;
 use crate::master::status::MasterObserver;
 use crate::master::threads::spawn;
@@ -114,10 +114,12 @@ impl Master {
             clock,
             Rhythm::new(options.interval, options.burst, Instant::now()),
             Ensemble::new(settings(&options)),
-            address,
-            limits(&options, candidacy.as_deref()),
+            Entrance {
+                address,
+                limits: limits(&options, candidacy.as_deref()),
+                trust,
+            },
             candidacy.clone(),
-            trust,
             Facts {
                 name: options.name.clone().or_else(NodeName::of_this_machine),
                 dry_run: options.dry_run,

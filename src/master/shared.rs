@@ -60,6 +60,13 @@ pub(crate) struct Receivers {
     pub(crate) events: Receiver<MasterEvent>,
 }
 
+/// Where followers come in, and who is let in.
+pub(crate) struct Entrance {
+    pub(crate) address: SocketAddr,
+    pub(crate) limits: Limits,
+    pub(crate) trust: Trust,
+}
+
 /// What a clock that has just come and was measured is to do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Welcome {
@@ -76,12 +83,15 @@ impl Shared {
         clock: NetworkClock,
         rhythm: Rhythm,
         ensemble: Ensemble,
-        address: SocketAddr,
-        limits: Limits,
+        entrance: Entrance,
         candidacy: Option<Arc<Candidacy>>,
-        trust: Trust,
         facts: Facts,
     ) -> (Arc<Self>, Receivers) {
+        let Entrance {
+            address,
+            limits,
+            trust,
+        } = entrance;
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
         let (outlet, events) = Outlet::new();
         let shared = Self {
