@@ -7,15 +7,16 @@ use crate::support::keys::Keys;
 use crate::support::programs::{Program, SOON, assert_exact};
 use crate::support::timestamp_client::Client;
 
-/// The votes of a round's rows, by name, from a master's transcript.
+/// Waits for a round in which this one's vote has this verdict.
+#[track_caller]
 fn vote(master: &Program, name: &str, verdict: &str) {
     let row = format!("  {name} ");
-    loop {
-        let line = master.line(&row).text;
-        if line.contains(&format!("  {verdict} ")) {
-            return;
-        }
-    }
+    let verdict = format!("  {verdict} ");
+    let mut rows = (0..50).map(|_| master.line(&row).text);
+    assert!(
+        rows.any(|row| row.contains(&verdict)),
+        "no vote of {name} is{verdict}"
+    );
 }
 
 #[test]

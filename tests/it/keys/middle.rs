@@ -38,6 +38,7 @@ impl Direction {
     fn run(mut self) {
         let mut reader = BufReader::new(self.from.try_clone().expect("a socket"));
         let attacked = self.random.usize(..16);
+        let kind = self.random.u8(..7);
         let mut held = None;
         for number in 0.. {
             let mut line = String::new();
@@ -45,8 +46,9 @@ impl Direction {
                 break;
             }
             self.lines.lock().expect("lines").push(line.clone());
-            if number == attacked {
-                held = self.attack(line);
+            // Who changes lines goes on with it; anything else is done once.
+            if number == attacked || (kind == 0 && number > attacked) {
+                held = self.attack(kind, line);
             } else {
                 self.hand_on(&line);
                 if let Some(held) = held.take() {
@@ -69,8 +71,8 @@ impl Direction {
     }
 
     /// Does one thing to a line; what is to be handed on after the next one.
-    fn attack(&mut self, mut line: String) -> Option<String> {
-        match self.random.u8(..7) {
+    fn attack(&mut self, kind: u8, line: String) -> Option<String> {
+        match kind {
             0 => {
                 let place = self.random.usize(..line.len() - 1);
                 let other = if &line[place..=place] == "7" {
@@ -99,6 +101,37 @@ impl Direction {
             }
         }
         None
+    }
+}
+
+/// The line with another meaning: a correction of an hour, a clock that is days off, or another
+/// byte where that changes nothing of the kind.
+fn changed(line: &str, place: usize) -> String {
+    let words: Vec<_> = line.split(' ').collect();
+    match words[..] {
+        ["ADJUST", n, offset, ..] => line.replacen(
+            &format!("ADJUST {n} {offset}"),
+            &format!("ADJUST {n} 3600000000000"),
+            1,
+        ),
+        ["TIME", n, t2, t3, ..] => {
+            let later = |time: &str| format!("{}{}{}", &time[..3], "0", &time[4..]);
+            let (before, after) = (
+                format!("{n} {t2} {t3}"),
+                format!("{n} {} {}", later(t2), later(t3)),
+            );
+            line.replacen(&before, &after, 1)
+        }
+        _ => {
+            let other = if &line[place..=place] == "7" {
+                "3"
+            } else {
+                "7"
+            };
+            let mut line = line.to_owned();
+            line.replace_range(place..=place, other);
+            line
+        }
     }
 }
 

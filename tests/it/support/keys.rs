@@ -183,6 +183,11 @@ impl KeyedPeer {
             .to_owned()
     }
 
+    /// Waits until the server has ended the connection.
+    pub(crate) fn hears_the_end(&mut self) {
+        while !read(&mut self.reader).is_empty() {}
+    }
+
     /// The next line that begins so.
     #[track_caller]
     pub(crate) fn hear_of(&mut self, begin: &str) -> String {
