@@ -75,13 +75,7 @@ impl Direction {
         match kind {
             0 => {
                 let place = self.random.usize(..line.len() - 1);
-                let other = if &line[place..=place] == "7" {
-                    "3"
-                } else {
-                    "7"
-                };
-                line.replace_range(place..=place, other);
-                self.hand_on(&line);
+                self.hand_on(&changed(&line, place));
             }
             1 => self.hand_on(&line.repeat(2)),
             2 => return Some(line),
@@ -233,7 +227,13 @@ fn attacked(followers: u64, attacks: usize) {
 
 /// Waits until a follower has got past all attacks: whatever comes moves it by next to nothing.
 fn follow_to_the_end(follower: &Follower, attacks: usize) {
-    let deadline = Instant::now() + SOON * (3 + attacks as u32);
+    let patience = SOON * (2 + attacks as u32);
+    let (deadline, stopper) = (Instant::now() + patience, follower.stopper());
+    // Nothing may come any more.
+    start(move || {
+        thread::park_timeout(patience);
+        stopper.stop();
+    });
     let (mut connections, mut corrections) = (0, 0);
     // One that was broken before the greeting is not told of, so the end is one that lasts.
     while corrections < 30 {
