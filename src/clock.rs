@@ -24,7 +24,10 @@ pub trait Clock: Send + Sync {
     /// What the clock showed when the machine's wall clock showed `arrived`, which is shortly ago:
     /// by the kernel, a message came then.
     fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
-        self.read() - since(arrived)
+        // In this order: a thread that is interrupted in between takes the message for later than
+        // it came, as one does that knows nothing of its arrival, and never for earlier.
+        let late = since(arrived);
+        self.read() - late
     }
 }
 
@@ -199,6 +202,24 @@ mod tests {
         fn read(&self) -> DateTime<Utc> {
             *self.0.lock().unwrap()
         }
+    }
+
+    /// Shows the steady clock's time, and is interrupted after each look at it.
+    struct Interrupted(SteadyClock);
+
+    impl Clock for Interrupted {
+        fn read(&self) -> DateTime<Utc> {
+            let shown = self.0.read();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            shown
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_for_having_come_before_it_came() {
+        let clock = Interrupted(SteadyClock::start());
+        let before = clock.read();
+        assert!(clock.read_at(WallClock.read()) > before);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::average::round::{Heard, Wire};
+use crate::discipline::correction::Mark;
 use crate::election::allegiance::REMINDER;
-use crate::master::dialogue::Dialogue;
+use crate::master::dialogue::{self, Dialogue};
 use crate::master::end::End;
 use crate::master::mailbox::Command;
 use crate::master::observations::Answer;
@@ -217,6 +218,8 @@ impl Polling<'_, '_, '_> {
                 // Our own clock was moved meanwhile, by the end of a round or by hand.
                 Err(_) if self.peer.shared.ensemble().interval() != interval => break,
                 Err(_) if self.peer.shared.clock.mark().sets != t1.sets => break,
+                // Somebody slews the wall clock, by which the kernel says when the answer came.
+                Err(_) if self.is_possible_by_now(&t1, &answer) => continue,
                 Err(impossible) => return Err(impossible.into()),
             };
             self.answers.push(Answer::from(&sample));
@@ -237,5 +240,11 @@ impl Polling<'_, '_, '_> {
             }
         }
         Ok(best)
+    }
+
+    /// Whether an answer can be true that has come before now.
+    fn is_possible_by_now(&self, t1: &Mark, answer: &dialogue::Answer) -> bool {
+        let now = self.peer.shared.clock.mark().target;
+        Sample::round_trip(t1.target, answer.t2, answer.t3, now).is_ok()
     }
 }

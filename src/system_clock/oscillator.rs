@@ -91,10 +91,9 @@ impl Clock for Oscillator {
 
     /// The wall clock, which is slewed, may have shown more or less time since than has passed.
     fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
-        let now = self.read();
+        let late = float_nanoseconds(clock::since(arrived));
         let gain = lock(&self.0).gain_ppm * 1e-6;
-        let late = float_nanoseconds(clock::since(arrived)) / (1.0 + gain);
-        now - TimeDelta::nanoseconds(late as i64)
+        self.read() - TimeDelta::nanoseconds((late / (1.0 + gain)) as i64)
     }
 }
 
