@@ -30,6 +30,9 @@ fn modules() -> BTreeMap<String, PathBuf> {
                 }
                 continue;
             }
+            if path.extension().is_none_or(|end| end != "rs") {
+                continue;
+            }
             let name = path.strip_prefix(&source).expect("a file in src");
             let name = name.with_extension("").display().to_string();
             let name = name.trim_end_matches("/mod").replace('/', "::");
