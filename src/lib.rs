@@ -112,6 +112,7 @@ pub use master::error::MasterError;
 pub use master::event::MasterEvent;
 pub use master::handle::{Master, MasterStopper};
 pub use master::options::{DEFAULT_BURST, MasterOptions};
+pub use master::state_file::{StateFile, StateFileError};
 pub use master::status::MasterObserver;
 pub use measurement::sample::{Impossible, ONE_WAY_ERROR, Sample};
 pub use report::record::Record;

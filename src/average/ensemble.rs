@@ -6,82 +6,21 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 
-use crate::average::consensus::{Consensus, NoMajority, Rules, consensus};
+use crate::average::acquaintances::{Acquaintances, known_as};
+use crate::average::consensus::{Consensus, NoMajority, consensus};
 use crate::average::electorate::{Contender, electorate};
+use crate::average::member::Member;
 use crate::average::names::Names;
 use crate::average::rates::{Reference, common_rate};
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
 use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
+pub use crate::average::settings::{MISSED_ROUNDS, Settings};
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
 use crate::wire::machine::Machine;
-
-/// A node that gives no clock in so many rounds in a row is dropped.
-pub const MISSED_ROUNDS: u32 = 3;
-
-#[derive(Debug)]
-struct Member {
-    name: Arc<str>,
-    address: Option<SocketAddr>,
-    machine: Option<Machine>,
-    wire: Wire,
-    heard: Option<Heard>,
-    /// Whether `heard` came since the last round.
-    fresh: bool,
-    missed: u32,
-    standing: Standing,
-    /// It has no key, where others do.
-    unkeyed: bool,
-    rate: Reference,
-    /// What a peer that never corrects itself was told to add so far.
-    kept: TimeDelta,
-}
-
-impl Member {
-    /// Keeps a correction for a peer that never corrects itself. With it, the peer now agrees with
-    /// the group, and so does the master.
-    fn keep(&mut self, offset: TimeDelta) {
-        self.kept += offset;
-        if let Some(heard) = &mut self.heard {
-            heard.sample.offset = TimeDelta::zero();
-        }
-    }
-}
-
-/// How an ensemble holds its rounds.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// From one round to the next.
-    pub interval: Duration,
-    /// Which clocks vote.
-    pub rules: Rules,
-    /// The first round waits for so many followers; no round is held without any.
-    pub min_followers: usize,
-    /// A peer on the timestamp wire reports when it likes: its last report counts until it has
-    /// been silent for so many intervals, [`MISSED_ROUNDS`] at least.
-    pub timestamp_patience: u32,
-    /// How many votes the connections from one machine have together.
-    pub votes_per_address: usize,
-    /// Nobody will be told of the corrections, so none is kept for anybody.
-    pub dry_run: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            interval: crate::wire::message::DEFAULT_INTERVAL,
-            rules: Rules::default(),
-            min_followers: 1,
-            timestamp_patience: MISSED_ROUNDS,
-            votes_per_address: 1,
-            dry_run: false,
-        }
-    }
-}
 
 /// Everybody the master knows.
 #[derive(Debug)]
@@ -89,6 +28,9 @@ pub struct Ensemble {
     settings: Settings,
     members: BTreeMap<NodeId, Member>,
     names: Names,
+    acquaintances: Acquaintances,
+    /// The first round waits for a majority of them.
+    awaits_known: bool,
     /// What the rate of the master's own clock is compared with.
     own_rate: Reference,
     intervals: u64,
@@ -99,10 +41,19 @@ impl Ensemble {
     /// An ensemble of the master alone.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        Self::knowing(settings, Acquaintances::default())
+    }
+
+    /// The same, which remembers clocks from before: its first round waits until most of them are
+    /// here and agree, see [`Ensemble::wait_no_longer`].
+    #[must_use]
+    pub fn knowing(settings: Settings, acquaintances: Acquaintances) -> Self {
         Self {
             settings,
             members: BTreeMap::new(),
             names: Names::default(),
+            awaits_known: !acquaintances.is_empty(),
+            acquaintances,
             own_rate: Reference::default(),
             intervals: 0,
             rounds: 0,
@@ -120,21 +71,12 @@ impl Ensemble {
     ) -> Arc<str> {
         self.leave(node);
         let name = self.names.take(name);
+        let known_as = known_as(&name, address);
+        let before = self.acquaintances.get(&known_as);
+        let standing = before.map(|known| known.standing).unwrap_or_default();
         self.members.insert(
             node,
-            Member {
-                name: Arc::clone(&name),
-                address,
-                machine: None,
-                wire,
-                heard: None,
-                fresh: false,
-                missed: 0,
-                standing: Standing::default(),
-                unkeyed: false,
-                rate: Reference::default(),
-                kept: TimeDelta::zero(),
-            },
+            Member::new(Arc::clone(&name), known_as, address, wire, standing),
         );
         name
     }
@@ -186,11 +128,53 @@ impl Ensemble {
         }
     }
 
+    /// Whether the first round waits for more of the clocks that are remembered from before.
+    #[must_use]
+    pub fn awaits_known(&self) -> bool {
+        let here = self.members.values().filter_map(|member| {
+            let heard = member.heard?;
+            Some((&*member.known_as, heard.sample))
+        });
+        let rules = &self.settings.rules;
+        self.awaits_known && self.rounds == 0 && !self.acquaintances.most_agree(here, rules)
+    }
+
+    /// The first round waits no longer for clocks that are remembered: they have had their time, or
+    /// the group's time is known.
+    pub fn wait_no_longer(&mut self) {
+        self.awaits_known = false;
+    }
+
+    /// Who is remembered.
+    #[must_use]
+    pub fn acquaintances(&self) -> &Acquaintances {
+        &self.acquaintances
+    }
+
+    /// Remembers the clocks that were within the window in a round of today, and forgets who was not
+    /// seen for long.
+    pub fn remember(&mut self, round: &Round, today: NaiveDate) {
+        if self.settings.dry_run || round.outcome.is_err() {
+            return;
+        }
+        for row in &round.rows {
+            let member = row.node.and_then(|node| self.members.get(&node));
+            let Some(member) = member.filter(|member| member.wire == Wire::Line) else {
+                continue;
+            };
+            match row.vote {
+                Vote::Outlier | Vote::SameMachine | Vote::Unkeyed | Vote::Abandoned => {}
+                _ => (self.acquaintances).note(&member.known_as, member.standing, today),
+            }
+        }
+        self.acquaintances.forget(today);
+    }
+
     /// Whether a round can be held: so many followers that count have given their time.
     #[must_use]
     pub fn is_enough(&self) -> bool {
         let (wanted, (_, reported)) = (self.wanted(), self.present());
-        reported >= wanted && {
+        reported >= wanted && !self.awaits_known() && {
             let electorate = self.electorate();
             // The first is the master.
             electorate[1..].iter().filter(|counts| **counts).count() >= wanted
@@ -510,6 +494,7 @@ impl Ensemble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::average::reputation::PROBATION;
 
     fn ensemble(followers: u64, wire: Wire) -> Ensemble {
         let mut ensemble = Ensemble::new(Settings {
@@ -862,6 +847,71 @@ mod tests {
             ensemble.close_round(OWN).round.is_none(),
             "nobody left to agree with"
         );
+    }
+
+    #[test]
+    fn a_first_round_waits_for_most_of_those_that_were_known_and_not_for_ever() {
+        let mut known = Acquaintances::default();
+        let today = NaiveDate::from_ymd_opt(2026, 11, 24).unwrap();
+        for number in 1..=10 {
+            let standing = Standing::kept(100, TimeDelta::zero());
+            known.note(&Arc::from(format!("clock{number}")), standing, today);
+        }
+        let mut ensemble = Ensemble::knowing(Settings::default(), known);
+        let join = |ensemble: &mut Ensemble, number: u64, offset| {
+            let name = format!("clock{number}");
+            ensemble.join(NodeId(number), &name, None, Wire::Line);
+            heard(ensemble, number, offset);
+        };
+        for liar in 1..=4 {
+            join(&mut ensemble, liar, TimeDelta::hours(10));
+        }
+        assert!(ensemble.awaits_known() && !ensemble.is_enough());
+        assert!(ensemble.close_round(OWN).round.is_none());
+        for honest in 5..=9 {
+            join(&mut ensemble, honest, TimeDelta::zero());
+        }
+        assert!(ensemble.awaits_known(), "five are not most of ten");
+        join(&mut ensemble, 10, TimeDelta::zero());
+        assert!(!ensemble.awaits_known());
+        let round = ensemble.close_round(OWN).round.unwrap();
+        assert_eq!(round.outcome.unwrap().average, TimeDelta::zero());
+        // Nobody comes: it begins with whom there is.
+        let mut ensemble = Ensemble::knowing(Settings::default(), ensemble.acquaintances);
+        join(&mut ensemble, 1, TimeDelta::zero());
+        assert!(ensemble.awaits_known());
+        ensemble.wait_no_longer();
+        assert!(ensemble.close_round(OWN).round.is_some());
+    }
+
+    #[test]
+    fn who_comes_back_has_its_reputation() {
+        let mut ensemble = Ensemble::new(Settings::default());
+        let today = NaiveDate::from_ymd_opt(2026, 11, 24).unwrap();
+        let join = |ensemble: &mut Ensemble| {
+            for node in 1..=3 {
+                ensemble.join(NodeId(node), &format!("clock{node}"), None, Wire::Line);
+            }
+        };
+        join(&mut ensemble);
+        let votes = (0..48).map(|number| {
+            let follows = number < PROBATION;
+            for node in 1..=3 {
+                let ahead = TimeDelta::microseconds(if node == 3 && !follows { 500 } else { 0 });
+                heard(&mut ensemble, node, ahead);
+            }
+            let round = ensemble.close_round(OWN).round.unwrap();
+            ensemble.remember(&round, today);
+            if !follows {
+                // All come back; nobody would be less new than the liar.
+                join(&mut ensemble);
+            }
+            round.rows.iter().map(|row| row.vote).collect::<Vec<_>>()
+        });
+        let votes: Vec<_> = votes.skip(PROBATION as usize).collect();
+        let of = |clock: usize| votes.iter().filter(|votes| votes[clock].counts()).count();
+        assert_eq!([of(1), of(2)], [40, 40]);
+        assert!(of(3) <= 12, "the one that lies has {} votes of 40", of(3));
     }
 
     #[test]

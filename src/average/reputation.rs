@@ -69,11 +69,27 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// What was remembered of a clock: in how many rounds it was within the window, and the mean
+    /// distance that it has voted with.
+    #[must_use]
+    pub fn kept(rounds: u32, mean: TimeDelta) -> Self {
+        Self {
+            rounds,
+            mean: float_nanoseconds(mean),
+        }
+    }
+
+    /// Whether the clock has not followed for long enough.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.rounds < PROBATION
+    }
+
     /// How much in doubt a vote is of a clock that is so far from the median.
     #[must_use]
     pub fn doubt(&self, distance: TimeDelta, allowance: TimeDelta) -> Doubt {
         let mean = self.mean_with(distance).abs();
-        if self.rounds < PROBATION {
+        if self.is_new() {
             Doubt::New
         } else if mean <= float_nanoseconds(allowance) {
             Doubt::None

@@ -8,6 +8,7 @@ use berkeley::internals::command_line::arguments::{self, Common, Election, Follo
 use berkeley::internals::command_line::keys::{GroupCommand, GroupFlags};
 use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::questions;
+use berkeley::internals::command_line::remembering::Remembering;
 use berkeley::internals::command_line::replay::Replay;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::site::Http;
@@ -54,6 +55,9 @@ struct Arguments {
     followers: Followers,
 
     #[command(flatten)]
+    remembering: Remembering,
+
+    #[command(flatten)]
     keys: GroupFlags,
 }
 
@@ -81,7 +85,10 @@ fn main() -> ExitCode {
             Command::Key(command) => program::command(|| command.run()),
         };
     }
-    if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
+    let common = &arguments.common;
+    let conflict = common.conflict(false);
+    let conflict = conflict.or_else(|| arguments.followers.conflict());
+    if let Some(conflict) = conflict.or_else(|| arguments.remembering.conflict(common)) {
         arguments::refuse(&mut Arguments::command(), conflict);
     }
     let candidates = match (arguments.election).candidates(arguments.listen, arguments.dry_run) {
@@ -121,6 +128,7 @@ fn run(
         dry_run: arguments.dry_run,
         steering: steered.steering,
         drift_file: steered.drift_file,
+        state_file: arguments.remembering.open(&common, arguments.dry_run)?,
         system_clock: steered.system_clock,
         record,
     })?;

@@ -92,6 +92,16 @@ impl Common {
         self.record.as_deref().map(Record::open).transpose()
     }
 
+    /// Where the record goes, if one was asked for.
+    pub(crate) fn record_file(&self) -> Option<&Path> {
+        self.record.as_deref()
+    }
+
+    /// Where the rate is kept, if it is.
+    pub(crate) fn drift_file(&self) -> Option<&Path> {
+        self.drift_file.as_deref()
+    }
+
     /// How wrong this machine's clock pretends to be.
     #[must_use]
     pub fn simulation(&self) -> Simulation {
@@ -185,7 +195,7 @@ impl Common {
 }
 
 /// One name for a file, whatever path leads to it; it need not be there yet.
-fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let whole = path.canonicalize();
     whole.unwrap_or_else(|_| match (path.parent(), path.file_name()) {
         (Some(folder), Some(name)) => {

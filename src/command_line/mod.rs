@@ -6,6 +6,7 @@ pub mod keys;
 pub mod logging;
 pub mod program;
 pub mod questions;
+pub mod remembering;
 pub mod replay;
 pub mod runtime_folder;
 pub mod signals;

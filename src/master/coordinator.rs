@@ -13,6 +13,8 @@ use crate::master::mailbox::Command;
 use crate::master::rhythm::Group;
 use crate::master::shared::Shared;
 use crate::master::shared_votes::SharedVotes;
+use crate::master::state_file::StateFile;
+use crate::master::waiting::Waiting;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
@@ -27,6 +29,8 @@ pub(crate) struct Coordinator {
     pub(crate) rounds: Option<u64>,
     pub(crate) record: Option<Record>,
     pub(crate) drift_file: Option<DriftFile>,
+    pub(crate) state_file: Option<StateFile>,
+    pub(crate) waiting: Waiting,
     pub(crate) refusals: Refusals,
     pub(crate) shared_votes: SharedVotes,
     /// How often our clock had been set when the last interval ended.
@@ -76,10 +80,18 @@ impl Coordinator {
             rate_ppm: Some(self.shared.clock.rate().ppm),
             synchronized: self.shared.clock.is_synchronized(),
         };
-        let excused = !self.shared.rhythm().can_be_missed();
+        let rhythm = self.shared.rhythm();
         let mut ensemble = self.shared.ensemble();
-        if excused {
+        if !rhythm.can_be_missed() {
             ensemble.excuse_silence();
+        }
+        if ensemble.awaits_known() {
+            if own.synchronized || rhythm.has_waited_for_known(Instant::now()) {
+                ensemble.wait_no_longer();
+                self.waiting.end();
+            } else if ensemble.present().1 > 0 {
+                self.waiting.tell(&ensemble);
+            }
         }
         let group = if own.synchronized || ensemble.knows_a_group() {
             Group::Known
@@ -87,7 +99,11 @@ impl Coordinator {
             Group::New
         };
         let Closed { round, dropped } = ensemble.close_round(own);
+        if let Some(round) = &round {
+            ensemble.remember(round, self.shared.clock.mark().target.date_naive());
+        }
         let waits = round.is_none() && ensemble.present().1 >= ensemble.wanted();
+        let waits = waits && !ensemble.awaits_known();
         drop(ensemble);
         if waits {
             self.shared_votes.tell_waiting();
@@ -102,9 +118,7 @@ impl Coordinator {
         if !self.dry_run {
             self.correct(&round);
         }
-        if let Some(file) = &mut self.drift_file {
-            file.keep(self.shared.clock.rate(), Instant::now());
-        }
+        self.keep_state();
         if let Some(record) = &mut self.record {
             let lead = self.shared.candidacy.as_ref().map(|us| us.lead());
             record.master(WallClock.read(), &round, lead);
@@ -121,8 +135,18 @@ impl Coordinator {
         if self.shared.clock.is_synchronized() {
             self.shared.connections.command_all(|| Command::Announce);
         }
+        self.keep_state();
+    }
+
+    /// Keeps what the next run is to know, once a minute.
+    fn keep_state(&mut self) {
+        let now = Instant::now();
         if let Some(file) = &mut self.drift_file {
-            file.keep(self.shared.clock.rate(), Instant::now());
+            file.keep(self.shared.clock.rate(), now);
+        }
+        if let Some(file) = self.state_file.as_mut().filter(|file| file.is_due(now)) {
+            let known = self.shared.ensemble().acquaintances().clone();
+            file.save(&known, now);
         }
     }
 
@@ -187,6 +211,10 @@ impl Coordinator {
     fn say_goodbye(mut self) {
         if let Some(file) = &mut self.drift_file {
             file.save(self.shared.clock.rate());
+        }
+        if let Some(file) = &mut self.state_file {
+            let known = self.shared.ensemble().acquaintances().clone();
+            file.save(&known, Instant::now());
         }
         if let Some(candidacy) = &self.shared.candidacy {
             candidacy.hand_over();

@@ -29,6 +29,7 @@ use crate::master::shared_votes::SharedVotes;
 use crate::master::status::MasterObserver;
 use crate::master::threads::spawn;
 use crate::master::trust::Trust;
+use crate::master::waiting::Waiting;
 use crate::rate_limit::Refusals;
 use crate::report::record::{LEAD_HEADER, MASTER_HEADER};
 use crate::report::status::MasterStatus;
@@ -113,7 +114,7 @@ impl Master {
         let (shared, receivers) = Shared::new(
             clock,
             Rhythm::new(options.interval, options.burst, Instant::now()),
-            Ensemble::new(settings(&options)),
+            ensemble(&options),
             Entrance {
                 address,
                 limits: limits(&options, candidacy.as_deref()),
@@ -141,6 +142,8 @@ impl Master {
             rounds: options.rounds,
             record: options.record,
             drift_file: options.drift_file,
+            state_file: options.state_file,
+            waiting: Waiting::default(),
             refusals: Refusals::default(),
             shared_votes: SharedVotes::default(),
             sets: 0,
@@ -267,15 +270,17 @@ fn trust(options: &MasterOptions) -> Result<(Trust, Option<Credentials>), Master
     Ok((trust, Some(Credentials::Group(ring, name))))
 }
 
-fn settings(options: &MasterOptions) -> Settings {
-    Settings {
+fn ensemble(options: &MasterOptions) -> Ensemble {
+    let settings = Settings {
         interval: options.interval,
         rules: options.rules,
         min_followers: options.min_followers,
         timestamp_patience: timestamp_patience(options.interval),
         votes_per_address: options.votes_per_address,
         dry_run: options.dry_run,
-    }
+    };
+    let found = options.state_file.as_ref().map(|file| file.found().clone());
+    Ensemble::knowing(settings, found.unwrap_or_default())
 }
 
 fn limits(options: &MasterOptions, candidacy: Option<&Candidacy>) -> Limits {

@@ -11,6 +11,7 @@ use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::keys::auth::Auth;
 use crate::master::error::MasterError;
+use crate::master::state_file::StateFile;
 use crate::report::record::Record;
 use crate::system_clock::kernel::SystemClock;
 use crate::wire::message::{INTERVALS, LARGEST_BURST};
@@ -65,6 +66,9 @@ pub struct MasterOptions {
     pub record: Option<Record>,
     /// Where the clock's rate is kept for the next run.
     pub drift_file: Option<DriftFile>,
+    /// Where it is kept for the next run which clocks the group has. With one that names clocks, the
+    /// first round waits until most of them are here and agree, for at most 10 s.
+    pub state_file: Option<StateFile>,
 }
 
 impl Default for MasterOptions {
@@ -96,6 +100,7 @@ impl Default for MasterOptions {
             system_clock: None,
             record: None,
             drift_file: None,
+            state_file: None,
         }
     }
 }

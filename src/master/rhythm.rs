@@ -18,6 +18,10 @@ const BEGIN: (f64, f64) = (0.05, 0.70);
 /// shorter: machines that start together are to count together.
 const GATHERING: Duration = Duration::from_millis(500);
 
+/// A first round waits no longer than this, after the first answer, for the clocks that are known
+/// from before: those that were switched off meanwhile do not come.
+const KNOWN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// From the first round of a new group to the second, if the interval is not shorter. The pause
 /// doubles with each further round until it is an interval: what is known worst in the beginning
 /// are the clocks' rates, and two rounds tell them.
@@ -137,19 +141,30 @@ impl Rhythm {
         self.first_round().is_some_and(|due| now >= due)
     }
 
-    fn first_round(&self) -> Option<Instant> {
+    /// Whether a first round has waited for long enough for the clocks that are known from before.
+    pub(crate) fn has_waited_for_known(&self, now: Instant) -> bool {
+        let until = self.first_answer().map(|first| first + KNOWN_PATIENCE);
+        until.is_some_and(|until| now >= until)
+    }
+
+    fn first_answer(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Gathering { first_answer } => Some(first_answer? + self.interval.min(GATHERING)),
+            Phase::Gathering { first_answer } => first_answer,
             Phase::Opening { .. } | Phase::Regular => None,
         }
     }
 
-    /// When to try to hold the next round, after `now`: the first one once it is due, each other
-    /// one at the end of an interval.
+    fn first_round(&self) -> Option<Instant> {
+        Some(self.first_answer()? + self.interval.min(GATHERING))
+    }
+
+    /// When to try to hold the next round, after `now`: the first one once it is due, and again when
+    /// it has waited for long enough; each other one at the end of an interval.
     pub(crate) fn next_round(&self, now: Instant) -> Instant {
         let end = self.next(now, 0.0);
-        let first = self.first_round().filter(|due| *due > now);
-        first.map_or(end, |first| first.min(end))
+        let waited = self.first_answer().map(|first| first + KNOWN_PATIENCE);
+        let first = [self.first_round(), waited].into_iter().flatten();
+        first.filter(|due| *due > now).fold(end, Instant::min)
     }
 
     /// When a node's next burst begins. Multiples of the golden ratio spread any number of nodes
@@ -277,6 +292,19 @@ mod tests {
             let first = (rhythm.next_round(now) - now).as_millis();
             assert_eq!(first, pause, "{followers} followers");
         }
+    }
+
+    #[test]
+    fn those_that_are_known_are_waited_for_at_most_10_s_after_the_first_answer() {
+        let began = Instant::now();
+        let mut rhythm = Rhythm::new(Duration::from_mins(1), 8, began);
+        let answer = began + Duration::from_secs(20);
+        assert!(!rhythm.has_waited_for_known(answer));
+        rhythm.answered(answer);
+        let due = answer + Duration::from_secs(10);
+        assert_eq!(rhythm.next_round(answer + GATHERING), due);
+        assert!(!rhythm.has_waited_for_known(due - Duration::from_millis(1)));
+        assert!(rhythm.has_waited_for_known(due));
     }
 
     #[test]

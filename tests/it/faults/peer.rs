@@ -71,6 +71,11 @@ fn is_timeout(kind: ErrorKind) -> bool {
 pub(crate) trait Lie: Send + 'static {
     fn show(&mut self, honest: i64) -> i64;
 
+    /// What else it says in each answer, with a space before it.
+    fn words(&self) -> String {
+        String::new()
+    }
+
     /// The master says what to add.
     fn corrected(&mut self, _nanoseconds: i64) {}
 }
@@ -148,7 +153,8 @@ fn answer(
             ["POLL", n] => {
                 let honest = WallClock.read().timestamp_nanos_opt().unwrap_or(0);
                 let shown = tale.show(honest);
-                stream.write_all(format!("TIME {n} {shown} {shown}\n").as_bytes())?;
+                let words = tale.words();
+                stream.write_all(format!("TIME {n} {shown} {shown}{words}\n").as_bytes())?;
             }
             ["ADJUST", _, offset, ..] => tale.corrected(offset.parse().unwrap_or(0)),
             ["BYE", ..] => return Ok(()),

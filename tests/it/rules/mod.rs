@@ -4,6 +4,7 @@
 mod beliefs;
 mod load;
 mod rates;
+mod restart;
 mod trust;
 mod uncertain;
 mod votes;

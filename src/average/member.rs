@@ -1,0 +1,76 @@
+//! What an ensemble knows of one follower.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use crate::average::rates::Reference;
+use crate::average::reputation::Standing;
+use crate::average::round::{Heard, Wire};
+use crate::wire::machine::Machine;
+
+/// What an ensemble knows of one follower.
+#[derive(Debug)]
+pub struct Member {
+    /// What it is called, as nobody else is.
+    pub name: Arc<str>,
+    /// What it is remembered by.
+    pub known_as: Arc<str>,
+    /// Where it connects from.
+    pub address: Option<SocketAddr>,
+    /// On which machine it is, if not on the master's own.
+    pub machine: Option<Machine>,
+    /// How it speaks.
+    pub wire: Wire,
+    /// Its clock, as it was heard last.
+    pub heard: Option<Heard>,
+    /// Whether `heard` came since the last round.
+    pub fresh: bool,
+    /// In how many rounds in a row it gave no time.
+    pub missed: u32,
+    /// Its reputation.
+    pub standing: Standing,
+    /// It has no key, where others do.
+    pub unkeyed: bool,
+    /// What the rate that it tells is compared with.
+    pub rate: Reference,
+    /// What a peer that never corrects itself was told to add so far.
+    pub kept: TimeDelta,
+}
+
+impl Member {
+    /// One that has just come, and is remembered with this reputation.
+    #[must_use]
+    pub fn new(
+        name: Arc<str>,
+        known_as: Arc<str>,
+        address: Option<SocketAddr>,
+        wire: Wire,
+        standing: Standing,
+    ) -> Self {
+        Self {
+            name,
+            known_as,
+            address,
+            machine: None,
+            wire,
+            heard: None,
+            fresh: false,
+            missed: 0,
+            standing,
+            unkeyed: false,
+            rate: Reference::default(),
+            kept: TimeDelta::zero(),
+        }
+    }
+
+    /// Keeps a correction for a peer that never corrects itself. With it, the peer now agrees with
+    /// the group, and so does the master.
+    pub fn keep(&mut self, offset: TimeDelta) {
+        self.kept += offset;
+        if let Some(heard) = &mut self.heard {
+            heard.sample.offset = TimeDelta::zero();
+        }
+    }
+}
