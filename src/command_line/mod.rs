@@ -3,5 +3,6 @@
 pub mod arguments;
 pub mod logging;
 pub mod program;
+pub mod runtime_folder;
 pub mod signals;
 pub mod values;
