@@ -287,7 +287,7 @@ impl Load {
             };
             self.messages += 1;
             match Message::parse(line)? {
-                Message::Poll { n } => {
+                Message::Poll { n, .. } => {
                     follower.burst.get_or_insert((time, 0)).1 += 1;
                     let answer = Message::Time {
                         n,

@@ -266,6 +266,15 @@ impl Ensemble {
         }
     }
 
+    /// The group, with the master, was stepped. Clocks that step with it are where they were to each
+    /// other; whoever never corrects itself is told the step by what is kept for it.
+    pub fn step(&mut self, by: TimeDelta) {
+        let members = self.members.values_mut();
+        for member in members.filter(|member| member.wire == Wire::Timestamp) {
+            member.kept += by;
+        }
+    }
+
     fn drop_silent(&mut self) -> Vec<NodeId> {
         for member in self.members.values_mut() {
             member.missed = if member.fresh { 0 } else { member.missed + 1 };

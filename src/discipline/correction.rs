@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::discipline::rate::{DriftFit, Line, Point, Rate};
 use crate::span::{at_rate, nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
+use crate::wire::steps::Steps;
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
 pub const SLEW_PPM: f64 = 100_000.0;
@@ -79,6 +80,20 @@ pub struct Mark {
     /// How often the raw clock had been set by then: what was measured before it was set says
     /// nothing of it after.
     pub sets: u32,
+    /// The steps of its group that it had taken by then: a target before a step and one after it
+    /// don't compare.
+    pub steps: Option<Steps>,
+}
+
+impl Mark {
+    /// The same of a clock that has since been stepped with its group.
+    #[must_use]
+    pub fn stepped(self, by: TimeDelta) -> Self {
+        Self {
+            target: self.target + by,
+            ..self
+        }
+    }
 }
 
 /// Where a clock has to be steered to.
@@ -148,6 +163,8 @@ pub struct Discipline {
     sets: u32,
     /// A step was made that the system's clock has not followed yet.
     step_due: bool,
+    /// The steps of its group that it has taken; `None` before it has heard of any group.
+    steps: Option<Steps>,
 }
 
 impl Discipline {
@@ -169,6 +186,7 @@ impl Discipline {
             in_doubt: false,
             sets: 0,
             step_due: false,
+            steps: None,
             steering,
         }
     }
@@ -186,6 +204,7 @@ impl Discipline {
             raw,
             target: self.target(raw),
             sets: self.sets,
+            steps: self.steps,
         }
     }
 
@@ -296,6 +315,39 @@ impl Discipline {
             self.lead = reading.saturating_sub(self.target_at(now));
             Ok(Applied::Slewing)
         }
+    }
+
+    /// The steps of its group that it has taken; `None` before it has heard of any group.
+    #[must_use]
+    pub fn steps(&self) -> Option<Steps> {
+        self.steps
+    }
+
+    /// Takes those steps of its group that it has not taken yet, at once, however large they are.
+    /// What an operator tells the group is no error of this clock, so neither its rate nor the slew
+    /// that is under way changes, and the panic threshold does not refuse it. By how much it was
+    /// moved: nothing, where it has just come into the group, which measures it as it is.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] as for [`Discipline::correct`]; nothing is changed.
+    pub fn take_steps(
+        &mut self,
+        steps: Steps,
+        raw: DateTime<Utc>,
+    ) -> Result<TimeDelta, OutOfRange> {
+        let by = steps.missing(self.steps);
+        let target = self.target(raw).checked_add_signed(by).ok_or(OutOfRange)?;
+        target.timestamp_nanos_opt().ok_or(OutOfRange)?;
+        self.steps = Some(steps);
+        if by.is_zero() {
+            return Ok(by);
+        }
+        self.ahead = self.ahead.saturating_add(nanoseconds(by));
+        self.fit.step(by);
+        self.line = self.line.map(|line| line.stepped(by));
+        self.shown = i64::MIN;
+        self.step_due = true;
+        Ok(by)
     }
 
     /// The raw clock was set, by `by`: the target goes along, for others are to see it, and the

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::discipline::correction::Mark;
 use crate::election::allegiance::{Greeted, patience};
 use crate::follower::end::End;
@@ -14,6 +16,7 @@ use crate::wire::correction::Correction;
 use crate::wire::message::{Message, VERSION};
 use crate::wire::name::NodeName;
 use crate::wire::reader::{Heard, LineReader};
+use crate::wire::steps::Steps;
 
 /// A master that polls is lost when it is silent for this many of its intervals...
 const SILENT_INTERVALS: u32 = 3;
@@ -109,7 +112,10 @@ impl<'a, 'b> Dialogue<'a, 'b> {
                 "BERKELEY {version}, and this follower knows version {VERSION} only; update the \
                  older program"
             ))),
-            (Message::Poll { n }, Phase::Greeted { .. }) => self.answer(n, arrival),
+            (Message::Poll { n, steps }, &Phase::Greeted { term, .. }) => {
+                let by = steps.map_or(Ok(TimeDelta::zero()), |it| self.take_steps(it, term))?;
+                self.answer(n, arrival.stepped(by))
+            }
             (Message::Adjust { n, correction }, &Phase::Greeted { term, .. }) => {
                 self.adjust(n, correction, term)
             }
@@ -138,6 +144,20 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             Greeted::Nobody => Err(End::Elsewhere("nobody leads yet".to_owned())),
             Greeted::Refuse(impossible) => Err(End::Fault(impossible.to_string())),
         }
+    }
+
+    /// Makes the steps of the group, if its leader is to be believed. By how much our clock moved.
+    fn take_steps(&mut self, steps: Steps, term: Option<Term>) -> Result<TimeDelta, End> {
+        let node = &mut *self.link.node;
+        if term.is_some_and(|term| !node.allegiance.believes(term)) {
+            return Ok(TimeDelta::zero());
+        }
+        let by = node.take_steps(steps)?;
+        // A correction that follows from an earlier answer holds on both sides of a step.
+        for (_, mark) in &mut self.marks {
+            *mark = mark.stepped(by);
+        }
+        Ok(by)
     }
 
     /// Tells our clock.

@@ -20,6 +20,7 @@ use crate::rate_limit::Throttle;
 use crate::wire::address::Address;
 use crate::wire::candidate::{Leader, Leadership, Rank, Ranks, Role, Term};
 use crate::wire::name::NodeName;
+use crate::wire::steps::Steps;
 
 /// So many things may have happened that the election has not heard of yet.
 pub(crate) const MOST_INPUTS: usize = 1024;
@@ -88,7 +89,8 @@ impl CandidateThread {
             // No more than there can be, or who tells us faster than we listen would hold us up.
             let inputs = (first.into_iter())
                 .chain(self.inputs.try_iter().take(MOST_INPUTS))
-                .chain(synchronized.then_some(Input::Synchronized));
+                .chain(synchronized.then_some(Input::Synchronized))
+                .chain(self.shared.clock.steps().map(Input::Took));
             for action in self.candidate.step(inputs, now()) {
                 if action == Action::End {
                     return;
@@ -110,6 +112,7 @@ impl CandidateThread {
         match action {
             // To drop a follower stops it, and waits until it has ended.
             Action::StopFollowing => self.follower = None,
+            Action::Step(steps) => self.step_group(steps),
             Action::Publish(view) => self.candidacy.publish(view),
             Action::TakeLead => self.shared.take_lead(),
             Action::StepDown => self.shared.step_down(),
@@ -129,6 +132,16 @@ impl CandidateThread {
                 }
             }
             Action::End => {}
+        }
+    }
+
+    fn step_group(&self, steps: Steps) {
+        match self.shared.take_steps(steps) {
+            Ok(()) => self.candidacy.wake(),
+            Err(error) => {
+                let refused = format!("the group is not stepped: {error}");
+                self.shared.outlet.warn("election", &refused);
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use crate::master::threads::spawn;
 use crate::rate_limit::Refusals;
 use crate::report::record::{LEAD_HEADER, MASTER_HEADER};
 use crate::system_clock::kernel::{Following, StopFollowing};
+use crate::wire::steps::Steps;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
 /// Python programs report every 5 s.
@@ -84,6 +85,7 @@ impl Master {
             None => Arc::new(options.simulation.over(SteadyClock::start())),
         };
         let clock = NetworkClock::new(raw, options.steering);
+        let _ = clock.take_steps(Steps::none(fastrand::u32(..)));
         let following = system_clock.map(|system| system.follow(clock.clone()));
         let following = following.transpose().map_err(MasterError::Steer)?;
         let (inputs, heard) = mpsc::sync_channel(MOST_INPUTS);

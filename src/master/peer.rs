@@ -9,6 +9,7 @@ use crate::master::mailbox::{Command, Mailbox};
 use crate::master::shared::Shared;
 use crate::wire::connection::Connection;
 use crate::wire::message::Message;
+use crate::wire::steps::Steps;
 
 /// A connection's thread, whatever its peer speaks.
 pub(crate) struct Peer {
@@ -42,12 +43,19 @@ impl Peer {
     }
 
     /// Notes the clock of the peer, which becomes a member with its first one. `name` is what it
-    /// calls itself, if it does.
-    pub(crate) fn report(&mut self, name: Option<&str>, wire: Wire, interval: u64, heard: Heard) {
+    /// calls itself, if it does; `steps` are those that we had taken when we heard it.
+    pub(crate) fn report(
+        &mut self,
+        name: Option<&str>,
+        wire: Wire,
+        interval: u64,
+        steps: Option<Steps>,
+        heard: Heard,
+    ) {
         if self.member.is_none() {
             self.member = Some(self.shared.join(self.node, self.address, name, wire));
         }
-        self.shared.report(self.node, interval, heard);
+        self.shared.report(self.node, interval, steps, heard);
     }
 
     /// Ends the connection, as an error, if the coordinator wants that.

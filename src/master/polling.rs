@@ -6,6 +6,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::average::round::{Heard, Wire};
+use crate::discipline::correction::Mark;
 use crate::master::dialogue::Dialogue;
 use crate::master::end::End;
 use crate::master::mailbox::Command;
@@ -15,6 +16,7 @@ use crate::measurement::sample::Sample;
 use crate::wire::connection::Connection;
 use crate::wire::correction::Correction;
 use crate::wire::message::{Message, VERSION};
+use crate::wire::steps::Steps;
 
 /// What a follower is told that comes to a candidate that does not lead.
 const ELSEWHERE: &str = "this candidate does not lead";
@@ -24,6 +26,8 @@ const ELSEWHERE: &str = "this candidate does not lead";
 struct Measured {
     /// The interval it belongs to.
     interval: u64,
+    /// The group's steps that we had taken.
+    steps: Option<Steps>,
     /// The number of the poll whose answer was the best.
     n: u64,
     /// When that poll left, by our raw clock.
@@ -40,6 +44,8 @@ struct Polling<'p, 'c, 's> {
     told: Option<Message>,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
+    /// The group's steps that it was told last, on this connection.
+    told_steps: Option<Steps>,
 }
 
 /// Speaks the line protocol until the connection ends.
@@ -50,6 +56,7 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
         dialogue: Dialogue::new(Instant::now()),
         told: None,
         measured: None,
+        told_steps: None,
     };
     let Err(end) = polling.run();
     if let End::Fault(reason) = &end {
@@ -110,8 +117,9 @@ impl Polling<'_, '_, '_> {
         self.measured = self.burst()?;
         if let Some(found) = self.measured {
             let name = self.dialogue.name();
+            let (interval, steps) = (found.interval, found.steps);
             self.peer
-                .report(name, Wire::Line, found.interval, found.heard);
+                .report(name, Wire::Line, interval, steps, found.heard);
         }
         Ok(())
     }
@@ -157,6 +165,8 @@ impl Polling<'_, '_, '_> {
                     }
                     due = self.next_burst();
                 }
+                // The answer comes before those to the next burst, and is not waited for.
+                Some(Command::TellSteps) => drop(self.poll()?),
                 Some(Command::Announce) => {}
                 Some(Command::StepDown) => {
                     self.dismiss(ELSEWHERE)?;
@@ -170,6 +180,18 @@ impl Polling<'_, '_, '_> {
         }
     }
 
+    /// Polls once; the number of the poll, and our clock when it left.
+    fn poll(&mut self) -> Result<(u64, Mark), End> {
+        let n = self.dialogue.next_poll();
+        let steps = self.peer.shared.clock.steps();
+        let untold = steps.filter(|_| self.told_steps != steps);
+        let poll = Message::Poll { n, steps: untold }.line();
+        let t1 = self.peer.shared.clock.mark();
+        self.connection.write(poll.as_bytes())?;
+        self.told_steps = steps;
+        Ok((n, Mark { steps, ..t1 }))
+    }
+
     /// Polls back to back and keeps the sample of least delay.
     fn burst(&mut self) -> Result<Option<Measured>, End> {
         let began = Instant::now();
@@ -177,13 +199,10 @@ impl Polling<'_, '_, '_> {
         let interval = self.peer.shared.ensemble().interval();
         let mut best: Option<Measured> = None;
         for _ in 0..rhythm.burst() {
-            let n = self.dialogue.next_poll();
-            let poll = Message::Poll { n }.line();
-            let t1 = self.peer.shared.clock.mark();
-            self.connection.write(poll.as_bytes())?;
+            let (n, t1) = self.poll()?;
             let clock = &self.peer.shared.clock;
             let deadline = rhythm.answer_deadline();
-            let t4 = || clock.mark().target;
+            let t4 = || clock.mark();
             let answer = self.dialogue.answer(self.connection, deadline, t4)?;
             let Some((answer, t4)) = answer else {
                 break;
@@ -191,7 +210,11 @@ impl Polling<'_, '_, '_> {
             if let Some(term) = answer.term {
                 self.peer.shared.knows(term)?;
             }
-            let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4) {
+            if t1.steps != t4.steps {
+                // The group was stepped meanwhile.
+                break;
+            }
+            let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4.target) {
                 Ok(sample) => sample,
                 // Our own clock was moved meanwhile, by the end of a round or by hand.
                 Err(_) if self.peer.shared.ensemble().interval() != interval => break,
@@ -201,6 +224,7 @@ impl Polling<'_, '_, '_> {
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,
+                    steps: t1.steps,
                     n,
                     at: t1.raw,
                     heard: Heard {

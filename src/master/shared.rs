@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::average::ensemble::Ensemble;
 use crate::average::round::{Heard, NodeId, Wire};
+use crate::discipline::correction::OutOfRange;
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::term::ImpossibleTerm;
 use crate::lock::lock;
@@ -23,8 +24,10 @@ use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
 use crate::master::outlet::Outlet;
 use crate::master::rhythm::{Group, Rhythm};
+use crate::span::signed;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::correction::Correction;
+use crate::wire::steps::Steps;
 
 /// How long the acceptor may take to notice that it is stopped.
 const WAKING: Duration = Duration::from_millis(200);
@@ -139,6 +142,27 @@ impl Shared {
         self.connections.command_all(|| Command::StepDown);
     }
 
+    /// Makes those of the group's steps that this master has not made yet, and lets all followers
+    /// make them now.
+    ///
+    /// # Errors
+    /// [`OutOfRange`], as for [`NetworkClock::take_steps`]; nothing is changed.
+    pub(crate) fn take_steps(&self, steps: Steps) -> Result<(), OutOfRange> {
+        // No clock is noted between the two.
+        let mut ensemble = self.ensemble();
+        let by = self.clock.take_steps(steps)?;
+        ensemble.step(by);
+        drop(ensemble);
+        if by.is_zero() {
+            return Ok(());
+        }
+        self.connections.command_all(|| Command::TellSteps);
+        let number = steps.number;
+        log::info!("step {number} of the group: by {}", signed(by));
+        self.outlet.tell(MasterEvent::Stepped { by, number });
+        Ok(())
+    }
+
     /// Takes a follower in and tells of it. What it is called from now on.
     pub(crate) fn join(
         &self,
@@ -172,8 +196,19 @@ impl Shared {
     }
 
     /// Notes a clock. If the first round waits for it, the coordinator looks.
-    pub(crate) fn report(&self, node: NodeId, interval: u64, heard: Heard) {
-        self.ensemble().report(node, interval, heard);
+    pub(crate) fn report(
+        &self,
+        node: NodeId,
+        interval: u64,
+        steps: Option<Steps>,
+        heard: Heard,
+    ) {
+        let mut ensemble = self.ensemble();
+        // What was heard before a step is kept, and moved along, only if it was noted before.
+        if self.clock.steps() == steps {
+            ensemble.report(node, interval, heard);
+        }
+        drop(ensemble);
         if lock(&self.rhythm).answered(Instant::now()) {
             self.wake_coordinator();
         }

@@ -11,6 +11,7 @@ use crate::master::peer::Peer;
 use crate::measurement::sample::Sample;
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::wire::reader::{Heard, TimestampReader};
+use crate::wire::steps::Steps;
 use crate::wire::timestamp::{self, Received};
 
 /// How long a thread that listens for timestamps may leave its commands unread. What it is told
@@ -29,8 +30,9 @@ pub(crate) enum Other {
 /// The moment that some bytes came.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
-    /// What the network's clock showed.
+    /// What the network's clock showed, and which steps it had taken.
     target: DateTime<Utc>,
+    steps: Option<Steps>,
     interval: u64,
 }
 
@@ -63,9 +65,13 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             }
         }
         let shared = &peer.shared;
-        let arrival = || Arrival {
-            target: shared.clock.mark().target,
-            interval: shared.ensemble().interval(),
+        let arrival = || {
+            let mark = shared.clock.mark();
+            Arrival {
+                target: mark.target,
+                steps: mark.steps,
+                interval: shared.ensemble().interval(),
+            }
         };
         match reader.next(connection, TICK, arrival)? {
             // A follower's newline may come in a packet of its own, so a client is welcomed when
@@ -104,12 +110,10 @@ fn opening_of_a_candidate(connection: &mut Connection) -> Result<Option<Vec<u8>>
 fn report(peer: &mut Peer, received: &Received<Arrival>) {
     let target = received.stamp.target;
     let sample = Sample::one_way(timestamp::moment(received.time, target) - target);
-    peer.report(
-        None,
-        Wire::Timestamp,
-        received.stamp.interval,
-        sample.into(),
-    );
+    let Arrival {
+        interval, steps, ..
+    } = received.stamp;
+    peer.report(None, Wire::Timestamp, interval, steps, sample.into());
 }
 
 /// Does what the coordinator has left. Whether the time was told.
@@ -117,11 +121,16 @@ fn obey(peer: &Peer, connection: &mut Connection) -> Result<bool, End> {
     let mut told = false;
     while let Some(command) = peer.mailbox.take() {
         match command {
-            Command::Correct { .. } | Command::Announce if peer.is_member() => {
+            Command::Correct { .. } | Command::Announce | Command::TellSteps
+                if peer.is_member() =>
+            {
                 announce(peer, connection)?;
                 told = true;
             }
-            Command::Correct { .. } | Command::Announce | Command::StepDown => {}
+            Command::Correct { .. }
+            | Command::Announce
+            | Command::TellSteps
+            | Command::StepDown => {}
             Command::Dismiss(reason) => return Err(End::Dismissed(reason)),
         }
     }

@@ -8,7 +8,7 @@
 //! | line | from | says |
 //! | --- | --- | --- |
 //! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
-//! | `POLL n` | master | what is your time? |
+//! | `POLL n steps=SERIES,NUMBER,SPAN` | master | what is your time, once you have taken these [steps](crate::wire::steps) of the group; `steps` in the first poll of a connection, and after a step |
 //! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
@@ -30,6 +30,7 @@ use crate::wire::candidate::{
 use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
 use crate::wire::name::NodeName;
+use crate::wire::steps::Steps;
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
@@ -64,6 +65,8 @@ pub enum Message {
     Poll {
         /// The question's number.
         n: u64,
+        /// The steps that the group has made, if it says: the answer is to follow them.
+        steps: Option<Steps>,
     },
     /// The answer to a question.
     Time {
@@ -123,7 +126,10 @@ impl fmt::Display for Message {
                     None => Ok(()),
                 }
             }
-            Self::Poll { n } => write!(out, "POLL {n}"),
+            Self::Poll { n, steps } => {
+                write!(out, "POLL {n}")?;
+                steps_word(*steps, out)
+            }
             Self::Time {
                 n,
                 t2,
@@ -174,6 +180,7 @@ impl fmt::Display for Message {
                     .map(|rank| rank.0.to_string())
                     .collect();
                 write!(out, " hears={}", heard.join(","))?;
+                steps_word(heartbeat.steps, out)?;
                 out.write_str(synchronized_word(heartbeat.synchronized))
             }
             Self::Bye { reason } => {
@@ -197,6 +204,13 @@ impl fmt::Display for Leadership {
         }
         let candidates: Vec<_> = self.candidates.iter().map(Address::to_string).collect();
         write!(out, " candidates={}", candidates.join(","))
+    }
+}
+
+fn steps_word(steps: Option<Steps>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match steps {
+        Some(steps) => write!(out, " steps={steps}"),
+        None => Ok(()),
     }
 }
 
@@ -247,6 +261,7 @@ impl Message {
                 words.message = "POLL";
                 Ok(Self::Poll {
                     n: words.number("number")?,
+                    steps: words.key("steps")?,
                 })
             }
             "TIME" => {
@@ -293,6 +308,7 @@ impl Message {
                         role,
                         synchronized: words.is_synchronized(),
                         hears: hears.into_iter().map(Rank).collect::<Ranks>(),
+                        steps: words.key("steps")?,
                     },
                 })
             }
@@ -404,6 +420,7 @@ mod tests {
     use crate::wire::candidate::LARGEST_TERM;
     use crate::wire::limits::longest_line;
     use crate::wire::line::LineDecoder;
+    use crate::wire::steps::LARGEST_STEP;
     use proptest::prelude::*;
 
     /// Names up to the longest.
@@ -474,13 +491,24 @@ mod tests {
             any_rank().prop_map(Role::Yields)
         ];
         let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
-        (any_term(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
-            Heartbeat {
+        let steps = prop::option::of(any_steps());
+        (any_term(), role, any::<bool>(), hears, steps).prop_map(
+            |(term, role, synchronized, hears, steps)| Heartbeat {
                 term,
                 role,
                 synchronized,
                 hears: hears.into_iter().collect(),
-            }
+                steps,
+            },
+        )
+    }
+
+    fn any_steps() -> impl Strategy<Value = Steps> {
+        let most = nanoseconds(LARGEST_STEP);
+        (any::<u32>(), any::<u32>(), -most..=most).prop_map(|(series, number, total)| Steps {
+            series,
+            number,
+            total: TimeDelta::nanoseconds(total),
         })
     }
 
@@ -496,7 +524,8 @@ mod tests {
                     leadership,
                 }
             ),
-            any::<u64>().prop_map(|n| Message::Poll { n }),
+            (any::<u64>(), prop::option::of(any_steps()))
+                .prop_map(|(n, steps)| Message::Poll { n, steps }),
             (
                 any::<u64>(),
                 time(),
@@ -581,6 +610,7 @@ mod tests {
                 role: Role::Follows(Rank(0)),
                 synchronized: true,
                 hears: [Rank(0), Rank(2)].into_iter().collect(),
+                steps: None,
             },
         };
         let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 synchronized=yes\n";
@@ -616,6 +646,7 @@ mod tests {
             "POLL -1",
             "POLL 18446744073709551616",
             "POLL 0x7",
+            "POLL 7 steps=1,2",
             "TIME 7 1",
             "TIME 7 1 9223372036854775808",
             "TIME 7 1.5 2",
@@ -634,6 +665,7 @@ mod tests {
             "CANDIDATE 0 a:1 1 follows",
             "CANDIDATE 0 a:1 1 follows=9",
             "CANDIDATE 0 a:1 1 leads hears=x",
+            "CANDIDATE 0 a:1 1 leads hears=1 steps=",
             "2024-01-02 03:04:05.678901",
         ] {
             assert!(Message::parse(line).is_err(), "{line:?} was accepted");

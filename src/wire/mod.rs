@@ -10,4 +10,5 @@ pub mod line;
 pub mod message;
 pub mod name;
 pub mod reader;
+pub mod steps;
 pub mod timestamp;

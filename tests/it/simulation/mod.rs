@@ -5,3 +5,4 @@ mod election;
 mod network;
 mod queue;
 mod rounds;
+mod steps;
