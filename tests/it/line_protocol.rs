@@ -69,7 +69,7 @@ impl Peer {
     fn answer_polls(&mut self, ahead: TimeDelta) -> String {
         loop {
             let line = self.line();
-            let Some(n) = line.strip_prefix("POLL ") else {
+            let Some(n) = poll_number(&line) else {
                 return line;
             };
             let now = nanoseconds(WallClock.read() + ahead);
@@ -100,6 +100,11 @@ fn words<const N: usize>(line: &str) -> [i64; N] {
     numbers.try_into().expect("enough numbers")
 }
 
+/// The number of a poll, if the line is one.
+fn poll_number(line: &str) -> Option<&str> {
+    line.strip_prefix("POLL ")?.split(' ').next()
+}
+
 #[test]
 fn a_session_as_typed_by_hand() {
     let master = Program::master(&["--interval", "500ms", "--burst", "3"]);
@@ -123,7 +128,7 @@ fn a_burst_has_as_many_polls_as_asked_for() {
     let mut polls = 0;
     loop {
         let line = peer.line();
-        let Some(n) = line.strip_prefix("POLL ") else {
+        let Some(n) = poll_number(&line) else {
             break;
         };
         polls += 1;
