@@ -28,6 +28,7 @@ use crate::follower::session::session;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
 use crate::master::candidate::MOST_INPUTS;
+use crate::master::observations::Facts;
 use crate::master::peer::Peer;
 use crate::master::rhythm::Rhythm;
 use crate::master::serve::serve as serve_peer;
@@ -199,6 +200,12 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
         address,
         limits,
         with_candidates.then_some(candidacy),
+        Facts {
+            name: None,
+            dry_run: false,
+            steers_system: false,
+            started: Instant::now(),
+        },
     );
     let node = NodeId(1);
     let stream = Arc::new(theirs);

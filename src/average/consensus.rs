@@ -132,6 +132,12 @@ impl Consensus {
         (FULL_WEIGHT as f64 * part * part) as i128 + 1
     }
 
+    /// How much a vote counts: 1 in full, less where it is measured less surely than others.
+    #[must_use]
+    pub fn part(&self, sample: &Sample) -> f64 {
+        self.weight(sample) as f64 / FULL_WEIGHT as f64
+    }
+
     /// How far a clock's vote pulls the average, times the number of voters: its distance from
     /// the median, by the weight of its vote against that of the others.
     #[must_use]

@@ -140,6 +140,13 @@ impl Ensemble {
         (self.members.len(), reported)
     }
 
+    /// What is remembered of every follower's votes.
+    #[must_use]
+    pub fn standings(&self) -> Vec<(NodeId, Standing)> {
+        let members = self.members.iter();
+        members.map(|(node, it)| (*node, it.standing)).collect()
+    }
+
     /// How many followers have to give their time before the next round is held.
     #[must_use]
     pub fn wanted(&self) -> usize {

@@ -78,6 +78,18 @@ impl Standing {
         }
     }
 
+    /// In how many rounds the clock was within the window.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// The running mean of the distances that it voted with.
+    #[must_use]
+    pub fn mean(&self) -> TimeDelta {
+        TimeDelta::nanoseconds(self.mean as i64)
+    }
+
     /// Notes a round, in which the clock was within the window or not, and has voted with this
     /// distance or not.
     pub fn note(&mut self, within: bool, voted: Option<TimeDelta>) {

@@ -5,16 +5,22 @@ use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common};
 use berkeley::internals::command_line::program;
+use berkeley::internals::command_line::questions;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::values;
 use berkeley::internals::wire::address::Address;
+use berkeley::status::{FOLLOWER, Status};
 use berkeley::{Follower, FollowerOptions, WireChoice};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Reports this machine's clock to a master and follows the time that the group agrees on.
 #[derive(Debug, Parser)]
 #[command(version, name = "berkeley-follower")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Arguments {
+    #[command(subcommand)]
+    question: Option<Question>,
+
     /// Where the master is: a host name or address, with or without a port; several candidates,
     /// or any one of them
     #[arg(value_name = "MASTER", default_value = "127.0.0.1:8080", value_parser = values::master)]
@@ -28,8 +34,23 @@ struct Arguments {
     wire: WireChoice,
 }
 
+/// What a running follower is asked.
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Say how the followers are that run on this machine
+    Status(questions::Status),
+    /// Wait until the time is known on this machine, for scripts
+    Wait(questions::Wait),
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(question) = arguments.question.take() {
+        return program::report(match question {
+            Question::Status(status) => status.run(FOLLOWER),
+            Question::Wait(wait) => wait.run(FOLLOWER),
+        });
+    }
     let conflict = arguments
         .common
         .conflict(arguments.wire == WireChoice::Timestamp);
@@ -58,6 +79,9 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
         record,
     };
     let follower = Follower::connect(arguments.masters, options)?;
+    let observer = follower.observer();
+    let status = move || Status::Follower(Box::new(observer.status()));
+    let _socket = program::answer_questions(FOLLOWER, status);
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
     let printed = program::print(iter::from_fn(|| follower.next_event()));

@@ -6,17 +6,23 @@ use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
 use berkeley::internals::command_line::program;
+use berkeley::internals::command_line::questions;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::values;
 use berkeley::internals::election::candidates::Candidates;
+use berkeley::status::{MASTER, Status};
 use berkeley::{DEFAULT_BURST, Master, MasterOptions};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
 /// averages, and sends each clock its correction.
 #[derive(Debug, Parser)]
 #[command(version, name = "berkeley-master")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Arguments {
+    #[command(subcommand)]
+    question: Option<Question>,
+
     /// Where followers connect; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = values::listen)]
     listen: SocketAddr,
@@ -42,8 +48,23 @@ struct Arguments {
     followers: Followers,
 }
 
+/// What a running master is asked.
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Say how the masters are that run on this machine, and their clocks
+    Status(questions::Status),
+    /// Wait until the time is known on this machine, for scripts
+    Wait(questions::Wait),
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(question) = arguments.question.take() {
+        return program::report(match question {
+            Question::Status(status) => status.run(MASTER),
+            Question::Wait(wait) => wait.run(MASTER),
+        });
+    }
     if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
         arguments::refuse(&mut Arguments::command(), conflict);
     }
@@ -83,6 +104,9 @@ fn run(
         system_clock: steered.system_clock,
         record,
     })?;
+    let observer = master.observer();
+    let status = move || Status::Master(Box::new(observer.status()));
+    let _socket = program::answer_questions(MASTER, status);
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
     let listening = format!("Listening on {}", master.local_addr());

@@ -3,17 +3,27 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 
 use anyhow::Context;
 
 use crate::command_line::logging;
 use crate::command_line::signals::StopSignals;
+use crate::command_line::status_socket::{self, StatusSocket};
+use crate::report::document::Document;
+use crate::report::status::Status;
 
 /// Starts the log, catches the signals, and runs a program until its end. The exit status is 0
 /// after an orderly end, 1 after an error, which is printed, and 128 and the signal's number when
 /// a second one did not let the end be orderly.
 pub fn run(program: impl FnOnce(&StopSignals) -> anyhow::Result<()>) -> ExitCode {
-    match start(program) {
+    report(start(program))
+}
+
+/// The exit status of what has come to this end; an error is printed.
+#[must_use]
+pub fn report(end: anyhow::Result<()>) -> ExitCode {
+    match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -27,6 +37,21 @@ fn start(program: impl FnOnce(&StopSignals) -> anyhow::Result<()>) -> anyhow::Re
     let end = |second: Option<i32>| process::exit(second.map_or(0, |signal| 128 + signal));
     let signals = StopSignals::catch(end).context("cannot catch signals")?;
     program(&signals)
+}
+
+/// Gives the status to whoever asks this process for it, until what is returned is dropped.
+#[must_use]
+pub fn answer_questions(
+    program: &str,
+    status: impl Fn() -> Status + Send + Sync + 'static,
+) -> Option<StatusSocket> {
+    let document = Document::new(move || {
+        // Nothing in it could fail to be written as JSON.
+        let mut json = serde_json::to_vec(&status()).unwrap_or_default();
+        json.push(b'\n');
+        json
+    });
+    status_socket::open(program, &Arc::new(document))
 }
 
 /// Prints what happens, a line or a table each, until nothing more does. Whoever reads it may have

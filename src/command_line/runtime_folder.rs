@@ -7,6 +7,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::slice;
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::report::status::{FOLLOWER, MASTER};
 
 /// The folder of programs that root runs.
 const SYSTEM: &str = "/run/berkeley";
@@ -136,6 +142,23 @@ impl RuntimeFolder {
         self.socket(program, CONTROL)
     }
 
+    /// Takes away the sockets of processes that are no more: those that were killed.
+    pub fn tidy(&self) {
+        for program in [MASTER, FOLLOWER] {
+            for end in [STATUS, CONTROL] {
+                for (number, path) in numbered(slice::from_ref(&self.0), program, end) {
+                    let process = i32::try_from(number).ok().and_then(Pid::from_raw);
+                    let gone = process.is_none_or(|process| {
+                        rustix::process::test_kill_process(process) == Err(Errno::SRCH)
+                    });
+                    if gone && let Err(error) = fs::remove_file(&path) {
+                        log::debug!("cannot remove {}: {error}", path.display());
+                    }
+                }
+            }
+        }
+    }
+
     fn socket(&self, program: &str, end: &str) -> PathBuf {
         self.0.join(format!("{program}-{}{end}", process::id()))
     }
@@ -154,7 +177,19 @@ pub fn control_sockets(program: &str) -> Vec<PathBuf> {
     sockets(&Surroundings::of_this_process().all(), program, CONTROL)
 }
 
+/// The folders in which programs of this machine may have their sockets.
+#[must_use]
+pub fn folders() -> Vec<PathBuf> {
+    Surroundings::of_this_process().all()
+}
+
 fn sockets(folders: &[PathBuf], program: &str, end: &str) -> Vec<PathBuf> {
+    let found = numbered(folders, program, end).into_iter();
+    found.map(|(_, path)| path).collect()
+}
+
+/// The same, with the processes' numbers.
+fn numbered(folders: &[PathBuf], program: &str, end: &str) -> Vec<(u32, PathBuf)> {
     let number = |path: &PathBuf| -> Option<u32> {
         let name = path.file_name()?.to_str()?;
         let name = name.strip_prefix(program)?.strip_prefix('-')?;
@@ -171,7 +206,7 @@ fn sockets(folders: &[PathBuf], program: &str, end: &str) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found.dedup();
-    found.into_iter().map(|(_, path)| path).collect()
+    found
 }
 
 #[cfg(test)]
@@ -217,12 +252,12 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let user = rustix::process::geteuid().as_raw();
         let path = temporary.path().join("berkeley");
-        let made = RuntimeFolder::make_at(path.clone(), user).unwrap();
+        let folder = RuntimeFolder::make_at(path.clone(), user).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         RuntimeFolder::make_at(path.clone(), user).expect("the same again");
         assert_eq!(
-            made.status_socket("berkeley-master"),
+            folder.status_socket("berkeley-master"),
             path.join(format!("berkeley-master-{}.sock", process::id()))
         );
 
@@ -232,6 +267,22 @@ mod tests {
         for path in [path, link, temporary.path().join("no/such/folder")] {
             RuntimeFolder::make_at(path, user).expect_err("a folder that is not ours");
         }
+    }
+
+    #[test]
+    fn what_a_killed_program_has_left_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        let made = RuntimeFolder::make_at(folder.path().to_owned(), user).unwrap();
+        let own = made.status_socket(MASTER);
+        // No process has this number: it is above the largest that Linux gives.
+        let dead = folder.path().join("berkeley-master-4194305.control");
+        let strange = folder.path().join("berkeley-master-notes.sock");
+        for path in [&own, &dead, &strange] {
+            fs::write(path, "").unwrap();
+        }
+        made.tidy();
+        assert!(own.exists() && strange.exists() && !dead.exists());
     }
 
     #[test]

@@ -113,6 +113,19 @@ pub fn threshold(text: &str) -> Result<TimeDelta, String> {
     positive(text, "a threshold is more than 0s and at most 100 years")
 }
 
+/// For `--timeout`.
+///
+/// # Errors
+/// For what is no duration, or more than a year.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    let patience = duration(text)?;
+    if patience <= Duration::from_hours(365 * 24) {
+        Ok(patience)
+    } else {
+        Err("a time-out is at most a year".to_owned())
+    }
+}
+
 fn positive(text: &str, otherwise: &str) -> Result<TimeDelta, String> {
     let length = TimeDelta::from_std(duration(text)?).unwrap_or(TimeDelta::MAX);
     if length > TimeDelta::zero() && length <= Rules::LARGEST_OFFSET {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::follower::event::FollowerEvent;
+use crate::follower::observations::Told;
 use crate::lock::lock;
+use crate::wire::candidate::Term;
 
 /// How long a follower that was stopped has to say goodbye. Looking up a name can't be
 /// interrupted, and nobody has to wait for it.
@@ -32,6 +34,8 @@ enum Phase {
 struct State {
     phase: Phase,
     events: VecDeque<FollowerEvent>,
+    /// For whoever asks.
+    told: Told,
 }
 
 /// What a follower's thread shares with those who hold it.
@@ -47,6 +51,7 @@ impl Control {
             state: Mutex::new(State {
                 phase: Phase::Unconnected,
                 events: VecDeque::new(),
+                told: Told::default(),
             }),
             changed: Condvar::new(),
         })
@@ -79,6 +84,7 @@ impl Control {
 
     /// The thread has a connection no more.
     pub(crate) fn disconnected(&self) {
+        lock(&self.state).told.disconnected();
         self.enter(Phase::Unconnected);
     }
 
@@ -108,6 +114,7 @@ impl Control {
 
     pub(crate) fn tell(&self, event: FollowerEvent) {
         let mut state = lock(&self.state);
+        state.told.note(&event);
         let full = state.events.len() == EVENTS;
         if full {
             state.events.pop_front();
@@ -118,6 +125,16 @@ impl Control {
         if full {
             log::debug!("nobody takes the events; the oldest was dropped");
         }
+    }
+
+    /// The master has greeted, and told its term where there are candidates.
+    pub(crate) fn greeted(&self, term: Option<Term>) {
+        lock(&self.state).told.term = term;
+    }
+
+    /// What the masters have told until now.
+    pub(crate) fn told(&self) -> Told {
+        lock(&self.state).told.clone()
     }
 
     /// Waits for an event; `None` when there will be none.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use crate::clock::{Clock, SteadyClock};
 use crate::discipline::network_clock::NetworkClock;
@@ -12,7 +13,9 @@ use crate::follower::error::FollowerError;
 use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
 use crate::follower::options::FollowerOptions;
+use crate::follower::status::{Facts, FollowerObserver};
 use crate::report::record::FOLLOWER_HEADER;
+use crate::report::status::FollowerStatus;
 use crate::system_clock::kernel::{Following, StopFollowing};
 use crate::wire::address::Address;
 use crate::wire::candidate::Term;
@@ -46,6 +49,7 @@ use crate::wire::name::NodeName;
 pub struct Follower {
     control: Arc<Control>,
     clock: NetworkClock,
+    facts: Facts,
     thread: Option<JoinHandle<()>>,
     following: Option<Following>,
 }
@@ -122,6 +126,11 @@ impl Follower {
     ) -> Result<Self, FollowerError> {
         let node = Node::new(allegiance, clock.clone(), following.is_some(), options);
         let control = Arc::clone(&node.control);
+        let facts = Facts {
+            name: node.name.clone(),
+            steers_system: following.is_some(),
+            started: Instant::now(),
+        };
         let (disciplines, ends) = (clock.disciplined(), Ends(Arc::clone(&control)));
         let run = move || {
             // Dropped in this order, by a panic too: whoever has waited for the end sees that
@@ -135,6 +144,7 @@ impl Follower {
         Ok(Self {
             control,
             clock,
+            facts,
             thread: Some(thread),
             following,
         })
@@ -176,6 +186,22 @@ impl Follower {
         }
         let ended = self.thread.take().map_or(Ok(()), JoinHandle::join);
         ended.map_err(|_| FollowerError::Panicked)
+    }
+
+    /// What this follower says of itself: whom it follows, its last correction, its clock.
+    #[must_use]
+    pub fn status(&self) -> FollowerStatus {
+        self.observer().status()
+    }
+
+    /// What asks for the status from any other thread.
+    #[must_use]
+    pub fn observer(&self) -> FollowerObserver {
+        FollowerObserver {
+            control: Arc::clone(&self.control),
+            clock: self.clock.clone(),
+            facts: self.facts.clone(),
+        }
     }
 
     /// A handle that stops this follower.

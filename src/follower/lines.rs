@@ -105,6 +105,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             ) => {
                 let interval = interval.unwrap_or(self.link.node.options.interval);
                 self.phase = self.greeted(interval, leadership.as_ref())?;
+                let term = leadership.map(|leadership| leadership.term);
+                self.link.node.control.greeted(term);
                 self.link.tell();
                 Ok(())
             }

@@ -9,6 +9,7 @@
 //! | `options`, `event`, `error` | what a follower is told, and what it tells |
 //! | `control` | how others stop it, and where its events wait |
 //! | `node` | what it keeps over connections, and what becomes of a correction |
+//! | `observations`, `status` | what it remembers for whoever asks, and says |
 //! | `end` | why a connection ended |
 //! | `link` | one connection |
 //! | `timestamps`, `lines` | what is said on each wire |
@@ -25,6 +26,8 @@ pub mod handle;
 pub mod lines;
 pub mod link;
 pub mod node;
+pub mod observations;
 pub mod options;
 pub mod session;
+pub mod status;
 pub mod timestamps;

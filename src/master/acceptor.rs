@@ -121,6 +121,7 @@ impl Acceptor {
             Ok(mailbox) => mailbox,
             Err(refused) => return self.turn_away(&stream, &name, &refused.to_string()),
         };
+        self.shared.observations.connection(true);
         let peer = Peer::new(node, address, mailbox, Arc::clone(&self.shared));
         let alive = self.alive.clone();
         let connection = Arc::clone(&stream);
@@ -143,6 +144,7 @@ impl Acceptor {
     }
 
     fn turn_away(&self, mut stream: &TcpStream, name: &str, reason: &str) {
+        self.shared.observations.connection(false);
         // The socket's buffer is empty, so this neither waits nor is cut short.
         let _ = stream.write(format!("BYE {reason}\n").as_bytes());
         let _ = stream.shutdown(Shutdown::Write);

@@ -117,8 +117,14 @@ impl CandidateThread {
             Action::TakeLead => self.shared.take_lead(),
             Action::StepDown => self.shared.step_down(),
             Action::Follow { leader, term } => self.follow(leader, term),
-            Action::LeadChanged => self.news.lead = true,
-            Action::PresenceChanged(present) => self.news.present = Some(present),
+            Action::LeadChanged => {
+                self.shared.observations.lead_changed();
+                self.news.lead = true;
+            }
+            Action::PresenceChanged(present) => {
+                self.shared.observations.presence_changed(present);
+                self.news.present = Some(present);
+            }
             Action::Tell {
                 heartbeat,
                 in_touch,
@@ -159,6 +165,7 @@ impl CandidateThread {
     fn tell_what_we_follow(&self) {
         if let Some(follower) = &self.follower {
             while let Some(event) = follower.next_event_now() {
+                self.shared.observations.followed(&event);
                 self.shared.outlet.tell(MasterEvent::Followed(event));
             }
         }

@@ -86,6 +86,7 @@ impl Coordinator {
         };
         let Closed { round, dropped } = ensemble.close_round(own);
         drop(ensemble);
+        self.shared.observations.interval_ended(round.as_ref());
         self.dismiss(dropped);
         let Some(round) = round else {
             return false;
@@ -158,7 +159,11 @@ impl Coordinator {
     fn correct_own_clock(&mut self, correction: Correction) -> Learned {
         let clock = &self.shared.clock;
         let (mark, mut known) = (clock.mark(), clock.rate());
-        match clock.correct(mark, correction) {
+        let made = clock.correct(mark, correction);
+        if made == Ok(Applied::Stepped) {
+            self.shared.observations.stepped();
+        }
+        match made {
             // What all are asked for alike is no news of this clock.
             Ok(Applied::Stepped | Applied::Slewing) => known.ppm += correction.common_ppm,
             Ok(Applied::Outdated) => {}

@@ -16,13 +16,17 @@ use crate::master::candidate::{CandidateThread, MOST_INPUTS};
 use crate::master::coordinator::Coordinator;
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
+use crate::master::observations::Facts;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
 use crate::master::shared::Shared;
+use crate::master::status::MasterObserver;
 use crate::master::threads::spawn;
 use crate::rate_limit::Refusals;
 use crate::report::record::{LEAD_HEADER, MASTER_HEADER};
+use crate::report::status::MasterStatus;
 use crate::system_clock::kernel::{Following, StopFollowing};
+use crate::wire::name::NodeName;
 use crate::wire::steps::Steps;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
@@ -98,6 +102,12 @@ impl Master {
             address,
             limits(&options, candidacy.as_deref()),
             candidacy.clone(),
+            Facts {
+                name: options.name.clone().or_else(NodeName::of_this_machine),
+                dry_run: options.dry_run,
+                steers_system: following.is_some(),
+                started: Instant::now(),
+            },
         );
         // From here on, what is started is stopped again when this is dropped.
         let mut master = Self {
@@ -156,6 +166,18 @@ impl Master {
     #[must_use]
     pub fn next_event(&self) -> Option<MasterEvent> {
         self.events.recv().ok()
+    }
+
+    /// What this master says of itself: who leads, the last round, its clocks.
+    #[must_use]
+    pub fn status(&self) -> MasterStatus {
+        self.observer().status()
+    }
+
+    /// What asks for the status from any other thread.
+    #[must_use]
+    pub fn observer(&self) -> MasterObserver {
+        MasterObserver(Arc::clone(&self.shared))
     }
 
     /// A handle that stops this master.

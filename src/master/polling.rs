@@ -46,6 +46,8 @@ struct Polling<'p, 'c, 's> {
     measured: Option<Measured>,
     /// The group's steps that it was told last, on this connection.
     told_steps: Option<Steps>,
+    /// The answers of its last burst, for whoever asks.
+    answers: Vec<Sample>,
 }
 
 /// Speaks the line protocol until the connection ends.
@@ -57,6 +59,7 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
         told: None,
         measured: None,
         told_steps: None,
+        answers: Vec::new(),
     };
     let Err(end) = polling.run();
     if let End::Fault(reason) = &end {
@@ -120,6 +123,8 @@ impl Polling<'_, '_, '_> {
             let (interval, steps) = (found.interval, found.steps);
             self.peer
                 .report(name, Wire::Line, interval, steps, found.heard);
+            let (shared, node) = (&self.peer.shared, self.peer.node);
+            shared.observations.burst(node, &self.answers);
         }
         Ok(())
     }
@@ -198,6 +203,7 @@ impl Polling<'_, '_, '_> {
         let rhythm = self.peer.shared.rhythm();
         let interval = self.peer.shared.ensemble().interval();
         let mut best: Option<Measured> = None;
+        self.answers.clear();
         for _ in 0..rhythm.burst() {
             let (n, t1) = self.poll()?;
             let clock = &self.peer.shared.clock;
@@ -221,6 +227,7 @@ impl Polling<'_, '_, '_> {
                 Err(_) if self.peer.shared.clock.mark().sets != t1.sets => break,
                 Err(impossible) => return Err(impossible.into()),
             };
+            self.answers.push(sample);
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,

@@ -22,6 +22,7 @@ use crate::master::connections::Connections;
 use crate::master::end::End;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
+use crate::master::observations::{Facts, Observations};
 use crate::master::outlet::Outlet;
 use crate::master::rhythm::{Group, Rhythm};
 use crate::span::signed;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) candidacy: Option<Arc<Candidacy>>,
     pub(crate) connections: Connections,
     pub(crate) outlet: Outlet,
+    pub(crate) observations: Observations,
     rhythm: Mutex<Rhythm>,
     address: SocketAddr,
     ensemble: Mutex<Ensemble>,
@@ -75,6 +77,7 @@ impl Shared {
         address: SocketAddr,
         limits: Limits,
         candidacy: Option<Arc<Candidacy>>,
+        facts: Facts,
     ) -> (Arc<Self>, Receivers) {
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
         let (outlet, events) = Outlet::new();
@@ -83,6 +86,7 @@ impl Shared {
             candidacy,
             connections: Connections::new(limits),
             outlet,
+            observations: Observations::new(facts),
             rhythm: Mutex::new(rhythm),
             address,
             ensemble: Mutex::new(ensemble),
@@ -157,6 +161,7 @@ impl Shared {
             return Ok(());
         }
         self.connections.command_all(|| Command::TellSteps);
+        self.observations.stepped();
         let number = steps.number;
         log::info!("step {number} of the group: by {}", signed(by));
         self.outlet.tell(MasterEvent::Stepped { by, number });
@@ -174,6 +179,7 @@ impl Shared {
         let unnamed = address.to_string();
         let name = name.unwrap_or(&unnamed);
         let name = self.ensemble().join(node, name, Some(address), wire);
+        self.observations.join(node, &name, address, wire);
         self.outlet.tell_change(MasterEvent::Joined {
             name: Arc::clone(&name),
             address,
@@ -209,6 +215,7 @@ impl Shared {
             ensemble.report(node, interval, heard);
         }
         drop(ensemble);
+        self.observations.heard(node, heard);
         if lock(&self.rhythm).answered(Instant::now()) {
             self.wake_coordinator();
         }
@@ -247,6 +254,7 @@ impl Shared {
     ) {
         self.connections.unregister(node);
         self.ensemble().leave(node);
+        self.observations.part(node);
         let called = member.map_or_else(|| address.to_string(), ToString::to_string);
         if let End::Fault(_) = end {
             self.outlet.warn(&called, &end.to_string());

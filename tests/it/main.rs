@@ -21,6 +21,7 @@ mod readme;
 mod records;
 mod simulation;
 mod skew;
+mod status;
 mod structure;
 mod support;
 mod suspend;

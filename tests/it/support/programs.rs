@@ -83,6 +83,13 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
+        if !command
+            .get_envs()
+            .any(|(name, _)| name == "RUNTIME_DIRECTORY")
+        {
+            // Not where the programs of this machine have their sockets.
+            command.env("RUNTIME_DIRECTORY", env!("CARGO_TARGET_TMPDIR"));
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

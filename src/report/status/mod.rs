@@ -1,0 +1,302 @@
+//! What a running program says of itself when it is asked: one document, which becomes the JSON of
+//! its socket and of `/status.json`. `docs/status.md` describes every field.
+//!
+//! A name tells its unit: `_ns` nanoseconds, `_s` seconds, `_ppm` parts per million. Ages are
+//! counted from the moment of the document. Fields are only ever added; what is unknown is `null`.
+
+pub mod clock;
+pub mod round;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the document. It changes when a field changes its meaning or goes.
+pub const VERSION: u32 = 1;
+
+/// The program that a master's document names.
+pub const MASTER: &str = "berkeley-master";
+
+/// The program that a follower's document names.
+pub const FOLLOWER: &str = "berkeley-follower";
+
+/// What a master or a follower says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Status {
+    /// A master's.
+    Master(Box<MasterStatus>),
+    /// A follower's.
+    Follower(Box<FollowerStatus>),
+}
+
+impl Status {
+    /// The program's own clock.
+    #[must_use]
+    pub fn clock(&self) -> &ClockStatus {
+        match self {
+            Self::Master(status) => &status.clock,
+            Self::Follower(status) => &status.clock,
+        }
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &ProcessStatus {
+        match self {
+            Self::Master(status) => &status.process,
+            Self::Follower(status) => &status.process,
+        }
+    }
+}
+
+/// What a master says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MasterStatus {
+    /// [`VERSION`].
+    pub version: u32,
+    /// [`MASTER`].
+    pub program: String,
+    /// The process.
+    pub process: ProcessStatus,
+    /// Where followers connect.
+    pub listen: String,
+    /// From one round to the next.
+    pub interval_s: f64,
+    /// Whether nobody is corrected.
+    pub dry_run: bool,
+    /// The master's own clock.
+    pub clock: ClockStatus,
+    /// Who leads.
+    pub lead: LeadStatus,
+    /// The last round, if there was one.
+    pub round: Option<RoundStatus>,
+    /// What this master was told last by the one that it follows.
+    pub correction: Option<CorrectionStatus>,
+    /// The master's own clock and that of every follower which is here.
+    pub clocks: Vec<GroupClock>,
+    /// What was counted since the start.
+    pub counters: MasterCounters,
+}
+
+/// What a follower says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FollowerStatus {
+    /// [`VERSION`].
+    pub version: u32,
+    /// [`FOLLOWER`].
+    pub program: String,
+    /// The process.
+    pub process: ProcessStatus,
+    /// The master that it follows; `None` while there is none.
+    pub master: Option<String>,
+    /// The term that the master leads in, where there are candidates.
+    pub term: Option<u64>,
+    /// The follower's own clock.
+    pub clock: ClockStatus,
+    /// The last correction.
+    pub correction: Option<CorrectionStatus>,
+    /// What was counted since the start.
+    pub counters: FollowerCounters,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessStatus {
+    /// Its number.
+    pub id: u32,
+    /// The version of the program.
+    pub release: String,
+    /// What the machine is called.
+    pub name: Option<String>,
+    /// The group's time, as the program knows it, at the moment of the document: RFC 3339, UTC.
+    pub time: String,
+    /// For how long it has run.
+    pub uptime_s: f64,
+}
+
+/// A program's own clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClockStatus {
+    /// Whether it has followed a correction since the start.
+    pub synchronized: bool,
+    /// How wrong the group's time may be, as it is known here, by the end of the last slew.
+    pub error_ns: Option<i64>,
+    /// How far the reading still has to slew: positive when it is behind.
+    pub slew_left_ns: i64,
+    /// By how much the group's time gains on the clock's own oscillator.
+    pub rate_ppm: f64,
+    /// One standard deviation of that.
+    pub rate_error_ppm: f64,
+    /// For how long nobody has corrected the clock: holdover.
+    pub holdover_s: Option<f64>,
+    /// How many steps were made.
+    pub steps: u64,
+    /// Which clock is corrected: `none` for the one inside the program alone, or `system`.
+    pub steer: String,
+}
+
+impl ClockStatus {
+    /// How wrong the clock may be that applications read, what is left of a slew included; `None`
+    /// while nobody can tell.
+    #[must_use]
+    pub fn reading_error_ns(&self) -> Option<u64> {
+        let slew = self.slew_left_ns.unsigned_abs();
+        let error = self.error_ns.map(i64::unsigned_abs);
+        error.map(|error| error.saturating_add(slew))
+    }
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LeadStatus {
+    /// What this master does: `leads`, `follows`, or `seeks` while there is no leader.
+    pub role: String,
+    /// The leader's address; `None` where this master leads without candidates, or nobody does.
+    pub leader: Option<String>,
+    /// The term, where there are candidates.
+    pub term: Option<u64>,
+    /// For how long this has been so.
+    pub since_s: f64,
+    /// The candidates, in their order.
+    pub candidates: Vec<CandidateStatus>,
+}
+
+/// One of several masters that may lead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CandidateStatus {
+    /// Its address.
+    pub address: String,
+    /// Whether it is here.
+    pub present: bool,
+    /// Whether it is the master that says so.
+    pub own: bool,
+}
+
+/// A round. Offsets are counted from the master's clock as it was before the round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RoundStatus {
+    /// Counted from 1.
+    pub number: u64,
+    /// How long ago it ended.
+    pub ago_s: f64,
+    /// How many clocks took part.
+    pub clocks: usize,
+    /// How many of them voted.
+    pub votes: usize,
+    /// Why nobody was corrected; `None` when there was a majority.
+    pub abandoned: Option<String>,
+    /// The group's time.
+    pub average_ns: Option<i64>,
+    /// How wrong that may be.
+    pub error_ns: Option<i64>,
+    /// The median of all offsets.
+    pub median_ns: Option<i64>,
+    /// How far from the median a clock votes.
+    pub window_ns: Option<i64>,
+}
+
+/// A clock of the group: what is known of it since the last round.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GroupClock {
+    /// What it is called.
+    pub name: String,
+    /// Where it connects from; `None` for the master.
+    pub address: Option<String>,
+    /// How it speaks: `line` or `timestamp`; `None` for the master.
+    pub wire: Option<String>,
+    /// How far it was ahead of the master's clock in the last round, if it took part.
+    pub offset_ns: Option<i64>,
+    /// How wrong that may be.
+    pub error_ns: Option<i64>,
+    /// The round trip; `None` on the timestamp wire.
+    pub delay_ns: Option<i64>,
+    /// What it was told to add.
+    pub correction_ns: Option<i64>,
+    /// By how much the group's time gains on its oscillator, if it says.
+    pub rate_ppm: Option<f64>,
+    /// Whether it voted: `yes`, or in a word why not.
+    pub vote: Option<String>,
+    /// How much its vote counted: 1 in full, 0 without a vote.
+    pub weight: Option<f64>,
+    /// How it has voted before; `None` for the master.
+    pub reputation: Option<ReputationStatus>,
+    /// In which of the last eight rounds it gave its time, the last one at the right: `1` yes,
+    /// `0` no; shorter where it was not here.
+    pub reach: String,
+    /// How long ago it gave its time last.
+    pub last_seen_s: Option<f64>,
+    /// The last burst of polls.
+    pub burst: Option<BurstStatus>,
+}
+
+/// What is remembered of a clock's votes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReputationStatus {
+    /// In how many rounds it was within the window.
+    pub rounds: u32,
+    /// The running mean of the distances that it voted with.
+    pub mean_ns: i64,
+}
+
+/// A burst of polls, one value for each answer, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BurstStatus {
+    /// How far the clock was ahead.
+    pub offsets_ns: Vec<i64>,
+    /// The round trip.
+    pub delays_ns: Vec<i64>,
+    /// Which one counted, from 0: the one of least delay.
+    pub won: usize,
+}
+
+/// A correction that has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CorrectionStatus {
+    /// Corrections so far, this one included.
+    pub number: u64,
+    /// How long ago it came.
+    pub ago_s: f64,
+    /// What it added.
+    pub offset_ns: i64,
+    /// How wrong that may be; unknown on the timestamp wire.
+    pub error_ns: Option<i64>,
+    /// What became of it: `slewed`, `stepped`, `refused`, `too late`; `None` on the timestamp
+    /// wire, where nothing is done.
+    pub made: Option<String>,
+}
+
+/// What a master counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MasterCounters {
+    /// Rounds in which the clocks were corrected.
+    pub rounds_held: u64,
+    /// Rounds without a majority.
+    pub rounds_abandoned: u64,
+    /// Connections that were taken in.
+    pub connections: u64,
+    /// Connections that were turned away.
+    pub refusals: u64,
+    /// How often the lead has changed.
+    pub lead_changes: u64,
+}
+
+/// What a follower counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FollowerCounters {
+    /// Connections with a master.
+    pub connections: u64,
+    /// Corrections that have come.
+    pub corrections: u64,
+}
