@@ -205,6 +205,8 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
             dry_run: false,
             steers_system: false,
             started: Instant::now(),
+            simulation: crate::clock::Simulation::NONE,
+            reference: None,
         },
     );
     let node = NodeId(1);

@@ -298,6 +298,8 @@ impl Load {
                         term: None,
                         synchronized: false,
                         name: None,
+                        machine: None,
+                        reference: None,
                     };
                     follower.say(&answer.line())?;
                     self.messages += 1;

@@ -11,9 +11,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
+use crate::average::dropped::Dropped;
 use crate::average::names::Names;
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
-use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
+use crate::average::round::{Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
 use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
@@ -22,17 +23,19 @@ use crate::wire::correction::Correction;
 pub const MISSED_ROUNDS: u32 = 3;
 
 #[derive(Debug)]
-struct Member {
-    name: Arc<str>,
-    address: Option<SocketAddr>,
-    wire: Wire,
+pub(in crate::average) struct Member {
+    pub(in crate::average) name: Arc<str>,
+    pub(in crate::average) address: Option<SocketAddr>,
+    pub(in crate::average) wire: Wire,
     heard: Option<Heard>,
     /// Whether `heard` came since the last round.
     fresh: bool,
     missed: u32,
     standing: Standing,
     /// What a peer that never corrects itself was told to add so far.
-    kept: TimeDelta,
+    pub(in crate::average) kept: TimeDelta,
+    /// How far the machine's own clock was ahead of the group's time in the last round.
+    pub(in crate::average) machine_ahead: Option<TimeDelta>,
 }
 
 impl Member {
@@ -78,7 +81,8 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Ensemble {
     settings: Settings,
-    members: BTreeMap<NodeId, Member>,
+    pub(in crate::average) members: BTreeMap<NodeId, Member>,
+    pub(in crate::average) dropped: Dropped,
     names: Names,
     intervals: u64,
     rounds: u64,
@@ -91,6 +95,7 @@ impl Ensemble {
         Self {
             settings,
             members: BTreeMap::new(),
+            dropped: Dropped::default(),
             names: Names::default(),
             intervals: 0,
             rounds: 0,
@@ -119,6 +124,7 @@ impl Ensemble {
                 missed: 0,
                 standing: Standing::default(),
                 kept: TimeDelta::zero(),
+                machine_ahead: None,
             },
         );
         name
@@ -215,6 +221,9 @@ impl Ensemble {
         }
         if let Some(member) = self.members.get_mut(&node) {
             heard.sample.offset += member.kept;
+            if member.wire == Wire::Timestamp {
+                heard.machine = Some(-member.kept);
+            }
             member.heard = Some(heard);
             member.fresh = true;
         }
@@ -270,15 +279,6 @@ impl Ensemble {
         self.intervals += 1;
         for member in self.members.values_mut() {
             member.heard = None;
-        }
-    }
-
-    /// The group, with the master, was stepped. Clocks that step with it are where they were to each
-    /// other; whoever never corrects itself is told the step by what is kept for it.
-    pub fn step(&mut self, by: TimeDelta) {
-        let members = self.members.values_mut();
-        for member in members.filter(|member| member.wire == Wire::Timestamp) {
-            member.kept += by;
         }
     }
 
@@ -344,7 +344,7 @@ impl Ensemble {
         let common_ppm = common_rate(&clocks, &votes);
         let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
-            name: member.map_or_else(|| Arc::from("master"), |(_, it)| Arc::clone(&it.name)),
+            name: member.map_or_else(|| Arc::from(MASTER), |(_, it)| Arc::clone(&it.name)),
             address: member.and_then(|(_, member)| member.address),
             sample,
             vote: vote.unwrap_or(Vote::Abandoned),
@@ -356,9 +356,16 @@ impl Ensemble {
         let mut rows = Vec::with_capacity(clocks.len());
         rows.push(row(None, own.sample, in_turn.next()));
         for (&node, member) in &mut self.members {
-            let Some(Heard { sample, .. }) = member.heard else {
+            let Some(Heard {
+                sample, machine, ..
+            }) = member.heard
+            else {
                 continue;
             };
+            if let Ok(agreed) = outcome {
+                let ahead = |machine| sample.offset + machine - agreed.average;
+                member.machine_ahead = machine.map(ahead);
+            }
             rows.push(row(Some((node, member)), sample, in_turn.next()));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
@@ -376,40 +383,52 @@ impl Ensemble {
         }
     }
 
-    /// What the clocks agree on, the master's own first, and which of them have voted.
-    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
+    /// Why each clock is not asked at all, the master's own first; `None` if it is.
+    fn excluded(&self, clocks: &[Heard]) -> Vec<Option<Vote>> {
+        let heard = self.members.values().filter(|it| it.heard.is_some());
+        let names = std::iter::once(MASTER).chain(heard.map(|member| &*member.name));
+        let dropped: Vec<bool> = names.map(|name| self.dropped.contains(name)).collect();
         // A master that has just started is no part of a group that agrees already, nor is any
         // other clock that has: those tell the time that followed a master before, if they are
         // the most of the followers. (Anybody can claim to be one of them.)
-        let followers = &clocks[1..];
-        let group = followers.iter().filter(|clock| clock.synchronized);
-        let returns = !clocks[0].synchronized && group.count() * 2 > followers.len();
-        let counts = |clock: &&Heard| clock.synchronized || !returns;
-        let counted = clocks.iter().filter(counts);
-        let samples: Vec<Sample> = counted.map(|clock| clock.sample).collect();
+        let all = || clocks.iter().zip(&dropped);
+        let followers = || all().skip(1).filter(|(_, dropped)| !**dropped);
+        let group = followers().filter(|(clock, _)| clock.synchronized).count();
+        let returns = !clocks[0].synchronized && group * 2 > followers().count();
+        let why = |(clock, dropped): (&Heard, &bool)| {
+            let new = returns && !clock.synchronized;
+            dropped
+                .then_some(Vote::Dropped)
+                .or(new.then_some(Vote::New))
+        };
+        all().map(why).collect()
+    }
+
+    /// What the clocks agree on, the master's own first, and which of them have voted.
+    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
+        let excluded = self.excluded(clocks);
+        let counted = clocks
+            .iter()
+            .zip(&excluded)
+            .filter(|(_, why)| why.is_none());
+        let samples: Vec<Sample> = counted.map(|(clock, _)| clock.sample).collect();
         let agreed = match consensus(&samples, &self.settings.rules) {
             Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
         let doubts = self.doubts(&agreed);
-        let may_vote = |clock: &Heard| counts(&clock) && agreed.votes(clock.sample.offset);
-        let voting = clocks
-            .iter()
-            .zip(&doubts)
-            .filter(|(clock, _)| may_vote(clock));
+        let all = || clocks.iter().zip(&excluded).zip(&doubts);
+        let voting =
+            all().filter(|((clock, why), _)| why.is_none() && agreed.votes(clock.sample.offset));
         let most = most_doubt(voting.map(|(_, doubt)| *doubt), samples.len());
-        let vote = |(clock, doubt): (&Heard, Doubt)| {
-            if !agreed.votes(clock.sample.offset) {
-                Vote::Outlier
-            } else if !counts(&clock) {
-                Vote::New
-            } else if doubt <= most {
-                Vote::Yes
-            } else {
-                Vote::from(doubt)
-            }
+        let vote = |((clock, why), doubt): ((&Heard, &Option<Vote>), &Doubt)| match *why {
+            Some(Vote::Dropped) => Vote::Dropped,
+            _ if !agreed.votes(clock.sample.offset) => Vote::Outlier,
+            Some(why) => why,
+            None if *doubt <= most => Vote::Yes,
+            None => Vote::from(*doubt),
         };
-        let votes: Vec<Vote> = clocks.iter().zip(doubts).map(vote).collect();
+        let votes: Vec<Vote> = all().map(vote).collect();
         self.note(&agreed, &votes);
         let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
         (
@@ -451,6 +470,8 @@ mod tests {
         sample: Sample::OWN,
         rate_ppm: Some(0.0),
         synchronized: true,
+        machine: None,
+        reference: None,
     };
 
     fn heard(ensemble: &mut Ensemble, node: u64, offset: TimeDelta) {

@@ -1,7 +1,9 @@
 //! Who agrees, who deserves a vote, and what the group agrees on.
 
 pub mod consensus;
+pub mod dropped;
 pub mod ensemble;
 pub mod names;
 pub mod reputation;
 pub mod round;
+pub mod told;

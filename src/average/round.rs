@@ -4,10 +4,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::average::consensus::{Consensus, NoMajority};
 use crate::average::reputation::Doubt;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
+
+/// What the master's own clock is called in its rounds.
+pub const MASTER: &str = "master";
 
 /// One connection of a follower, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +46,10 @@ pub struct Heard {
     pub rate_ppm: Option<f64>,
     /// Whether it has followed a correction since it started.
     pub synchronized: bool,
+    /// How far the machine's own clock is ahead of the one that the node keeps, if it says.
+    pub machine: Option<TimeDelta>,
+    /// To what error the machine's own clock is right, if it is a reference.
+    pub reference: Option<TimeDelta>,
 }
 
 impl From<Sample> for Heard {
@@ -50,6 +59,8 @@ impl From<Sample> for Heard {
             sample,
             rate_ppm: None,
             synchronized: false,
+            machine: None,
+            reference: None,
         }
     }
 }
@@ -82,6 +93,8 @@ pub enum Vote {
     Biased,
     /// It is on the timestamp wire and can't follow a correction; others that can are a majority.
     Timestamp,
+    /// An operator has taken its vote away.
+    Dropped,
     /// Nobody votes: the round was abandoned.
     Abandoned,
 }
@@ -115,6 +128,7 @@ impl fmt::Display for Vote {
             Self::Outlier => "outlier",
             Self::Biased => "biased",
             Self::Timestamp => "timestamp",
+            Self::Dropped => "dropped",
             Self::Abandoned => "-",
         })
     }

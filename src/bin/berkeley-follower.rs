@@ -75,6 +75,7 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
         simulation: common.simulation(),
         steering: steered.steering,
         drift_file: steered.drift_file,
+        reference: None,
         system_clock: steered.system_clock,
         record,
     };

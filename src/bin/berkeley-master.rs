@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
-use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::questions;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::values;
+use berkeley::internals::command_line::{control_socket, orders, program};
 use berkeley::internals::election::candidates::Candidates;
 use berkeley::status::{MASTER, Status};
 use berkeley::{DEFAULT_BURST, Master, MasterOptions};
@@ -21,7 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
-    question: Option<Question>,
+    command: Option<Command>,
 
     /// Where followers connect; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = values::listen)]
@@ -48,21 +48,30 @@ struct Arguments {
     followers: Followers,
 }
 
-/// What a running master is asked.
+/// What a running master is asked, and told.
 #[derive(Debug, Subcommand)]
-enum Question {
+enum Command {
     /// Say how the masters are that run on this machine, and their clocks
     Status(questions::Status),
     /// Wait until the time is known on this machine, for scripts
     Wait(questions::Wait),
+    /// Set the time of the whole group, in one step of all its clocks
+    Set(orders::Set),
+    /// Take the vote of a clock, which is corrected as before
+    Drop(orders::Clock),
+    /// Let a clock vote again that was dropped
+    Admit(orders::Clock),
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
-    if let Some(question) = arguments.question.take() {
-        return program::report(match question {
-            Question::Status(status) => status.run(MASTER),
-            Question::Wait(wait) => wait.run(MASTER),
+    if let Some(command) = arguments.command.take() {
+        return program::report(match command {
+            Command::Status(status) => status.run(MASTER),
+            Command::Wait(wait) => wait.run(MASTER),
+            Command::Set(set) => set.run(),
+            Command::Drop(clock) => clock.drop(),
+            Command::Admit(clock) => clock.admit(),
         });
     }
     if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
@@ -101,12 +110,14 @@ fn run(
         dry_run: arguments.dry_run,
         steering: steered.steering,
         drift_file: steered.drift_file,
+        reference: None,
         system_clock: steered.system_clock,
         record,
     })?;
     let observer = master.observer();
     let status = move || Status::Master(Box::new(observer.status()));
     let _socket = program::answer_questions(MASTER, status);
+    let _control = control_socket::open(master.operator());
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
     let listening = format!("Listening on {}", master.local_addr());

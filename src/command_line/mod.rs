@@ -2,10 +2,13 @@
 
 pub mod arguments;
 pub mod asking;
+pub mod control_socket;
 pub mod logging;
+pub mod orders;
 pub mod program;
 pub mod questions;
 pub mod runtime_folder;
 pub mod signals;
 pub mod status_socket;
+pub mod telling;
 pub mod values;

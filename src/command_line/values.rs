@@ -20,7 +20,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a duration with its unit and perhaps a sign: `5s`, `-14m`, `+1.5ms`, `1h 30m`.
-fn signed_duration(text: &str) -> Result<TimeDelta, String> {
+///
+/// # Errors
+/// A sentence that says what belongs there.
+pub fn signed_duration(text: &str) -> Result<TimeDelta, String> {
     let (negative, length) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),

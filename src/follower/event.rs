@@ -42,7 +42,11 @@ impl Display for FollowerEvent {
         match self {
             Self::Connected(address) => write!(out, "Connected to {address}"),
             Self::Stepped { by, number } => {
-                write!(out, "Stepped with the group by {} (step {number})", signed(*by))
+                write!(
+                    out,
+                    "Stepped with the group by {} (step {number})",
+                    signed(*by)
+                )
             }
             Self::Synchronized {
                 time,

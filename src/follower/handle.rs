@@ -20,7 +20,6 @@ use crate::system_clock::kernel::{Following, StopFollowing};
 use crate::wire::address::Address;
 use crate::wire::candidate::Term;
 use crate::wire::message::INTERVALS;
-use crate::wire::name::NodeName;
 
 /// A running follower.
 ///
@@ -103,18 +102,13 @@ impl Follower {
         Self::start(Allegiance::new(masters), clock, following, options)
     }
 
-    /// A candidate that follows the one that leads, with the clock that it leads with; `None` calls
-    /// it by its host name.
+    /// A candidate that follows the one that leads, with the clock that it leads with.
     pub(crate) fn of_leader(
         leader: Address,
         term: Term,
         clock: NetworkClock,
-        name: Option<NodeName>,
+        options: FollowerOptions,
     ) -> Result<Self, FollowerError> {
-        let options = FollowerOptions {
-            name,
-            ..FollowerOptions::default()
-        };
         Self::start(Allegiance::to_leader(leader, term), clock, None, options)
     }
 

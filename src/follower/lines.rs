@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use crate::clock::Clock;
 use crate::discipline::correction::Mark;
 use crate::election::allegiance::{Greeted, patience};
 use crate::follower::end::End;
@@ -172,6 +173,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let rate_ppm = Some(node.clock.rate().ppm);
         let known = node.allegiance.term();
         let synchronized = node.clock.is_synchronized();
+        let machine = node.wall.read() - node.clock.mark().target;
         // Last of all: what is done after this is taken for the network's delay.
         let departure = node.clock.mark();
         if departure.sets != arrival.sets {
@@ -186,6 +188,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             term: (known > 0).then_some(known),
             synchronized,
             name: self.name.take(),
+            machine: Some(machine),
+            reference: node.options.reference,
         };
         Ok(self.link.say(&time)?)
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::election::candidate::{Action, Candidate, Input};
 use crate::follower::handle::Follower;
+use crate::follower::options::FollowerOptions;
 use crate::master::candidacy::{Candidacy, now};
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
@@ -156,7 +157,14 @@ impl CandidateThread {
             return;
         };
         let clock = self.shared.clock.clone();
-        match Follower::of_leader(address.clone(), term, clock, self.name.clone()) {
+        let facts = &self.shared.observations.facts;
+        let options = FollowerOptions {
+            name: self.name.clone(),
+            simulation: facts.simulation,
+            reference: facts.reference,
+            ..FollowerOptions::default()
+        };
+        match Follower::of_leader(address.clone(), term, clock, options) {
             Ok(follower) => self.follower = Some(follower),
             Err(error) => log::warn!("cannot follow {address}: {error}"),
         }

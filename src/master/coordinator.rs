@@ -29,6 +29,8 @@ pub(crate) struct Coordinator {
     pub(crate) refusals: Refusals,
     /// How often our clock had been set when the last interval ended.
     pub(crate) sets: u32,
+    /// The number of the last round.
+    pub(crate) held: u64,
     pub(crate) wake: Receiver<()>,
     /// Disconnected when the acceptor and all connections' threads have ended.
     pub(crate) all_ended: Receiver<()>,
@@ -37,6 +39,7 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) fn run(mut self) {
         while !self.shared.is_stopping() {
+            self.record_orders();
             let now = Instant::now();
             let wait = self.shared.rhythm().next_round(now) - now;
             let woken = self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
@@ -51,6 +54,15 @@ impl Coordinator {
             }
         }
         self.say_goodbye();
+    }
+
+    fn record_orders(&mut self) {
+        for order in self.shared.take_told() {
+            if let Some(record) = &mut self.record {
+                let lead = self.shared.candidacy.as_ref().map(|us| us.lead());
+                record.order(WallClock.read(), self.held, &order, lead);
+            }
+        }
     }
 
     /// Whether the first round has waited for the answer that has just come.
@@ -73,6 +85,8 @@ impl Coordinator {
             sample: Sample::OWN,
             rate_ppm: Some(self.shared.clock.rate().ppm),
             synchronized: self.shared.clock.is_synchronized(),
+            machine: Some(self.shared.machine_ahead()),
+            reference: self.shared.observations.facts.reference,
         };
         let excused = !self.shared.rhythm().can_be_missed();
         let mut ensemble = self.shared.ensemble();
@@ -91,6 +105,7 @@ impl Coordinator {
         let Some(round) = round else {
             return false;
         };
+        self.held = round.number;
         self.shared.round_held(group, round.rows.len());
         if !self.dry_run {
             self.correct(&round);
@@ -178,6 +193,7 @@ impl Coordinator {
 
     /// Ends all connections: in order those that listen, by force those that don't.
     fn say_goodbye(mut self) {
+        self.record_orders();
         if let Some(file) = &mut self.drift_file {
             file.save(self.shared.clock.rate());
         }

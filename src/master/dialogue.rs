@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::master::end::End;
 use crate::wire::candidate::Term;
@@ -32,6 +32,8 @@ pub(crate) struct Answer {
     pub(crate) rate_ppm: Option<f64>,
     pub(crate) term: Option<Term>,
     pub(crate) synchronized: bool,
+    pub(crate) machine: Option<TimeDelta>,
+    pub(crate) reference: Option<TimeDelta>,
 }
 
 impl Dialogue {
@@ -103,6 +105,8 @@ impl Dialogue {
                 term,
                 synchronized,
                 name,
+                machine,
+                reference,
             } if n > self.answered && n <= self.n => {
                 self.answered = n;
                 self.name = name.or(self.name.take());
@@ -112,6 +116,8 @@ impl Dialogue {
                     rate_ppm,
                     term,
                     synchronized,
+                    machine,
+                    reference,
                 };
                 // One to a poll that was given up is no fault, and of no use.
                 Ok((n == self.n).then_some(answer))
@@ -140,7 +146,6 @@ fn read(line: &str) -> Result<Option<Message>, End> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::TimeDelta;
 
     /// What is heard of a line when the latest poll has this number.
     fn heard(dialogue: &mut Dialogue, line: &str) -> Result<Option<Answer>, End> {

@@ -49,6 +49,13 @@ pub enum MasterEvent {
         /// How many steps there were, with this one.
         number: u32,
     },
+    /// An operator has told this master something, which it has done.
+    Told {
+        /// Who it was.
+        who: String,
+        /// What, and what came of it.
+        order: String,
+    },
     /// Among candidates, the lead has changed.
     Lead(Leadership),
     /// This candidate does not lead, and this is what it hears from the one that does.
@@ -73,6 +80,7 @@ impl Display for MasterEvent {
             Self::Stepped { by, number } => {
                 write!(out, "Group stepped by {} (step {number})", signed(*by))
             }
+            Self::Told { who, order } => write!(out, "{who} told: {order}"),
             Self::Lead(Leadership { term, leader, .. }) => match leader {
                 Leader::Speaker => write!(out, "Leading, in term {term}"),
                 Leader::Other(leader) => write!(out, "Following {leader}, in term {term}"),

@@ -17,6 +17,7 @@ use crate::master::coordinator::Coordinator;
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
 use crate::master::observations::Facts;
+use crate::master::operator::Operator;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
 use crate::master::shared::Shared;
@@ -107,6 +108,8 @@ impl Master {
                 dry_run: options.dry_run,
                 steers_system: following.is_some(),
                 started: Instant::now(),
+                simulation: options.simulation,
+                reference: options.reference,
             },
         );
         // From here on, what is started is stopped again when this is dropped.
@@ -125,6 +128,7 @@ impl Master {
             drift_file: options.drift_file,
             refusals: Refusals::default(),
             sets: 0,
+            held: 0,
             wake: receivers.wake,
             all_ended,
         };
@@ -185,6 +189,12 @@ impl Master {
     pub fn stopper(&self) -> MasterStopper {
         let following = self.following.as_ref().map(Following::stopper);
         MasterStopper(Arc::clone(&self.shared), following)
+    }
+
+    /// A handle by which an operator tells this master what to do.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        Operator::new(&self.shared)
     }
 
     /// Waits until the master has ended, by itself or by its [`MasterStopper`].

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::discipline::correction::Steering;
@@ -48,6 +50,9 @@ pub struct MasterOptions {
     pub rounds: Option<u64>,
     /// How wrong this machine's clock pretends to be.
     pub simulation: Simulation,
+    /// To what error this machine's own clock is right, if it is a reference: the group is led
+    /// towards it.
+    pub reference: Option<TimeDelta>,
     /// The operating system's clock, if it is to follow the network.
     pub system_clock: Option<SystemClock>,
     /// Where rounds are recorded.
@@ -78,6 +83,7 @@ impl Default for MasterOptions {
             steering: Steering::default(),
             rounds: None,
             simulation: Simulation::NONE,
+            reference: None,
             system_clock: None,
             record: None,
             drift_file: None,

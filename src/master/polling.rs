@@ -238,6 +238,8 @@ impl Polling<'_, '_, '_> {
                         sample,
                         rate_ppm: answer.rate_ppm,
                         synchronized: answer.synchronized,
+                        machine: answer.machine,
+                        reference: answer.reference,
                     },
                 });
             }

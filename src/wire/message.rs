@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
 //! | `POLL n steps=SERIES,NUMBER,SPAN` | master | what is your time, once you have taken these [steps](crate::wire::steps) of the group; `steps` in the first poll of a connection, and after a step |
-//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `machine=SPAN`: my machine's own clock is so far ahead of this one; `reference=SPAN`: and is right, ± this; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
 //! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |
@@ -84,6 +84,10 @@ pub enum Message {
         synchronized: bool,
         /// What the machine is called, if it says: in the first answer of a connection.
         name: Option<NodeName>,
+        /// How far the machine's own clock is ahead of the follower's target, if it says.
+        machine: Option<TimeDelta>,
+        /// To what error the machine's own clock is right, if it is a reference.
+        reference: Option<TimeDelta>,
     },
     /// A correction.
     Adjust {
@@ -138,6 +142,8 @@ impl fmt::Display for Message {
                 term,
                 synchronized,
                 name,
+                machine,
+                reference,
             } => {
                 write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
                 if let Some(ppm) = rate_ppm {
@@ -147,6 +153,12 @@ impl fmt::Display for Message {
                     write!(out, " term={term}")?;
                 }
                 out.write_str(synchronized_word(*synchronized))?;
+                if let Some(ahead) = machine {
+                    write!(out, " machine={}", nanoseconds(*ahead))?;
+                }
+                if let Some(error) = reference {
+                    write!(out, " reference={}", nanoseconds(*error))?;
+                }
                 match name {
                     Some(name) => write!(out, " name={name}"),
                     None => Ok(()),
@@ -274,6 +286,8 @@ impl Message {
                     term: words.key("term")?,
                     synchronized: words.is_synchronized(),
                     name: words.key("name")?,
+                    machine: words.key("machine")?.map(TimeDelta::nanoseconds),
+                    reference: words.error("reference")?,
                 })
             }
             "ADJUST" => {
@@ -358,6 +372,16 @@ impl Words<'_> {
         let items = self.word(key).unwrap_or_default().split(',');
         let items = items.filter(|item| !item.is_empty()).map(str::parse);
         items.collect::<Result<_, _>>().map_err(|_| self.wrong(key))
+    }
+
+    /// The error there, in nanoseconds, if the key is.
+    fn error(&self, key: &'static str) -> Result<Option<TimeDelta>, Malformed> {
+        let error = self.key(key)?.map(TimeDelta::nanoseconds);
+        if error.is_none_or(|error| (TimeDelta::zero()..=LARGEST_ERROR).contains(&error)) {
+            Ok(error)
+        } else {
+            Err(self.wrong(key))
+        }
     }
 
     fn is_synchronized(&self) -> bool {
@@ -533,19 +557,25 @@ mod tests {
                 prop::option::of(rate()),
                 prop::option::of(any_term()),
                 any::<bool>(),
-                prop::option::of(any_name())
+                prop::option::of(any_name()),
+                prop::option::of(any::<i64>().prop_map(TimeDelta::nanoseconds)),
+                prop::option::of(error.clone().prop_map(TimeDelta::nanoseconds)),
             )
-                .prop_map(|(n, t2, t3, rate_ppm, term, synchronized, name)| {
-                    Message::Time {
-                        n,
-                        t2,
-                        t3,
-                        rate_ppm,
-                        term,
-                        synchronized,
-                        name,
+                .prop_map(
+                    |(n, t2, t3, rate_ppm, term, synchronized, name, machine, reference)| {
+                        Message::Time {
+                            n,
+                            t2,
+                            t3,
+                            rate_ppm,
+                            term,
+                            synchronized,
+                            name,
+                            machine,
+                            reference,
+                        }
                     }
-                }),
+                ),
             (any_rank(), any_address(), any_heartbeat()).prop_map(|(rank, address, heartbeat)| {
                 Message::Candidate {
                     rank,
@@ -600,6 +630,8 @@ mod tests {
                 term: None,
                 synchronized: false,
                 name: None,
+                machine: None,
+                reference: None,
             }
         );
         let heartbeat = Message::Candidate {
@@ -652,6 +684,9 @@ mod tests {
             "TIME 7 1.5 2",
             "TIME 7 1 2 rate=x",
             "TIME 7 1 2 rate=20000001",
+            "TIME 7 1 2 reference=-1",
+            "TIME 7 1 2 reference=3600000000001",
+            "TIME 7 1 2 machine=x",
             "ADJUST 7 1 -1",
             "ADJUST 7 1 3600000000001",
             "ADJUST 7 1",

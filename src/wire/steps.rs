@@ -135,7 +135,15 @@ mod tests {
     fn what_is_written_reads_back() {
         let steps = Steps::none(u32::MAX).and(TimeDelta::nanoseconds(-5));
         assert_eq!("4294967295,1,-5".parse(), Ok(steps.unwrap()));
-        for wrong in ["", "1", "1,2", "1,2,x", "1,2,3,4", "-1,2,3", "1,2,3155760000000000001"] {
+        for wrong in [
+            "",
+            "1",
+            "1,2",
+            "1,2,x",
+            "1,2,3,4",
+            "-1,2,3",
+            "1,2,3155760000000000001",
+        ] {
             assert_eq!(wrong.parse::<Steps>(), Err(NotSteps), "{wrong:?}");
         }
     }

@@ -97,7 +97,11 @@ fn a_leader_that_dies_in_the_middle_of_it_leaves_all_with_the_step_or_none() {
         let stepped = world.clocks[leader(&world)].stepped;
         assert!(stepped == STEP || stepped.is_zero(), "{stepped}");
         assert_stepped(&world, stepped, 1..NODES);
-        *(if stepped == STEP { &mut made } else { &mut lost }) += 1;
+        *(if stepped == STEP {
+            &mut made
+        } else {
+            &mut lost
+        }) += 1;
         // The dead one comes back, and belongs to the group as any that has just started.
         world.restart(0, 0);
         world.run(8 * SECOND);

@@ -318,9 +318,9 @@ impl World {
             match Sample::round_trip(session.asked, target, target, answered) {
                 Ok(sample) => {
                     let heard = Heard {
-                        sample,
                         rate_ppm: Some(rate_ppm),
                         synchronized: term.is_some(),
+                        ..Heard::from(sample)
                     };
                     candidate.ensemble.report(id, interval, heard);
                 }
@@ -351,9 +351,9 @@ impl World {
 
     fn close_round(&mut self, rank: usize) {
         let own = Heard {
-            sample: Sample::OWN,
             rate_ppm: Some(self.clocks[rank].discipline.rate().ppm),
             synchronized: self.clocks[rank].corrections > 0,
+            ..Heard::from(Sample::OWN)
         };
         let closed = self.candidates[rank].ensemble.close_round(own);
         for NodeId(id) in closed.dropped {
