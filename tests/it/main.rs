@@ -14,6 +14,7 @@ mod follower;
 mod line_protocol;
 mod names;
 mod network_time;
+mod orders;
 mod partition;
 mod permission;
 mod python_programs;

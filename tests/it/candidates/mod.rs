@@ -4,6 +4,7 @@
 mod group;
 mod handing_over;
 mod missing;
+mod orders;
 mod terms;
 
 use std::io::{BufRead, BufReader, Write};

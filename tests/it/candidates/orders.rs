@@ -1,0 +1,139 @@
+//! A step of a group with several candidates.
+
+use std::process::Stdio;
+use std::thread;
+use std::time::Instant;
+
+use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::discipline::network_clock::NetworkClock;
+use berkeley::internals::span::span;
+use chrono::TimeDelta;
+
+use super::group::{Group, take_corrections};
+use crate::orders::{is_done, is_refused, teller, until};
+use crate::support::programs::{Program, SOON};
+use crate::support::records::moments;
+
+const STEP: TimeDelta = TimeDelta::seconds(90);
+
+/// How far these clocks are ahead of the machine's, from the first to the last.
+fn ahead(clocks: &[NetworkClock]) -> (TimeDelta, TimeDelta) {
+    let all = clocks
+        .iter()
+        .map(|clock| clock.now().time - WallClock.read());
+    let all: Vec<_> = all.collect();
+    (*all.iter().min().unwrap(), *all.iter().max().unwrap())
+}
+
+fn have_moved(clocks: &[NetworkClock]) -> bool {
+    ahead(clocks).0 > STEP / 2
+}
+
+#[test]
+fn all_candidates_and_followers_make_the_step_and_one_that_was_away_too() {
+    let mut group = Group::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = folder.path().join("away.csv");
+    let arguments = [
+        "--name",
+        "away",
+        "--record",
+        record.to_str().expect("a name"),
+    ];
+    let away = Program::follower(group.ports.address(1), &arguments);
+    for _ in 0..4 {
+        away.line("Synchronized time: ");
+    }
+    take_corrections(&mut group.followers, 3);
+    let clocks = group.survivors();
+    let before = ahead(&clocks);
+
+    away.signal("STOP");
+    let told = Instant::now();
+    is_done(
+        &group.leader,
+        &["set", "+90s"],
+        "stepped by +1.500 min (step 1)",
+    );
+    until("all but one have moved", || have_moved(&clocks));
+    let took = told.elapsed();
+    group.leader.line("clocks agree");
+    take_corrections(&mut group.followers, 1);
+    let after = ahead(&clocks);
+    println!(
+        "12 clocks moved by {} to {} within {} ms, and are {} apart",
+        span(after.0 - before.0),
+        span(after.1 - before.1),
+        took.as_millis(),
+        span(after.1 - after.0)
+    );
+    assert!(after.1 - after.0 < TimeDelta::milliseconds(1));
+    assert!((after.0 - before.0 - STEP).abs() < TimeDelta::milliseconds(1));
+
+    away.signal("CONT");
+    away.line("Stepped with the group by +1.500 min (step 1)");
+    for _ in 0..2 {
+        away.line("Synchronized time: ");
+    }
+    let (last, others) = (moments(&record), ahead(&clocks));
+    let last = last.last().expect("a correction").ahead;
+    let apart = (last - others.0).abs();
+    println!("the one that was away is {} from them", span(apart));
+    assert!(apart < TimeDelta::milliseconds(1), "{apart}");
+    let steps = away.transcript().matches("Stepped with the group").count();
+    assert_eq!(steps, 1);
+}
+
+#[test]
+fn a_leader_that_is_killed_in_the_middle_of_a_step_leaves_all_with_it_or_none() {
+    let mut group = Group::start();
+    take_corrections(&mut group.followers, 3);
+    let clocks = group.survivors();
+    let mut told = teller(&group.leader, &["set", "+90s"]);
+    let told = told.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut told = told.expect("the program");
+    // The first clock of the others that moves is the leader's end.
+    let some_moved = || ahead(&clocks).1 > STEP / 2;
+    let deadline = Instant::now() + SOON;
+    while !some_moved() && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    group.leader.signal("KILL");
+    let at_once = clocks
+        .iter()
+        .filter(|clock| have_moved(&[(*clock).clone()]));
+    println!(
+        "{} of 12 had moved when the leader was killed",
+        at_once.count()
+    );
+    let _ = told.wait();
+    group.corrected_by_the_next_leader(Instant::now());
+    let (first, last) = ahead(&clocks);
+    println!(
+        "in the next term they are {} ahead, {} apart",
+        span(first),
+        span(last - first)
+    );
+    assert!(
+        last - first < TimeDelta::milliseconds(1),
+        "{first} to {last}"
+    );
+    assert!(
+        (first - STEP).abs() < TimeDelta::milliseconds(50),
+        "{first}"
+    );
+}
+
+#[test]
+fn one_that_does_not_lead_says_who_does() {
+    let ports = super::Ports::reserve(2);
+    let candidates = [0, 1].map(|rank| ports.candidate(rank, &[]));
+    candidates[1].line("Following");
+    let leader = format!("{} does: tell that one", ports.address(0));
+    is_refused(&candidates[1], &["set", "+1s"], &leader);
+    is_done(&candidates[0], &["set", "+1s"], "(step 1)");
+    candidates[1].line("Stepped with the group by +1.000 s");
+    candidates[0].signal("KILL");
+    candidates[1].line("Leading");
+    is_done(&candidates[1], &["set", "+1s"], "(step 2)");
+}
