@@ -12,6 +12,7 @@ use crate::command_line::orders;
 use crate::command_line::runtime_folder::RuntimeFolder;
 use crate::command_line::telling::{DONE, REFUSED};
 use crate::master::operator::Operator;
+use crate::master::order::Done;
 use crate::report::answering::{self, DEADLINE, Stream, left, write_all};
 use crate::report::status::MASTER;
 
@@ -51,35 +52,32 @@ fn listen(path: &Path, operator: Operator) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     let accept = move || Ok(listener.accept()?.0);
     let answer = move |stream: &UnixStream| {
-        // Whoever was let in before the file's mode was set is sent away here.
-        let answer = match teller(stream) {
-            Ok(who) => obey(stream, &operator, &who)?,
-            Err(why) => format!("{REFUSED}{why}"),
+        let answer = match obey(stream, &operator)? {
+            Ok(done) => format!("{DONE}{done}\n"),
+            Err(why) => format!("{REFUSED}{why}\n"),
         };
-        write_all(stream, format!("{answer}\n").as_bytes())
+        write_all(stream, answer.as_bytes())
     };
     answering::serve("control", accept, answer)
 }
 
-/// Does what a line says.
-fn obey(stream: &UnixStream, operator: &Operator, who: &str) -> io::Result<String> {
+/// Does what a line says, or says why not.
+fn obey(stream: &UnixStream, operator: &Operator) -> io::Result<Result<Done, String>> {
     let line = match read_line(stream) {
         Ok(line) => line,
         Err(error) if error.kind() == ErrorKind::InvalidData => {
-            return Ok(format!(
-                "{REFUSED}an order is one line of printable characters"
-            ));
+            let why = "an order is one line of printable characters";
+            return Ok(Err(why.to_owned()));
         }
         Err(error) => return Err(error),
     };
-    let told = orders::parse(&line).and_then(|order| {
-        let done = operator.tell(&order, who);
+    // Whoever was let in before the file's mode was set is sent away here.
+    let told = teller(stream).and_then(|who| {
+        let order = orders::parse(&line)?;
+        let done = operator.tell(&order, &who);
         done.map_err(|error| error.to_string())
     });
-    Ok(match told {
-        Ok(done) => format!("{DONE}{done}"),
-        Err(why) => format!("{REFUSED}{why}"),
-    })
+    Ok(told)
 }
 
 /// A whole line of printable ASCII.
