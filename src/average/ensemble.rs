@@ -13,8 +13,9 @@ use chrono::TimeDelta;
 use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
 use crate::average::dropped::Dropped;
 use crate::average::names::Names;
+use crate::average::reference::{Guide, Reference, SLEW_PPM};
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
-use crate::average::round::{Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
+use crate::average::round::{Closed, Heard, Led, MASTER, NodeId, Round, Row, Vote, Wire};
 use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
@@ -61,6 +62,8 @@ pub struct Settings {
     /// A peer on the timestamp wire reports when it likes: its last report counts until it has
     /// been silent for so many intervals, [`MISSED_ROUNDS`] at least.
     pub timestamp_patience: u32,
+    /// The fastest that the group is led towards references, in ppm; 0 leads it nowhere.
+    pub reference_slew_ppm: f64,
     /// Nobody will be told of the corrections, so none is kept for anybody.
     pub dry_run: bool,
 }
@@ -72,6 +75,7 @@ impl Default for Settings {
             rules: Rules::default(),
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
+            reference_slew_ppm: SLEW_PPM,
             dry_run: false,
         }
     }
@@ -83,6 +87,7 @@ pub struct Ensemble {
     settings: Settings,
     pub(in crate::average) members: BTreeMap<NodeId, Member>,
     pub(in crate::average) dropped: Dropped,
+    pub(in crate::average) guide: Guide,
     names: Names,
     intervals: u64,
     rounds: u64,
@@ -96,6 +101,7 @@ impl Ensemble {
             settings,
             members: BTreeMap::new(),
             dropped: Dropped::default(),
+            guide: Guide::default(),
             names: Names::default(),
             intervals: 0,
             rounds: 0,
@@ -341,7 +347,12 @@ impl Ensemble {
         let followers = self.members.values().filter_map(|member| member.heard);
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
-        let common_ppm = common_rate(&clocks, &votes);
+        let led_ppm = self.guide.rate_ppm();
+        let led = outcome
+            .ok()
+            .and_then(|it| self.lead(&it, &own, &votes, &clocks));
+        // What the group was led by is no mistake of its rate.
+        let common_ppm = common_rate(&clocks, &votes, led_ppm) + self.guide.rate_ppm() - led_ppm;
         let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
             name: member.map_or_else(|| Arc::from(MASTER), |(_, it)| Arc::clone(&it.name)),
@@ -379,8 +390,40 @@ impl Ensemble {
             interval: self.intervals - 1,
             rows,
             outcome,
+            led,
             dry_run: self.settings.dry_run,
         }
+    }
+
+    /// How the group is led towards the references of this round.
+    fn lead(
+        &mut self,
+        agreed: &Consensus,
+        own: &Heard,
+        votes: &[Vote],
+        clocks: &[Heard],
+    ) -> Option<Led> {
+        let seen = |node, name: &str, heard: &Heard| {
+            let (stated, machine) = heard.reference.zip(heard.machine)?;
+            let counts = !self.dropped.contains(name);
+            counts.then(|| Reference {
+                node,
+                ahead: heard.sample.offset + machine - agreed.average,
+                error: stated + heard.sample.error + agreed.error,
+            })
+        };
+        let members = self
+            .members
+            .iter()
+            .filter_map(|(node, member)| seen(Some(*node), &member.name, member.heard.as_ref()?));
+        let references: Vec<_> = seen(None, MASTER, own).into_iter().chain(members).collect();
+        let slew_ppm = self.settings.reference_slew_ppm;
+        if slew_ppm <= 0.0 {
+            return None;
+        }
+        let mean = told_rate(clocks, votes).unwrap_or(0.0);
+        let interval = self.settings.interval;
+        self.guide.lead(&references, mean, interval, slew_ppm)
     }
 
     /// Why each clock is not asked at all, the master's own first; `None` if it is.
@@ -438,16 +481,19 @@ impl Ensemble {
     }
 }
 
-/// By how many ppm all clocks are to run faster, given the rates that voters tell: nothing, unless
-/// most of the voters tell theirs.
-fn common_rate(clocks: &[Heard], cast: &[Vote]) -> f64 {
+/// By how many ppm all clocks are to run faster, for their rate to be `wanted_ppm` in the mean of
+/// what voters tell.
+fn common_rate(clocks: &[Heard], cast: &[Vote], wanted_ppm: f64) -> f64 {
+    let told = told_rate(clocks, cast).map_or(0.0, |told| told - wanted_ppm);
+    (-RATE_GAIN * told).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
+}
+
+/// The mean of the rates that voters tell, in ppm; `None`, unless most of the voters tell theirs.
+fn told_rate(clocks: &[Heard], cast: &[Vote]) -> Option<f64> {
     let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
     let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
-    if rates.len() * 2 <= voters().count() {
-        return 0.0;
-    }
-    let common = -RATE_GAIN * mean_rate(&rates).unwrap_or(0.0);
-    common.clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
+    let most = rates.len() * 2 > voters().count();
+    most.then(|| mean_rate(&rates)).flatten()
 }
 
 #[cfg(test)]

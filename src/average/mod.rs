@@ -4,6 +4,7 @@ pub mod consensus;
 pub mod dropped;
 pub mod ensemble;
 pub mod names;
+pub mod reference;
 pub mod reputation;
 pub mod round;
 pub mod told;

@@ -76,6 +76,8 @@ pub struct Round {
     pub rows: Vec<Row>,
     /// What the clocks agree on, if they do.
     pub outcome: Result<Consensus, NoMajority>,
+    /// How the group is led towards references, if there are any.
+    pub led: Option<Led>,
     /// Nobody is told of the corrections.
     pub dry_run: bool,
 }
@@ -132,6 +134,19 @@ impl fmt::Display for Vote {
             Self::Abandoned => "-",
         })
     }
+}
+
+/// How a group was led in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Led {
+    /// How many references there are.
+    pub references: usize,
+    /// How many of them are followed.
+    pub followed: usize,
+    /// How far the median of those is ahead of the group; nothing, if there are none.
+    pub ahead: TimeDelta,
+    /// How much faster the group runs than its clocks do on average, in ppm.
+    pub rate_ppm: f64,
 }
 
 /// One clock in a round.

@@ -110,7 +110,8 @@ fn run(
         dry_run: arguments.dry_run,
         steering: steered.steering,
         drift_file: steered.drift_file,
-        reference: None,
+        reference: common.reference,
+        reference_slew_ppm: arguments.voting.reference_slew,
         system_clock: steered.system_clock,
         record,
     })?;

@@ -125,6 +125,11 @@ impl Candidacy {
         made()
     }
 
+    /// The same, and nobody waits for it.
+    pub(crate) fn propose(&self, steps: Steps) {
+        let _ = self.inputs.send(Input::Ordered(steps));
+    }
+
     /// A step that was ordered is made.
     pub(crate) fn wake(&self) {
         // Whoever waits looks with the view locked, so it either has seen it or is woken.

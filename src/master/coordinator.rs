@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::average::round::{Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
-use crate::discipline::correction::Applied;
+use crate::discipline::correction::{Applied, STEP_THRESHOLD};
 use crate::discipline::drift_file::DriftFile;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
@@ -15,6 +15,7 @@ use crate::master::shared::Shared;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
+use crate::span::signed;
 use crate::wire::correction::{Correction, Learned};
 
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
@@ -31,6 +32,8 @@ pub(crate) struct Coordinator {
     pub(crate) sets: u32,
     /// The number of the last round.
     pub(crate) held: u64,
+    /// Whether the group was led towards references yet.
+    pub(crate) led: bool,
     pub(crate) wake: Receiver<()>,
     /// Disconnected when the acceptor and all connections' threads have ended.
     pub(crate) all_ended: Receiver<()>,
@@ -110,6 +113,7 @@ impl Coordinator {
         if !self.dry_run {
             self.correct(&round);
         }
+        self.step_to_references(&round, excused);
         if let Some(file) = &mut self.drift_file {
             file.keep(self.shared.clock.rate(), Instant::now());
         }
@@ -120,6 +124,28 @@ impl Coordinator {
         let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
         self.shared.outlet.tell(MasterEvent::Round(round));
         last
+    }
+
+    /// A new group that is far from its references is stepped to them, once, while `opening`: to be
+    /// led there would take years.
+    fn step_to_references(&mut self, round: &Round, opening: bool) {
+        let Some(led) = round.led.filter(|led| led.followed > 0 && !self.dry_run) else {
+            return;
+        };
+        let first = !std::mem::replace(&mut self.led, true);
+        if first && opening && led.ahead.abs() > STEP_THRESHOLD {
+            let made = self.shared.clock.steps();
+            if let Some(steps) = made.and_then(|made| made.and(led.ahead)) {
+                log::info!(
+                    "the group is stepped to its references, by {}",
+                    signed(led.ahead)
+                );
+                match &self.shared.candidacy {
+                    None => drop(self.shared.take_steps(steps)),
+                    Some(candidacy) => candidacy.propose(steps),
+                }
+            }
+        }
     }
 
     /// While another candidate leads: who is told timestamps is told its time.

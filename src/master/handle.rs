@@ -129,6 +129,7 @@ impl Master {
             refusals: Refusals::default(),
             sets: 0,
             held: 0,
+            led: false,
             wake: receivers.wake,
             all_ended,
         };
@@ -233,6 +234,7 @@ fn settings(options: &MasterOptions) -> Settings {
         rules: options.rules,
         min_followers: options.min_followers,
         timestamp_patience: timestamp_patience(options.interval),
+        reference_slew_ppm: options.reference_slew_ppm,
         dry_run: options.dry_run,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
+use crate::average::reference::SLEW_PPM;
 use crate::clock::Simulation;
 use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
@@ -53,6 +54,8 @@ pub struct MasterOptions {
     /// To what error this machine's own clock is right, if it is a reference: the group is led
     /// towards it.
     pub reference: Option<TimeDelta>,
+    /// The fastest that the group is led towards references, in ppm; 0 leads it nowhere.
+    pub reference_slew_ppm: f64,
     /// The operating system's clock, if it is to follow the network.
     pub system_clock: Option<SystemClock>,
     /// Where rounds are recorded.
@@ -84,6 +87,7 @@ impl Default for MasterOptions {
             rounds: None,
             simulation: Simulation::NONE,
             reference: None,
+            reference_slew_ppm: SLEW_PPM,
             system_clock: None,
             record: None,
             drift_file: None,

@@ -201,6 +201,7 @@ mod tests {
             interval: 0,
             rows: rows.to_vec(),
             outcome,
+            led: None,
             dry_run: false,
         }
     }

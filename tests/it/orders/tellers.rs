@@ -44,7 +44,7 @@ fn garbage_and_those_that_say_nothing_cost_no_round() {
         b"set \x1b[2J\n",
         b"stop\n",
         b"drop \xff\xfe\n",
-        &[b'x'; 100_000],
+        &vec![b'x'; 100_000],
         &[0; 600],
     ] {
         let told = answer(&master, wrong);
