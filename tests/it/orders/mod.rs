@@ -1,6 +1,7 @@
 //! What an operator tells a running master: by which words, to whom, and who may.
 
 mod group;
+mod reference;
 mod tellers;
 mod words;
 

@@ -59,7 +59,6 @@ fn a_group_comes_to_its_reference_at_the_stated_rate_and_keeps_together() {
         assert!(left.abs() < 100.0, "{left} µs left");
         assert!(led.0 <= alone.0 + alone.0 / 5 + 2, "{alone:?} {led:?}");
         assert!(led.1 <= alone.1 * 2, "{alone:?} {led:?}");
-        network.skew();
         // A second one, an hour off, is not followed.
         network.references.push(Reference {
             node: 5,
