@@ -446,6 +446,54 @@ mod tests {
     }
 
     #[test]
+    fn a_step_of_the_group_changes_neither_the_rate_nor_the_slew_nor_the_error() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::seconds(10)),
+            ..Steering::default()
+        };
+        let run = |step: TimeDelta| {
+            let mut clock = Discipline::new(steering, raw(0.0));
+            assert_eq!(
+                clock.take_steps(Steps::none(7), raw(0.0)),
+                Ok(TimeDelta::zero())
+            );
+            for round in 1..=20 {
+                // The group gains 80 ppm, and is slewed to from 500 ms away.
+                let now = 5.0 * f64::from(round);
+                let offset = if round == 20 { 500_000 } else { 400 };
+                correct(&mut clock, now, TimeDelta::microseconds(offset));
+                clock.read(raw(now));
+            }
+            let mark = clock.mark(raw(100.0));
+            let steps = Steps::none(7).and(step).unwrap();
+            assert_eq!(clock.take_steps(steps, raw(101.0)), Ok(step));
+            assert_eq!(clock.take_steps(steps, raw(101.0)), Ok(TimeDelta::zero()));
+            // A correction that was measured before it.
+            let told = by(TimeDelta::microseconds(300));
+            let made = clock.correct(mark.stepped(step), told, raw(101.5)).unwrap();
+            let aim = clock.aim(raw(102.0)).unwrap();
+            (clock.read(raw(102.0)), aim, clock.rate(), made)
+        };
+        let (still, still_aim, still_rate, _) = run(TimeDelta::zero());
+        for step in [TimeDelta::seconds(90), TimeDelta::seconds(-90)] {
+            let (read, aim, rate, made) = run(step);
+            assert_eq!(made, Applied::Slewing, "no panic");
+            assert_eq!(read.time - still.time, step);
+            assert_eq!(aim.target - still_aim.target, step);
+            assert_eq!((read.error, rate), (still.error, still_rate));
+            assert!(aim.step_due, "the system's clock has to follow");
+        }
+        let mut clock = clock();
+        clock.take_steps(Steps::none(7), raw(0.0)).unwrap();
+        let far = Steps::none(7).and(TimeDelta::days(36_000)).unwrap();
+        clock.take_steps(far, raw(0.0)).unwrap();
+        let mut farther = far;
+        farther.total = TimeDelta::days(100_000);
+        assert_eq!(clock.take_steps(farther, raw(0.0)), Err(OutOfRange));
+        assert_eq!(clock.steps(), Some(far));
+    }
+
+    #[test]
     fn a_step_may_go_backwards_and_a_slew_may_not() {
         let mut clock = clock();
         let before = clock.read(raw(5.0)).time;

@@ -1,5 +1,6 @@
 //! What an operator tells a running master: by which words, to whom, and who may.
 
+mod follower;
 mod group;
 mod reference;
 mod tellers;
