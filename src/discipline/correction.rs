@@ -458,9 +458,9 @@ mod tests {
                 Ok(TimeDelta::zero())
             );
             for round in 1..=20 {
-                // The group gains 80 ppm, and is slewed to from 500 ms away.
+                // The clock loses 80 ppm, and slews to the group from 900 ms away in the end.
                 let now = 5.0 * f64::from(round);
-                let offset = if round == 20 { 500_000 } else { 400 };
+                let offset = if round == 19 { 900_000 } else { 400 };
                 correct(&mut clock, now, TimeDelta::microseconds(offset));
                 clock.read(raw(now));
             }
@@ -469,7 +469,7 @@ mod tests {
             assert_eq!(clock.take_steps(steps, raw(101.0)), Ok(step));
             assert_eq!(clock.take_steps(steps, raw(101.0)), Ok(TimeDelta::zero()));
             // A correction that was measured before it.
-            let told = by(TimeDelta::microseconds(300));
+            let told = by(TimeDelta::nanoseconds(300));
             let made = clock.correct(mark.stepped(step), told, raw(101.5)).unwrap();
             let aim = clock.aim(raw(102.0)).unwrap();
             (clock.read(raw(102.0)), aim, clock.rate(), made)
