@@ -13,9 +13,9 @@ use chrono::TimeDelta;
 use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
 use crate::average::dropped::Dropped;
 use crate::average::names::Names;
-use crate::average::reference::{Guide, Reference, SLEW_PPM};
+use crate::average::reference::{Guide, SLEW_PPM};
 use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
-use crate::average::round::{Closed, Heard, Led, MASTER, NodeId, Round, Row, Vote, Wire};
+use crate::average::round::{Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
 use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
@@ -28,7 +28,7 @@ pub(in crate::average) struct Member {
     pub(in crate::average) name: Arc<str>,
     pub(in crate::average) address: Option<SocketAddr>,
     pub(in crate::average) wire: Wire,
-    heard: Option<Heard>,
+    pub(in crate::average) heard: Option<Heard>,
     /// Whether `heard` came since the last round.
     fresh: bool,
     missed: u32,
@@ -84,7 +84,7 @@ impl Default for Settings {
 /// Everybody the master knows.
 #[derive(Debug)]
 pub struct Ensemble {
-    settings: Settings,
+    pub(in crate::average) settings: Settings,
     pub(in crate::average) members: BTreeMap<NodeId, Member>,
     pub(in crate::average) dropped: Dropped,
     pub(in crate::average) guide: Guide,
@@ -350,7 +350,7 @@ impl Ensemble {
         let led_ppm = self.guide.rate_ppm();
         let led = outcome
             .ok()
-            .and_then(|it| self.lead(&it, &own, &votes, &clocks));
+            .and_then(|it| self.lead(&it, &own, told_rate(&clocks, &votes)));
         // What the group was led by is no mistake of its rate.
         let common_ppm = common_rate(&clocks, &votes, led_ppm) + self.guide.rate_ppm() - led_ppm;
         let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
@@ -393,37 +393,6 @@ impl Ensemble {
             led,
             dry_run: self.settings.dry_run,
         }
-    }
-
-    /// How the group is led towards the references of this round.
-    fn lead(
-        &mut self,
-        agreed: &Consensus,
-        own: &Heard,
-        votes: &[Vote],
-        clocks: &[Heard],
-    ) -> Option<Led> {
-        let seen = |node, name: &str, heard: &Heard| {
-            let (stated, machine) = heard.reference.zip(heard.machine)?;
-            let counts = !self.dropped.contains(name);
-            counts.then(|| Reference {
-                node,
-                ahead: heard.sample.offset + machine - agreed.average,
-                error: stated + heard.sample.error + agreed.error,
-            })
-        };
-        let members = self
-            .members
-            .iter()
-            .filter_map(|(node, member)| seen(Some(*node), &member.name, member.heard.as_ref()?));
-        let references: Vec<_> = seen(None, MASTER, own).into_iter().chain(members).collect();
-        let slew_ppm = self.settings.reference_slew_ppm;
-        if slew_ppm <= 0.0 {
-            return None;
-        }
-        let mean = told_rate(clocks, votes).unwrap_or(0.0);
-        let interval = self.settings.interval;
-        self.guide.lead(&references, mean, interval, slew_ppm)
     }
 
     /// Why each clock is not asked at all, the master's own first; `None` if it is.

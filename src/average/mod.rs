@@ -3,6 +3,7 @@
 pub mod consensus;
 pub mod dropped;
 pub mod ensemble;
+pub mod leading;
 pub mod names;
 pub mod reference;
 pub mod reputation;

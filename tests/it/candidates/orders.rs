@@ -1,5 +1,6 @@
 //! A step of a group with several candidates.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
@@ -71,11 +72,17 @@ fn all_candidates_and_followers_make_the_step_and_one_that_was_away_too() {
     assert!((after.0 - before.0 - STEP).abs() < TimeDelta::milliseconds(1));
 
     away.signal("CONT");
+    catches_up(&away, &record, &clocks);
+}
+
+/// That one which was away has made the step one round after it is back, and once.
+#[track_caller]
+fn catches_up(away: &Program, record: &Path, clocks: &[NetworkClock]) {
     away.line("Stepped with the group by +1.500 min (step 1)");
     for _ in 0..2 {
         away.line("Synchronized time: ");
     }
-    let (last, others) = (moments(&record), ahead(&clocks));
+    let (last, others) = (moments(record), ahead(clocks));
     let last = last.last().expect("a correction").ahead;
     let apart = (last - others.0).abs();
     println!("the one that was away is {} from them", span(apart));

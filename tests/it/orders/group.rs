@@ -92,7 +92,8 @@ fn a_thousand_followers_are_told_at_once() {
         thread.spawn(move || steps_told(address)).expect("a thread")
     };
     let followers: Vec<_> = (0..1000).map(follower).collect();
-    master.line("of 1001 clocks agree");
+    // The next bursts begin from 0.2 to 2.8 s after this.
+    master.line("Round 4: ");
     is_done(&master, &["set", "+90s"], "(step 1)");
     let told = std::time::Instant::now();
     for follower in followers {
@@ -104,7 +105,7 @@ fn a_thousand_followers_are_told_at_once() {
         took.as_millis()
     );
     assert!(
-        took < Duration::from_secs(3),
+        took < Duration::from_secs(2),
         "{took:?}: not before their next burst"
     );
 }
