@@ -187,9 +187,9 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             rate_ppm,
             term: (known > 0).then_some(known),
             synchronized,
+            machine: self.name.is_none().then_some(machine),
+            reference: node.options.reference.filter(|_| self.name.is_none()),
             name: self.name.take(),
-            machine: Some(machine),
-            reference: node.options.reference,
         };
         Ok(self.link.say(&time)?)
     }

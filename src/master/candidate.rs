@@ -17,7 +17,7 @@ use crate::master::event::MasterEvent;
 use crate::master::shared::Shared;
 use crate::master::teller::{Tell, Teller};
 use crate::master::threads::spawn;
-use crate::rate_limit::Throttle;
+use crate::rate_limit::{Limit, Throttle};
 use crate::wire::address::Address;
 use crate::wire::candidate::{Leader, Leadership, Rank, Ranks, Role, Term};
 use crate::wire::name::NodeName;
@@ -25,6 +25,9 @@ use crate::wire::steps::Steps;
 
 /// So many things may have happened that the election has not heard of yet.
 pub(crate) const MOST_INPUTS: usize = 1024;
+
+/// No operator tells more steps than this, and followers make no more.
+const STEPS: Limit = Limit::per(20, Duration::from_secs(10));
 
 /// The election's thread, and what it acts with.
 pub(crate) struct CandidateThread {
@@ -37,6 +40,7 @@ pub(crate) struct CandidateThread {
     /// What this machine is called, if it is not its host name.
     name: Option<NodeName>,
     news: News,
+    steps: Throttle,
 }
 
 /// What people have still to be told.
@@ -75,6 +79,7 @@ impl CandidateThread {
             follower: None,
             name,
             news: News::default(),
+            steps: Throttle::new(STEPS),
         })
     }
 
@@ -142,7 +147,12 @@ impl CandidateThread {
         }
     }
 
-    fn step_group(&self, steps: Steps) {
+    fn step_group(&mut self, steps: Steps) {
+        if self.steps.admit(Instant::now()).is_none() {
+            let refused = "the group is not stepped: another candidate tells of too many steps";
+            self.shared.outlet.warn("election", refused);
+            return;
+        }
         match self.shared.take_steps(steps) {
             Ok(()) => self.candidacy.wake(),
             Err(error) => {

@@ -84,7 +84,8 @@ pub enum Message {
         synchronized: bool,
         /// What the machine is called, if it says: in the first answer of a connection.
         name: Option<NodeName>,
-        /// How far the machine's own clock is ahead of the follower's target, if it says.
+        /// How far the machine's own clock is ahead of the follower's target, if it says: not with
+        /// a name, for which the line would have no room.
         machine: Option<TimeDelta>,
         /// To what error the machine's own clock is right, if it is a reference.
         reference: Option<TimeDelta>,
@@ -570,9 +571,9 @@ mod tests {
                             rate_ppm,
                             term,
                             synchronized,
+                            machine: machine.filter(|_| name.is_none()),
+                            reference: reference.filter(|_| name.is_none()),
                             name,
-                            machine,
-                            reference,
                         }
                     }
                 ),
