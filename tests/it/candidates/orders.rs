@@ -1,5 +1,7 @@
 //! A step of a group with several candidates.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
@@ -143,4 +145,39 @@ fn one_that_does_not_lead_says_who_does() {
     candidates[0].signal("KILL");
     candidates[1].line("Leading");
     is_done(&candidates[1], &["set", "+1s"], "(step 2)");
+}
+
+#[test]
+fn no_candidate_steps_the_group_without_end() {
+    let ports = super::Ports::reserve(2);
+    let leader = ports.candidate(0, &[]);
+    leader.line("Leading, in term 1");
+    let call = || TcpStream::connect(ports.address(0)).expect("it listens");
+    let mut follower = call();
+    let opened = follower.write_all(b"2026-01-01 00:00:00.000000\n");
+    opened.expect("it reads");
+    let mut lines = BufReader::new(follower.try_clone().expect("a socket"))
+        .lines()
+        .map_while(Result::ok);
+    let mut told = |part: &str| {
+        let steps = lines.find_map(|line| Some(line.split_once("steps=")?.1.to_owned()));
+        let steps = steps.expect("a poll that tells steps");
+        assert!(steps.contains(part), "{steps}");
+        steps
+    };
+    let (first, own) = (told(",0,0"), ports.address(1));
+    let series = first.split(',').next().expect("a series");
+    let mut liar = call();
+    for number in 1..=25 {
+        let sum = number % 2 * 1_000_000_000;
+        let steps = format!("steps={series},{number},{sum}");
+        let line = format!("CANDIDATE 1 {own} 1 follows=0 hears=0 {steps}\n");
+        liar.write_all(line.as_bytes()).expect("it reads");
+        if number <= 20 {
+            told(&format!(",{number},"));
+        }
+    }
+    leader.log_line("another candidate tells of too many steps");
+    let steps = leader.transcript().matches("Group stepped").count();
+    assert_eq!(steps, 20);
 }
