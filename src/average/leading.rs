@@ -2,10 +2,16 @@
 
 use crate::average::consensus::Consensus;
 use crate::average::ensemble::Ensemble;
-use crate::average::reference::Reference;
+use crate::average::reference::{Guide, Reference};
 use crate::average::round::{Heard, Led, MASTER, NodeId};
 
 impl Ensemble {
+    /// The master leads from now on: what it remembers of references is from another time, and the
+    /// rate of the group is what the last leader has made it.
+    pub fn begin_to_lead(&mut self) {
+        self.guide = Guide::default();
+    }
+
     /// How the group is led towards the references of this round, in which so much was agreed on.
     /// `own` is the master's clock, and `told_ppm` the mean of the rates that the voters tell.
     pub(in crate::average) fn lead(

@@ -77,6 +77,16 @@ impl Coordinator {
         }
     }
 
+    fn own_clock(&self) -> Heard {
+        Heard {
+            sample: Sample::OWN,
+            rate_ppm: Some(self.shared.clock.rate().ppm),
+            synchronized: self.shared.clock.is_synchronized(),
+            machine: Some(self.shared.machine_ahead()),
+            reference: self.shared.observations.facts.reference,
+        }
+    }
+
     /// Holds a round. Whether it was the last one.
     fn close_round(&mut self) -> bool {
         let sets = self.shared.clock.mark().sets;
@@ -84,13 +94,7 @@ impl Coordinator {
             self.shared.ensemble().abandon_interval();
             return false;
         }
-        let own = Heard {
-            sample: Sample::OWN,
-            rate_ppm: Some(self.shared.clock.rate().ppm),
-            synchronized: self.shared.clock.is_synchronized(),
-            machine: Some(self.shared.machine_ahead()),
-            reference: self.shared.observations.facts.reference,
-        };
+        let own = self.own_clock();
         let excused = !self.shared.rhythm().can_be_missed();
         let mut ensemble = self.shared.ensemble();
         if excused {
@@ -108,12 +112,13 @@ impl Coordinator {
         let Some(round) = round else {
             return false;
         };
+        let opening = group == Group::New || self.shared.rhythm().is_opening();
         self.held = round.number;
         self.shared.round_held(group, round.rows.len());
         if !self.dry_run {
             self.correct(&round);
         }
-        self.step_to_references(&round, excused);
+        self.step_to_references(&round, opening);
         if let Some(file) = &mut self.drift_file {
             file.keep(self.shared.clock.rate(), Instant::now());
         }

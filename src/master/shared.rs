@@ -147,7 +147,10 @@ impl Shared {
     /// The election has made us the leader: followers come now, and are not to wait for long.
     pub(crate) fn take_lead(&self) {
         lock(&self.rhythm).restart(Instant::now());
-        self.ensemble().abandon_interval();
+        let mut ensemble = self.ensemble();
+        ensemble.begin_to_lead();
+        ensemble.abandon_interval();
+        drop(ensemble);
         self.wake_coordinator();
     }
 

@@ -181,3 +181,25 @@ fn no_candidate_steps_the_group_without_end() {
     let steps = leader.transcript().matches("Group stepped").count();
     assert_eq!(steps, 20);
 }
+
+#[test]
+fn a_new_leader_steps_no_group_to_a_reference_that_has_come_late() {
+    let ports = super::Ports::reserve(2);
+    let candidates = [0, 1].map(|rank| ports.candidate(rank, &[]));
+    for _ in 0..4 {
+        candidates[0].line("2 of 2 clocks agree");
+    }
+    let arguments = ["--reference", "--simulate-offset", "20m", "--name", "gps"];
+    let gps = Program::follower(ports.address(0), &arguments);
+    candidates[0].line("1 of 1 references followed, +20.000 min ahead");
+    candidates[0].signal("KILL");
+    candidates[1].line("Leading");
+    for _ in 0..2 {
+        candidates[1].line("1 of 1 references followed, +20.000 min ahead");
+    }
+    for program in [&candidates[0], &candidates[1], &gps] {
+        let said = program.transcript();
+        let steps = ["Group stepped", "Stepped with the group"];
+        assert!(!steps.iter().any(|step| said.contains(step)));
+    }
+}
