@@ -30,6 +30,9 @@ const WARM_UP: usize = 10;
 /// How long the samples may take: several times what they should.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// What keys may add to the median, in µs.
+const KEYS_COST: f64 = 0.1;
+
 /// How many `client.py` there are, and how long they report: every 5 s, as is fixed in them.
 const CLIENTS: u32 = 20;
 const REPORTS: Duration = Duration::from_secs(25);
@@ -64,9 +67,15 @@ fn main() -> Result<()> {
         "absolute error in µs", "samples", "median", "95th percentile", "worst"
     );
     let burst = row("burst of 8", ours(&["--dry-run"], "auto")?);
+    let keyed = row("burst of 8, keys", keyed(&["--dry-run"])?);
     let steered = row("burst of 8, steering", ours(&[], "auto")?);
+    row("steering, keys", self::keyed(&[])?);
     row("single poll", ours(&["--dry-run", "--burst", "1"], "auto")?);
     row("timestamp wire", ours(&["--dry-run"], "timestamp")?);
+    ensure!(
+        keyed.0 <= burst.0 + KEYS_COST,
+        "keys are to cost {KEYS_COST} µs at most; was the machine idle?"
+    );
     match python_programs() {
         Ok(seed) => {
             row("server.py, client.py", python(&seed)?);
@@ -118,6 +127,31 @@ fn row(name: &str, mut errors: Vec<f64>) -> (f64, f64) {
 
 /// Our master and follower, by the offsets in the master's record.
 fn ours(flags: &[&str], wire: &str) -> Result<Vec<f64>> {
+    pair(flags, &["--wire", wire])
+}
+
+/// The same with keys, made by the programs' own commands.
+fn keyed(flags: &[&str]) -> Result<Vec<f64>> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (group, node) = (path("group.key"), path("node.key"));
+    let commands = format!(
+        "'{master}' key new --key-file '{group}' && '{master}' key node db1 --key-file '{group}' | \
+         '{follower}' key install --key-file '{node}'",
+        master = env!("CARGO_BIN_EXE_berkeley-master"),
+        follower = env!("CARGO_BIN_EXE_berkeley-follower"),
+    );
+    ensure!(
+        succeeds(Command::new("sh").args(["-c", &commands])),
+        "no keys were made"
+    );
+    pair(
+        &[flags, &["--key-file", &group]].concat(),
+        &["--key-file", &node],
+    )
+}
+
+fn pair(flags: &[&str], follower_flags: &[&str]) -> Result<Vec<f64>> {
     let folder = tempfile::tempdir()?;
     let record = folder.path().join("record.csv");
     let mut master = Command::new(env!("CARGO_BIN_EXE_berkeley-master"));
@@ -126,7 +160,9 @@ fn ours(flags: &[&str], wire: &str) -> Result<Vec<f64>> {
     let mut master = Program::start(master.arg(&record), folder.path().join("master"))?;
     let address = master.says("Listening on ")?;
     let mut follower = Command::new(env!("CARGO_BIN_EXE_berkeley-follower"));
-    follower.args([&address, "--interval", INTERVAL, "--wire", wire]);
+    follower
+        .args([&address, "--interval", INTERVAL])
+        .args(follower_flags);
     let _follower = Program::start(&mut follower, folder.path().join("follower"))?;
     master.samples(&record, recorded)
 }

@@ -20,11 +20,38 @@ pub const CRYSTAL_PPM: f64 = 100.0;
 pub trait Clock: Send + Sync {
     /// What the clock shows now.
     fn read(&self) -> DateTime<Utc>;
+
+    /// What the clock showed when the machine's wall clock showed `arrived`, which is shortly ago:
+    /// by the kernel, a message came then.
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        // In this order: a thread that is interrupted in between takes the message for later than
+        // it came, as one does that knows nothing of its arrival, and never for earlier.
+        let late = since(arrived);
+        self.read() - late
+    }
+}
+
+/// Nothing is said to have come longer ago, so that a wall clock that was just set does no harm.
+const LATEST: TimeDelta = TimeDelta::seconds(1);
+
+/// How long ago the machine's wall clock showed `arrived`; nothing, if that can't be.
+pub(crate) fn since(arrived: DateTime<Utc>) -> TimeDelta {
+    let late = WallClock.read() - arrived;
+    let possible = TimeDelta::zero()..LATEST;
+    if possible.contains(&late) {
+        late
+    } else {
+        TimeDelta::zero()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Box<C> {
     fn read(&self) -> DateTime<Utc> {
         (**self).read()
+    }
+
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        (**self).read_at(arrived)
     }
 }
 
@@ -57,18 +84,32 @@ pub(crate) fn uptime() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
-/// Nanoseconds since some moment, by the oscillator alone: no frequency or tick that the kernel's
-/// clocks are steered by has an effect on it. It stands still while the machine is suspended.
+/// Nanoseconds since some moment, by a clock that nobody can steer. It stands still while the
+/// machine is suspended.
 #[cfg(target_os = "linux")]
 pub(crate) fn unsteered() -> i64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicRaw);
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
-/// The nearest to it that there is.
+/// For how many nanoseconds the machine has been suspended since it was booted, less what passes
+/// between two readings.
+#[cfg(target_os = "linux")]
+pub(crate) fn asleep() -> i64 {
+    let uptime = uptime();
+    let awake = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    uptime - (awake.tv_sec * 1_000_000_000 + awake.tv_nsec)
+}
+
+/// Other kernels have no clock that nobody steers; there, no clock is steered by us either.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn unsteered() -> i64 {
     uptime()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn asleep() -> i64 {
+    0
 }
 
 /// Nanoseconds since the first call, as `Instant` counts them.
@@ -161,6 +202,24 @@ mod tests {
         fn read(&self) -> DateTime<Utc> {
             *self.0.lock().unwrap()
         }
+    }
+
+    /// Shows the steady clock's time, and is interrupted after each look at it.
+    struct Interrupted(SteadyClock);
+
+    impl Clock for Interrupted {
+        fn read(&self) -> DateTime<Utc> {
+            let shown = self.0.read();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            shown
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_for_having_come_before_it_came() {
+        let clock = Interrupted(SteadyClock::start());
+        let before = clock.read();
+        assert!(clock.read_at(WallClock.read()) > before);
     }
 
     #[test]

@@ -25,6 +25,16 @@ use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
 use crate::follower::options::FollowerOptions;
 use crate::follower::session::session;
+use crate::keys::auth::Auth;
+use crate::keys::code::Code;
+use crate::keys::codes::Codes;
+use crate::keys::credentials::Credentials;
+use crate::keys::file;
+use crate::keys::group::GroupKeys;
+use crate::keys::handshake::{Called, Caller, claimed};
+use crate::keys::holder::Role;
+use crate::keys::ring::KeyRing;
+use crate::keys::secret::Secret;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
 use crate::master::candidate::MOST_INPUTS;
@@ -32,10 +42,12 @@ use crate::master::observations::Facts;
 use crate::master::peer::Peer;
 use crate::master::rhythm::Rhythm;
 use crate::master::serve::serve as serve_peer;
-use crate::master::shared::Shared;
+use crate::master::shared::{Entrance, Shared};
+use crate::master::trust::Trust;
 use crate::span::since_epoch;
 use crate::wire::address::Address;
 use crate::wire::message::Message;
+use crate::wire::name::NodeName;
 use crate::wire::timestamp;
 
 /// Two ends of a connection.
@@ -179,9 +191,97 @@ fn network_clock() -> NetworkClock {
     NetworkClock::new(Arc::new(SteadyClock::start()), Steering::default())
 }
 
-/// A master's connection thread, in a group with candidates or without.
-fn serve(said: &[Vec<u8>], with_candidates: bool) {
+/// The secrets of a group, whose file is gone.
+fn ring() -> Arc<KeyRing> {
+    static RING: LazyLock<Arc<KeyRing>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("group.key");
+        let group = GroupKeys::new(Secret::new([7; 32]));
+        file::create(&path, &group.text()).unwrap();
+        Arc::new(KeyRing::open(&path).unwrap())
+    });
+    Arc::clone(&RING)
+}
+
+/// Whether there are keys, and what the peer proves before it says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keyed {
+    No,
+    /// There are, and the peer proves nothing.
+    Unproven,
+    /// The peer proves this role.
+    As(Role),
+}
+
+fn any_keyed() -> impl Strategy<Value = Keyed> {
+    prop::sample::select(vec![
+        Keyed::No,
+        Keyed::Unproven,
+        Keyed::As(Role::Follower),
+        Keyed::As(Role::Candidate),
+    ])
+}
+
+/// The name that all have keys of: that of the candidate whose lines are made up.
+fn name() -> NodeName {
+    "127.0.0.1:1".parse().unwrap()
+}
+
+/// Reads a line, one byte at a time: what comes after it is left.
+fn read_line(mut stream: &TcpStream) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while stream.read_exact(&mut byte).is_ok() && byte != *b"\n" {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+/// Puts its code on each line that is one. What is none goes as it is, and so does one of ten.
+fn sealed(codes: &mut Codes, said: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let seal = |(place, words): (usize, &Vec<u8>)| match str::from_utf8(words) {
+        Ok(line) if line.ends_with('\n') && place % 10 != 9 => {
+            let mut line = line.to_owned();
+            codes.seal(&mut line);
+            line.into_bytes()
+        }
+        _ => words.clone(),
+    };
+    said.iter().enumerate().map(seal).collect()
+}
+
+/// Proves a role to the master at the other end, and says the rest with codes.
+fn prove_and_say(mut stream: &TcpStream, role: Role, said: &[Vec<u8>]) {
+    let key = ring().group().node(role, name(), None);
+    let calls = Caller::new(&key, Code::random().unwrap());
+    let opening = format!("{}\n", calls.opening());
+    stream.write_all(opening.as_bytes()).unwrap();
+    let (proof, mut codes) = calls.prove(&read_line(stream)).unwrap();
+    stream.write_all(format!("{proof}\n").as_bytes()).unwrap();
+    say(stream, &sealed(&mut codes, said));
+}
+
+/// Answers the follower at the other end as a master does, and says the rest with codes.
+fn answer_and_say(mut stream: &TcpStream, said: &[Vec<u8>]) {
+    let opening = read_line(stream);
+    let key = ring().group().welcome(&claimed(&opening).unwrap()).unwrap();
+    let (called, answer) = Called::answer(&key, &opening, Code::random().unwrap());
+    stream.write_all(format!("{answer}\n").as_bytes()).unwrap();
+    let mut codes = called.proven(&read_line(stream)).unwrap();
+    say(stream, &sealed(&mut codes, said));
+}
+
+/// A master's connection thread, in a group with candidates or without, with keys or without.
+fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
     let (ours, theirs) = connection();
+    let trust = match keyed {
+        Keyed::No => Trust::Everybody,
+        _ => Trust::Keyed {
+            ring: ring(),
+            auth: [Auth::Require, Auth::Observe][said.len() % 2],
+            serve_timestamps: said.len().is_multiple_of(3),
+        },
+    };
     let address = theirs.peer_addr().unwrap();
     let (inputs, _heard) = mpsc::sync_channel(MOST_INPUTS);
     let list = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
@@ -197,8 +297,11 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
         network_clock(),
         rhythm,
         Ensemble::new(Settings::default()),
-        address,
-        limits,
+        Entrance {
+            address,
+            limits,
+            trust,
+        },
         with_candidates.then_some(candidacy),
         Facts {
             name: None,
@@ -215,31 +318,56 @@ fn serve(said: &[Vec<u8>], with_candidates: bool) {
         .connections
         .register(node, &stream, address.ip())
         .unwrap();
-    say(&ours, said);
-    serve_peer(
-        Peer::new(node, address, mailbox, Arc::clone(&shared)),
-        &stream,
-    );
+    let peer = Peer::new(node, address, None, mailbox, Arc::clone(&shared));
+    if let Keyed::As(role) = keyed {
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve_peer(peer, &stream));
+            prove_and_say(&ours, role, said);
+        });
+    } else {
+        say(&ours, said);
+        serve_peer(peer, &stream);
+    }
     assert!(!shared.ensemble().leave(node), "it is still a member");
     // There is room for the next one, so it was counted out.
     let again = shared.connections.register(node, &stream, address.ip());
     assert!(again.is_err_and(|refused| refused.to_string().contains("a second")));
     drop((stream, shared));
-    answers(&ours);
+    if let Keyed::No | Keyed::Unproven = keyed {
+        answers(&ours);
+    }
 }
 
 /// A follower's session. The clock, and whether it stepped.
-fn follow(said: &[Vec<u8>]) -> (NetworkClock, bool) {
+fn follow(said: &[Vec<u8>], keyed: Keyed) -> (NetworkClock, bool) {
     let (ours, theirs) = connection();
     let clock = network_clock();
     let allegiance = Allegiance::new(vec![Address::new("a", 1)]);
-    let options = FollowerOptions::default();
+    let options = FollowerOptions {
+        credentials: (keyed != Keyed::No).then(|| Credentials::Group(ring(), name())),
+        ..FollowerOptions::default()
+    };
     let mut node = Node::new(allegiance, clock.clone(), false, options);
-    say(&ours, said);
-    let end = session(&mut node, &theirs);
+    let end = if let Keyed::As(_) = keyed {
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(|| session(&mut node, &theirs));
+            answer_and_say(&ours, said);
+            follower.join().unwrap()
+        })
+    } else {
+        say(&ours, said);
+        session(&mut node, &theirs)
+    };
     assert!(!matches!(end, End::Done), "no rounds were asked for");
     drop(theirs);
-    answers(&ours);
+    if keyed == Keyed::No {
+        answers(&ours);
+    }
+    let moved = node.received > 0;
+    assert!(
+        !moved || keyed != Keyed::Unproven,
+        "it has believed who has proven nothing"
+    );
     let mut events = std::iter::from_fn(|| node.control.next_event_now());
     let stepped = events.any(|event| {
         let made = match event {
@@ -257,21 +385,26 @@ proptest! {
     fn a_master_outlives_whatever_a_follower_says(
         said in speech("2026-01-01 00:00:00.000000\n"),
         with_candidates: bool,
+        keyed in any_keyed(),
     ) {
-        serve(&said, with_candidates);
+        serve(&said, with_candidates, keyed);
     }
 
     #[test]
     fn a_master_outlives_whatever_a_candidate_says(
         said in speech("CANDIDATE 0 127.0.0.1:1 3 leads hears=1\n"),
+        keyed in any_keyed(),
     ) {
-        serve(&said, true);
+        serve(&said, true, keyed);
     }
 
     #[test]
-    fn a_follower_outlives_whatever_a_master_says(said in speech("BERKELEY 1 interval=1000000\n")) {
+    fn a_follower_outlives_whatever_a_master_says(
+        said in speech("BERKELEY 1 interval=1000000\n"),
+        keyed in any_keyed(),
+    ) {
         let before = SteadyClock::start().read();
-        let (clock, stepped) = follow(&said);
+        let (clock, stepped) = follow(&said, keyed);
         let first = clock.now();
         let second = clock.now();
         prop_assert!(second.time >= first.time);

@@ -82,10 +82,12 @@ mod election;
 mod follower;
 #[cfg(test)]
 mod fuzz;
+mod keys;
 mod lock;
 mod master;
 mod measurement;
 mod rate_limit;
+mod regular_file;
 mod report;
 mod span;
 mod system_clock;
@@ -105,6 +107,8 @@ pub use follower::event::FollowerEvent;
 pub use follower::handle::{Follower, FollowerStopper};
 pub use follower::options::{FollowerOptions, WireChoice};
 pub use follower::status::FollowerObserver;
+pub use keys::auth::Auth;
+pub use keys::credentials::Credentials;
 pub use master::error::MasterError;
 pub use master::event::MasterEvent;
 pub use master::handle::{Master, MasterStopper};
@@ -145,6 +149,9 @@ pub mod internals {
     }
     pub mod follower {
         pub use crate::follower::*;
+    }
+    pub mod keys {
+        pub use crate::keys::*;
     }
     pub mod master {
         pub use crate::master::*;

@@ -115,6 +115,39 @@ impl Default for Throttle {
     }
 }
 
+/// How many lines a peer may send in an interval, or in half a second if that is shorter: a burst
+/// has [`LARGEST_BURST`](crate::wire::message::LARGEST_BURST) questions at most, and a few lines
+/// more come with it.
+const LINES: u32 = 200;
+
+/// The lines that a peer may still send.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: u32,
+    renewed: Instant,
+}
+
+impl Budget {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            left: LINES,
+            renewed: now,
+        }
+    }
+
+    /// Counts a line that comes now, from a peer that speaks once in `interval`. Whether it is one
+    /// too many.
+    pub(crate) fn is_overdrawn(&mut self, now: Instant, interval: Duration) -> bool {
+        let period = interval.min(Duration::from_millis(500));
+        if now.saturating_duration_since(self.renewed) >= period {
+            *self = Self::new(now);
+        }
+        let overdrawn = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        overdrawn
+    }
+}
+
 /// Says that corrections are refused, which may go on for ever.
 #[derive(Debug)]
 pub(crate) struct Refusals(Throttle);
@@ -129,8 +162,9 @@ impl Refusals {
     pub(crate) fn warn(&mut self, correction: TimeDelta) {
         if self.0.admit(Instant::now()).is_some() {
             log::warn!(
-                "a correction of {} is above the panic threshold: this clock is left alone; set \
-                 it by hand, start again, or raise --panic-threshold",
+                "a correction of {} is above the panic threshold, by itself or with those of the \
+                 last day: this clock is left alone; set it by hand, start again, or raise \
+                 --panic-threshold",
                 span::signed(correction)
             );
         }
@@ -142,6 +176,20 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_peer_may_send_so_many_lines_in_an_interval() {
+        let began = Instant::now();
+        let mut budget = Budget::new(began);
+        let mut sent = |at| {
+            (0..1000)
+                .filter(|_| !budget.is_overdrawn(at, SECOND))
+                .count()
+        };
+        assert_eq!(sent(began), 200);
+        assert_eq!(sent(began + SECOND / 4), 0);
+        assert_eq!(sent(began + SECOND / 2), 200);
+    }
 
     #[test]
     fn a_flood_is_cut_and_counted() {

@@ -3,7 +3,7 @@
 //! their own, compared by the processor's counter, which all of them share.
 //!
 //! ```text
-//! cargo bench --bench peers -- [--quick] [SCENARIO]...
+//! cargo bench --bench peers -- [--quick] [--only berkeley|chronyd] [SCENARIO]...
 //! ```
 //!
 //! It needs root and Debian's `user-mode-linux iproute2 busybox util-linux gcc chrony`, and an idle
@@ -25,6 +25,8 @@ use virtual_hosts::Who;
 /// How often each scenario is run.
 const RUNS: usize = 3;
 
+const PEERS: [(Who, &str); 2] = [(Who::Berkeley, "berkeley"), (Who::Chronyd, "chronyd")];
+
 fn main() -> Result<()> {
     if virtual_hosts::traffic::send_if_told() {
         return Ok(());
@@ -41,9 +43,11 @@ fn main() -> Result<()> {
     } else {
         RUNS
     };
+    let only = arguments.iter().position(|word| word == "--only");
+    let only = only.and_then(|at| Some(arguments.get(at + 1)?.as_str()));
     let names: Vec<_> = arguments
         .iter()
-        .filter(|word| !word.starts_with("--"))
+        .filter(|word| !word.starts_with("--") && only != Some(word))
         .collect();
     println!(
         "{:<64}{:>12}{:>12}",
@@ -55,15 +59,17 @@ fn main() -> Result<()> {
         }
         let mut found = [Vec::new(), Vec::new()];
         for _ in 0..runs {
-            for (who, found) in [Who::Berkeley, Who::Chronyd].into_iter().zip(&mut found) {
-                found.push((scenario.run)(who));
+            for ((who, name), found) in PEERS.into_iter().zip(&mut found) {
+                if only.is_none_or(|only| only == name) {
+                    found.push((scenario.run)(who));
+                }
             }
         }
         for (row, what) in scenario.rows.iter().enumerate() {
             let [ours, theirs] = found.each_ref().map(|runs| {
                 let mut values: Vec<_> = runs.iter().map(|run: &Vec<f64>| run[row]).collect();
                 values.sort_by(f64::total_cmp);
-                values[values.len() / 2]
+                values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
             });
             println!(
                 "{:<64}{ours:>12.1}{theirs:>12.1}",

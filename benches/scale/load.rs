@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::keys::channel::Channel;
+use berkeley::internals::keys::code::Code;
+use berkeley::internals::keys::group::GroupKeys;
+use berkeley::internals::keys::handshake::Caller;
+use berkeley::internals::keys::holder::Role;
 use berkeley::internals::wire::line::LineDecoder;
 use berkeley::internals::wire::message::Message;
 use berkeley::internals::wire::timestamp;
@@ -32,6 +37,8 @@ const SPREAD: TimeDelta = TimeDelta::microseconds(300);
 pub enum Manner {
     /// The line protocol: they are polled and told their corrections.
     Polled,
+    /// The same with keys: each proves that it holds its own.
+    Keyed,
     /// As `client.py`: they report every 5 s and are told the time.
     Reporting,
 }
@@ -64,6 +71,9 @@ pub struct Follower {
     /// Known once the connection stands.
     pub address: Option<SocketAddr>,
     greeted: bool,
+    /// What it has opened with, until it is answered.
+    caller: Option<Caller>,
+    channel: Channel,
     decoder: LineDecoder,
     ahead: TimeDelta,
     /// When the burst began that is under way, and how many polls it has had.
@@ -74,6 +84,8 @@ pub struct Follower {
 /// All followers, and what they counted.
 pub struct Load {
     manner: Manner,
+    /// The secrets of the group, where there are keys.
+    group: Option<GroupKeys>,
     poll: Poll,
     events: Events,
     pub followers: Vec<Follower>,
@@ -92,6 +104,7 @@ impl Load {
     pub fn new(manner: Manner) -> Result<Self> {
         Ok(Self {
             manner,
+            group: None,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             followers: Vec::new(),
@@ -101,6 +114,14 @@ impl Load {
             messages: 0,
             rounds: Vec::new(),
             first_poll: None,
+        })
+    }
+
+    /// Followers of a group with keys.
+    pub fn keyed(group: GroupKeys) -> Result<Self> {
+        Ok(Self {
+            group: Some(group),
+            ..Self::new(Manner::Keyed)?
         })
     }
 
@@ -133,13 +154,15 @@ impl Load {
         // Multiples of the golden ratio fill the spread evenly, however many there are.
         let part = (number as f64 * 0.618_033_988_749_895).fract() * 2.0 - 1.0;
         let ahead = match self.manner {
-            Manner::Polled => SPREAD.num_nanoseconds().unwrap_or(0) as f64 * part,
+            Manner::Polled | Manner::Keyed => SPREAD.num_nanoseconds().unwrap_or(0) as f64 * part,
             Manner::Reporting => 0.0,
         };
         self.followers.push(Follower {
             stream,
             address: None,
             greeted: false,
+            caller: None,
+            channel: Channel::Open,
             decoder: LineDecoder::default(),
             ahead: TimeDelta::nanoseconds(ahead as i64),
             burst: None,
@@ -240,7 +263,7 @@ impl Load {
             // Before anything else is done: the clock is read when the message comes.
             let time = WallClock.read();
             match self.manner {
-                Manner::Polled => self.hear(number, &buffer[..length], time)?,
+                Manner::Polled | Manner::Keyed => self.hear(number, &buffer[..length], time)?,
                 Manner::Reporting => self.note(number, &buffer[..length], time)?,
             }
             if length < buffer.len() {
@@ -257,6 +280,14 @@ impl Load {
         let mut report = timestamp::format(timestamp::local(WallClock.read() + follower.ahead));
         match self.manner {
             Manner::Polled => report.push('\n'),
+            Manner::Keyed => {
+                let group = self.group.as_ref().context("no keys")?;
+                let name = format!("f{number}").parse().context("no name")?;
+                let key = group.node(Role::Follower, name, None);
+                let caller = Caller::new(&key, Code::random()?);
+                report = format!("{}\n", caller.opening());
+                follower.caller = Some(caller);
+            }
             Manner::Reporting => self.due.push_back((Instant::now() + INTERVAL, number)),
         }
         self.messages += 1;
@@ -286,7 +317,14 @@ impl Load {
                 continue;
             };
             self.messages += 1;
-            match Message::parse(line)? {
+            if let Some(caller) = follower.caller.take() {
+                let (proof, codes) = caller.prove(line)?;
+                follower.channel = Channel::Keyed(Box::new(codes));
+                self.messages += 1;
+                follower.write(&format!("{proof}\n"))?;
+                continue;
+            }
+            match Message::parse(follower.channel.open(line)?)? {
                 Message::Poll { n, .. } => {
                     follower.burst.get_or_insert((time, 0)).1 += 1;
                     let answer = Message::Time {
@@ -357,6 +395,12 @@ impl Load {
 
 impl Follower {
     fn say(&mut self, message: &str) -> Result<()> {
+        let mut line = message.to_owned();
+        self.channel.seal(&mut line);
+        self.write(&line)
+    }
+
+    fn write(&mut self, message: &str) -> Result<()> {
         let length = self.stream.write(message.as_bytes())?;
         ensure!(length == message.len(), "the master does not read");
         Ok(())

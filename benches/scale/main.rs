@@ -11,6 +11,7 @@
 //! ends with an error when a limit is broken, and never touches the machine's clock. Other numbers
 //! of followers may follow a `--`; most limits are on 1,000 and 10,000.
 
+mod asked;
 mod load;
 mod program;
 mod truth;
@@ -22,8 +23,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::keys;
+use berkeley::internals::keys::group::GroupKeys;
+use berkeley::internals::keys::secret::Secret;
 use chrono::{DateTime, Utc};
 
+use crate::asked::{Asked, Questions};
 use crate::load::{Load, Manner, RoundSpan};
 use crate::program::{Program, Usage};
 
@@ -36,6 +41,14 @@ const BURST: u64 = berkeley::DEFAULT_BURST as u64;
 /// How many followers, and how many rounds are measured: a minute of them.
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 const ROUNDS: u64 = 12;
+
+/// How many followers prove their keys at a time: the master has places for twice as many.
+const PROVING: usize = 256;
+
+/// How much more of the processor a master with keys may take.
+const MOST_FOR_KEYS: f64 = 1.25;
+/// In how many further rounds it is asked how it is, all the while.
+const ASKED_ROUNDS: u64 = 3;
 
 /// `server.py` with more is another story: its threads start too slowly to be ready in time.
 const MOST_FOR_PYTHON: usize = 1_000;
@@ -95,6 +108,8 @@ struct Measured {
     corrections_lost: u64,
     /// How wrong the offsets were that the master found, in µs, without sign and in order.
     errors: Vec<f64>,
+    /// What came of asking it how it is.
+    asked: Option<Asked>,
 }
 
 impl Measured {
@@ -112,7 +127,11 @@ impl Measured {
     }
 
     fn error(&self, percent: usize) -> f64 {
-        self.errors[(self.errors.len() - 1) * percent / 100]
+        let last = self.errors.len().saturating_sub(1);
+        self.errors
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     /// The median of a round's span.
@@ -125,6 +144,21 @@ impl Measured {
     fn dispatch(&self) -> Duration {
         self.round(|round| round.last_correction - round.first_correction)
             .unwrap_or_default()
+    }
+
+    fn row_of_answers(&self) {
+        let Some(asked) = &self.asked else { return };
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        println!(
+            "{:<10}{:>9} `status --json`: {:.1} ms, {:.1} ms at most of {}; {} KiB; {} polls lost",
+            "",
+            self.followers,
+            milliseconds(asked.times[asked.times.len() / 2]),
+            milliseconds(asked.longest()),
+            asked.times.len(),
+            asked.length / 1024,
+            asked.polls_lost
+        );
     }
 
     fn row(&self, name: &str) {
@@ -199,10 +233,18 @@ fn main() -> Result<()> {
     );
     let mut ours = Vec::new();
     for &followers in &sizes {
-        let measured = berkeley(followers)
+        let measured = berkeley(followers, Manner::Polled)
             .with_context(|| format!("berkeley-master with {followers} followers"))?;
         measured.row("berkeley");
+        measured.row_of_answers();
         ours.push(measured);
+    }
+    let mut keyed = Vec::new();
+    for &followers in &sizes {
+        let measured = berkeley(followers, Manner::Keyed)
+            .with_context(|| format!("berkeley-master with {followers} followers with keys"))?;
+        measured.row("with keys");
+        keyed.push(measured);
     }
     let mut theirs = Vec::new();
     match python_program() {
@@ -216,7 +258,8 @@ fn main() -> Result<()> {
         }
         Err(reason) => println!("{:<10}left out: {reason}", "server.py"),
     }
-    let broken = broken_limits(&ours, &theirs);
+    let mut broken = broken_limits(&ours, &theirs);
+    broken.extend(cost_of_keys(&ours, &keyed));
     ensure!(
         broken.is_empty(),
         "limits that do not hold (was the machine idle?):\n{}",
@@ -243,6 +286,12 @@ fn broken_limits(ours: &[Measured], theirs: &[Measured]) -> Vec<String> {
     for measured in ours {
         let lost = measured.corrections_lost as f64;
         limit(measured.followers, "corrections lost", lost, 0.0);
+        if let Some(asked) = &measured.asked {
+            let longest = asked.longest().as_secs_f64() * 1e3;
+            limit(measured.followers, "ms for a status", longest, 200.0);
+            let lost = asked.polls_lost as f64;
+            limit(measured.followers, "polls lost while asked", lost, 0.0);
+        }
     }
     let (Some(thousand), Some(most)) = (with(ours, 1_000), with(ours, 10_000)) else {
         return broken;
@@ -269,12 +318,35 @@ fn broken_limits(ours: &[Measured], theirs: &[Measured]) -> Vec<String> {
     broken
 }
 
-/// Our master.
-fn berkeley(followers: usize) -> Result<Measured> {
+/// What keys may cost, and where they cost more.
+fn cost_of_keys(without: &[Measured], with: &[Measured]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (without, with) in without.iter().zip(with) {
+        let followers = with.followers;
+        let more = with.processor.as_secs_f64() / without.processor.as_secs_f64();
+        // Less than a thousand take too little to be compared.
+        if followers >= 1_000 && more > MOST_FOR_KEYS {
+            broken.push(format!(
+                "{followers} followers: {more:.2} times the processor time"
+            ));
+        }
+        if with.join > Duration::from_secs(10) {
+            broken.push(format!(
+                "{followers} followers with keys: {:?} to join",
+                with.join
+            ));
+        }
+    }
+    broken
+}
+
+/// Our master, with keys or without.
+fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     let folder = tempfile::tempdir()?;
     let record = folder.path().join("record.csv");
     let program = env!("CARGO_BIN_EXE_berkeley-master");
     let mut master = Command::new(program);
+    master.env("RUNTIME_DIRECTORY", folder.path());
     master.args(["--listen", "127.0.0.1:0", "--record"]);
     master.arg(&record);
     let help = Command::new(program).arg("--help").output()?.stdout;
@@ -282,14 +354,27 @@ fn berkeley(followers: usize) -> Result<Measured> {
         // Here all have one address.
         master.args(["--max-per-address", "20000"]);
     }
+    let group = GroupKeys::new(Secret::random()?);
+    if manner == Manner::Keyed {
+        let path = folder.path().join("group.key");
+        keys::file::create(&path, &group.text())?;
+        master.arg("--key-file").arg(path);
+    }
     let mut master = Program::start(&mut master, folder.path().join("master"))?;
     let address = master.says("Listening on ")?.parse()?;
     let before = master.usage()?;
 
-    let mut load = Load::new(Manner::Polled)?;
+    let mut load = match manner {
+        Manner::Keyed => Load::keyed(group)?,
+        manner => Load::new(manner)?,
+    };
     let began = Instant::now();
-    for _ in 0..followers {
+    for number in 0..followers {
         load.connect(address)?;
+        if manner == Manner::Keyed {
+            // They share one thread here: more at a time would wait for it, not for the master.
+            load.run_until(|load| load.joined() + PROVING > number)?;
+        }
     }
     load.run_until(|load| load.joined() == followers)?;
     let join = began.elapsed();
@@ -314,6 +399,13 @@ fn berkeley(followers: usize) -> Result<Measured> {
         found.rounds,
         rounds.len()
     );
+    let questions = Questions::begin(folder.path())?;
+    load.run_for(end.at + INTERVAL * ASKED_ROUNDS as u32)?;
+    let mut asked = questions.end()?;
+    let times = end.time..WallClock.read();
+    let meanwhile = truth::compare(&fs::read_to_string(&record)?, &load, &times)?;
+    let expected = followers as u64 * ASKED_ROUNDS * BURST;
+    asked.polls_lost = expected.saturating_sub(meanwhile.polls);
     let expected = followers as u64 * ROUNDS;
     Ok(Measured {
         followers,
@@ -325,6 +417,7 @@ fn berkeley(followers: usize) -> Result<Measured> {
         polls_lost: (expected * BURST).saturating_sub(found.polls),
         corrections_lost: expected.saturating_sub(found.errors.len() as u64),
         errors: found.errors,
+        asked: Some(asked),
     })
 }
 
@@ -374,6 +467,7 @@ fn python(seed: &Path, followers: usize) -> Result<Measured> {
         polls_lost: 0,
         corrections_lost: 0,
         errors,
+        asked: None,
     })
 }
 

@@ -18,6 +18,7 @@ use berkeley::internals::report::record::MASTER_HEADER;
 use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::INTERVAL;
 use crate::load::{Load, Told, microseconds};
 
 /// What came of the comparison.
@@ -84,6 +85,7 @@ pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Resul
         polls: 0,
         errors: Vec::new(),
     };
+    let interval = TimeDelta::from_std(INTERVAL)?;
     let began = rows.first().context("no round was recorded")?.time;
     let mut master = Discipline::new(Steering::default(), began);
     for round in rows.chunk_by(|one, next| one.round == next.round) {
@@ -91,15 +93,14 @@ pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Resul
         let counts = times.contains(&own.time);
         compared.rounds += u64::from(counts);
         for row in followers {
-            let told = told.get_mut(row.address).context("an unknown follower")?;
-            // Without an equal there, it was not told; the next round's is still to come.
-            let Some((first, rest)) = told.split_first() else {
+            let told = told.get(row.address).context("an unknown follower")?;
+            // It followed from the last burst before the round. (What was told is not quite what
+            // was recorded: the master allows for what it has learned in the round.)
+            let before = told.partition_point(|told| told.time < own.time);
+            let last = told[..before].last();
+            let Some(first) = last.filter(|told| told.time > own.time - interval) else {
                 continue;
             };
-            if row.correction != Some(first.correction) {
-                continue;
-            }
-            *told = rest;
             let master_ahead = master.target(first.time) - first.time;
             let truth = first.ahead - master_ahead;
             if counts {

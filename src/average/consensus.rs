@@ -28,12 +28,11 @@ use crate::wire::correction::Correction;
 /// The automatic window is never narrower: clocks this close together all agree.
 pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
 
-/// The part of [`mean_rate`] that the network gives up in a round. The rates follow what the
-/// network does only as fast as the window of the drift fit moves, so this must be slow.
-pub const RATE_GAIN: f64 = 0.1;
-
 /// How many times as uncertain as the median measurement one may be and still count in full.
 pub const ORDINARY: i32 = 2;
+
+/// A measurement that is so many times as uncertain as one that counts in full is not asked.
+pub const UNCERTAIN: i32 = 8;
 
 /// No measurement is taken for more uncertain, by far.
 const LARGEST_ERROR: TimeDelta = Rules::LARGEST_OFFSET;
@@ -98,6 +97,13 @@ impl Consensus {
     #[must_use]
     pub fn votes(&self, offset: TimeDelta) -> bool {
         (offset - self.median).abs() <= self.window
+    }
+
+    /// Whether a clock was measured so much worse than the others that it can only cost them
+    /// exactness.
+    #[must_use]
+    pub fn is_uncertain(&self, sample: &Sample) -> bool {
+        sample.error > self.ordinary_error * UNCERTAIN
     }
 
     /// The same, where only these clocks vote, as far as they lie within the window.
@@ -251,15 +257,9 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
     Ok(agreed)
 }
 
-/// The rate that clocks have on average, in ppm: they are averaged as offsets are, each counting
-/// as what it gains in 1000 s, so that no minority moves it far. `None` without a majority.
-///
-/// It holds the rate of a network in place. Each node follows the rate that the network had, and
-/// the network has the rate that its nodes follow: together they would wander off, by a ppm or
-/// more in a day. Each node's rate is the network's against its own oscillator, so the mean of
-/// these rates is the network's against the mean of all oscillators, and the network is asked to
-/// give up [`RATE_GAIN`] of it in each round. All nodes are asked alike, so this sets none of
-/// them apart from the others.
+/// The mean of some rates, in ppm: they are averaged as offsets are, each counting as what it gains
+/// in 1000 s, so that no minority moves it beyond what the others differ by. `None` without a
+/// majority.
 #[must_use]
 pub fn mean_rate(rates_ppm: &[f64]) -> Option<f64> {
     let base = TimeDelta::seconds(1000);

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Consensus, NoMajority, RATE_GAIN, Rules, consensus, mean_rate};
+use crate::average::consensus::Rules;
 use crate::average::dropped::Dropped;
 use crate::average::names::Names;
+use crate::average::rates::{Baseline, told_rate};
 use crate::average::reference::{Guide, SLEW_PPM};
-use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
+use crate::average::reputation::Standing;
 use crate::average::round::{Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
-use crate::clock::CRYSTAL_PPM;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
+use crate::wire::machine::Machine;
 
 /// A node that gives no clock in so many rounds in a row is dropped.
 pub const MISSED_ROUNDS: u32 = 3;
@@ -27,12 +28,16 @@ pub const MISSED_ROUNDS: u32 = 3;
 pub(in crate::average) struct Member {
     pub(in crate::average) name: Arc<str>,
     pub(in crate::average) address: Option<SocketAddr>,
+    pub(in crate::average) machine: Option<Machine>,
     pub(in crate::average) wire: Wire,
     pub(in crate::average) heard: Option<Heard>,
     /// Whether `heard` came since the last round.
     fresh: bool,
     missed: u32,
-    standing: Standing,
+    pub(in crate::average) standing: Standing,
+    /// It has no key, where others do.
+    pub(in crate::average) unkeyed: bool,
+    pub(in crate::average) rate: Baseline,
     /// What a peer that never corrects itself was told to add so far.
     pub(in crate::average) kept: TimeDelta,
     /// How far the machine's own clock was ahead of the group's time in the last round.
@@ -64,6 +69,8 @@ pub struct Settings {
     pub timestamp_patience: u32,
     /// The fastest that the group is led towards references, in ppm; 0 leads it nowhere.
     pub reference_slew_ppm: f64,
+    /// How many votes the connections from one machine have together.
+    pub votes_per_address: usize,
     /// Nobody will be told of the corrections, so none is kept for anybody.
     pub dry_run: bool,
 }
@@ -76,6 +83,7 @@ impl Default for Settings {
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
             reference_slew_ppm: SLEW_PPM,
+            votes_per_address: 1,
             dry_run: false,
         }
     }
@@ -89,6 +97,8 @@ pub struct Ensemble {
     pub(in crate::average) dropped: Dropped,
     pub(in crate::average) guide: Guide,
     names: Names,
+    /// What the rate of the master's own clock is compared with.
+    pub(in crate::average) own_rate: Baseline,
     intervals: u64,
     rounds: u64,
 }
@@ -103,6 +113,7 @@ impl Ensemble {
             dropped: Dropped::default(),
             guide: Guide::default(),
             names: Names::default(),
+            own_rate: Baseline::default(),
             intervals: 0,
             rounds: 0,
         }
@@ -124,16 +135,34 @@ impl Ensemble {
             Member {
                 name: Arc::clone(&name),
                 address,
+                machine: None,
                 wire,
                 heard: None,
                 fresh: false,
                 missed: 0,
                 standing: Standing::default(),
+                unkeyed: false,
+                rate: Baseline::default(),
                 kept: TimeDelta::zero(),
                 machine_ahead: None,
             },
         );
         name
+    }
+
+    /// A member has no key: it votes only where those that have one are no majority.
+    pub fn doubt_unkeyed(&mut self, node: NodeId) {
+        if let Some(member) = self.members.get_mut(&node) {
+            member.unkeyed = true;
+        }
+    }
+
+    /// Says on which machine a member is, unless it is the master's own: the clocks there share
+    /// its votes.
+    pub fn place(&mut self, node: NodeId, machine: Machine) {
+        if let Some(member) = self.members.get_mut(&node) {
+            member.machine = Some(machine);
+        }
     }
 
     /// Lets a follower go. Whether it was a member until now.
@@ -165,6 +194,18 @@ impl Ensemble {
         match self.rounds {
             0 => self.settings.min_followers.max(1),
             _ => 1,
+        }
+    }
+
+    /// Whether a round can be held: so many followers that count have given their time.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        let (wanted, (_, reported)) = (self.wanted(), self.present());
+        reported >= wanted && {
+            // The first is the master. Those that were dropped are still to be corrected.
+            let followers = self.electorate().into_iter().skip(1);
+            let counting = followers.filter(|bar| *bar != Some(Vote::SameMachine));
+            counting.count() >= wanted
         }
     }
 
@@ -239,8 +280,7 @@ impl Ensemble {
     /// `own` is the master's clock.
     pub fn close_round(&mut self, own: Heard) -> Closed {
         let dropped = self.drop_silent();
-        let (_, reported) = self.present();
-        let enough = reported >= self.wanted();
+        let enough = self.is_enough();
         if !enough && self.rounds == 0 {
             // The first round waits for more, and those who have answered until now count in it.
             for member in self.members.values_mut() {
@@ -308,41 +348,6 @@ impl Ensemble {
         silent
     }
 
-    /// How much a vote of each clock would be in doubt: the master's own, then every follower's
-    /// that gave its time.
-    fn doubts(&self, agreed: &Consensus) -> Vec<Doubt> {
-        let allowance = allowance(self.settings.interval, agreed.deviation);
-        let followers = self.members.values().filter_map(|member| {
-            let distance = agreed.pull(&member.heard?.sample);
-            Some(match member.wire {
-                // Nobody is told a correction.
-                _ if self.settings.dry_run => Doubt::None,
-                Wire::Line => member.standing.doubt(distance, allowance),
-                // The master keeps its correction for it, and can't tell whether it drifts or
-                // lies. Its vote is asked for where there is no majority without.
-                Wire::Timestamp => Doubt::Timestamp,
-            })
-        });
-        std::iter::once(Doubt::None).chain(followers).collect()
-    }
-
-    /// Notes who has voted, in the same order.
-    fn note(&mut self, agreed: &Consensus, votes: &[Vote]) {
-        let heard = self
-            .members
-            .values_mut()
-            .filter(|member| member.heard.is_some());
-        for (member, vote) in heard.zip(&votes[1..]) {
-            if let Some(heard) = member.heard {
-                let distance = agreed.pull(&heard.sample);
-                let within = agreed.votes(heard.sample.offset);
-                member
-                    .standing
-                    .note(within, vote.counts().then_some(distance));
-            }
-        }
-    }
-
     fn average(&mut self, own: Heard) -> Round {
         let followers = self.members.values().filter_map(|member| member.heard);
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
@@ -351,8 +356,8 @@ impl Ensemble {
         let led = outcome
             .ok()
             .and_then(|it| self.lead(&it, &own, told_rate(&clocks, &votes)));
-        // What the group was led by is no mistake of its rate.
-        let common_ppm = common_rate(&clocks, &votes, led_ppm) + self.guide.rate_ppm() - led_ppm;
+        let change_ppm = self.guide.rate_ppm() - led_ppm;
+        let common_ppm = self.common_rate(&own, &votes, led_ppm) + change_ppm;
         let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
             name: member.map_or_else(|| Arc::from(MASTER), |(_, it)| Arc::clone(&it.name)),
@@ -394,75 +399,6 @@ impl Ensemble {
             dry_run: self.settings.dry_run,
         }
     }
-
-    /// Why each clock is not asked at all, the master's own first; `None` if it is.
-    fn excluded(&self, clocks: &[Heard]) -> Vec<Option<Vote>> {
-        let heard = self.members.values().filter(|it| it.heard.is_some());
-        let names = std::iter::once(MASTER).chain(heard.map(|member| &*member.name));
-        let dropped: Vec<bool> = names.map(|name| self.dropped.contains(name)).collect();
-        // A master that has just started is no part of a group that agrees already, nor is any
-        // other clock that has: those tell the time that followed a master before, if they are
-        // the most of the followers. (Anybody can claim to be one of them.)
-        let all = || clocks.iter().zip(&dropped);
-        let followers = || all().skip(1).filter(|(_, dropped)| !**dropped);
-        let group = followers().filter(|(clock, _)| clock.synchronized).count();
-        let returns = !clocks[0].synchronized && group * 2 > followers().count();
-        let why = |(clock, dropped): (&Heard, &bool)| {
-            let new = returns && !clock.synchronized;
-            dropped
-                .then_some(Vote::Dropped)
-                .or(new.then_some(Vote::New))
-        };
-        all().map(why).collect()
-    }
-
-    /// What the clocks agree on, the master's own first, and which of them have voted.
-    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
-        let excluded = self.excluded(clocks);
-        let counted = clocks
-            .iter()
-            .zip(&excluded)
-            .filter(|(_, why)| why.is_none());
-        let samples: Vec<Sample> = counted.map(|(clock, _)| clock.sample).collect();
-        let agreed = match consensus(&samples, &self.settings.rules) {
-            Ok(agreed) => agreed,
-            Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
-        };
-        let doubts = self.doubts(&agreed);
-        let all = || clocks.iter().zip(&excluded).zip(&doubts);
-        let voting =
-            all().filter(|((clock, why), _)| why.is_none() && agreed.votes(clock.sample.offset));
-        let most = most_doubt(voting.map(|(_, doubt)| *doubt), samples.len());
-        let vote = |((clock, why), doubt): ((&Heard, &Option<Vote>), &Doubt)| match *why {
-            Some(Vote::Dropped) => Vote::Dropped,
-            _ if !agreed.votes(clock.sample.offset) => Vote::Outlier,
-            Some(why) => why,
-            None if *doubt <= most => Vote::Yes,
-            None => Vote::from(*doubt),
-        };
-        let votes: Vec<Vote> = all().map(vote).collect();
-        self.note(&agreed, &votes);
-        let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
-        (
-            Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),
-            votes,
-        )
-    }
-}
-
-/// By how many ppm all clocks are to run faster, for their rate to be `wanted_ppm` in the mean of
-/// what voters tell.
-fn common_rate(clocks: &[Heard], cast: &[Vote], wanted_ppm: f64) -> f64 {
-    let told = told_rate(clocks, cast).map_or(0.0, |told| told - wanted_ppm);
-    (-RATE_GAIN * told).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
-}
-
-/// The mean of the rates that voters tell, in ppm; `None`, unless most of the voters tell theirs.
-fn told_rate(clocks: &[Heard], cast: &[Vote]) -> Option<f64> {
-    let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
-    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
-    let most = rates.len() * 2 > voters().count();
-    most.then(|| mean_rate(&rates)).flatten()
 }
 
 #[cfg(test)]
@@ -585,6 +521,91 @@ mod tests {
         let mut ensemble = ensemble(3, Wire::Line);
         let judged = voters(&mut ensemble, 20, &[5, 300, -500]);
         assert_eq!(judged, [true, true, true, false]);
+    }
+
+    /// Puts these followers on one machine.
+    fn on_one_machine(ensemble: &mut Ensemble, nodes: std::ops::RangeInclusive<u64>) {
+        let machine = Machine::of([10, 0, 0, 9].into());
+        nodes.for_each(|node| ensemble.place(NodeId(node), machine));
+    }
+
+    #[test]
+    fn the_clocks_of_one_machine_share_a_vote_and_are_corrected() {
+        let hour = 3_600_000_000;
+        let mut ensemble = ensemble(208, Wire::Line);
+        on_one_machine(&mut ensemble, 9..=208);
+        let ahead: Vec<_> = (1..=208).map(|it| if it < 9 { it } else { hour }).collect();
+        for (node, &micros) in (1..).zip(&ahead) {
+            heard(&mut ensemble, node, TimeDelta::microseconds(micros));
+        }
+        let round = ensemble.close_round(OWN).round.unwrap();
+        let vote = |node: usize| round.rows[node].vote;
+        assert_eq!((vote(1), vote(9)), (Vote::Yes, Vote::Outlier));
+        assert!((10..=208).all(|node| vote(node) == Vote::SameMachine));
+        let moved = round.outcome.unwrap().average;
+        assert!(moved.abs() < TimeDelta::microseconds(9), "{moved}");
+        let corrected = round.rows[208].correction.unwrap().offset;
+        assert!((corrected + TimeDelta::hours(1)).abs() < TimeDelta::microseconds(9));
+    }
+
+    #[test]
+    fn the_first_round_waits_for_clocks_that_count() {
+        let mut ensemble = Ensemble::new(Settings {
+            min_followers: 2,
+            ..Settings::default()
+        });
+        for node in 1..=4 {
+            ensemble.join(NodeId(node), "node", None, Wire::Line);
+        }
+        on_one_machine(&mut ensemble, 1..=3);
+        (1..=3).for_each(|node| heard(&mut ensemble, node, TimeDelta::zero()));
+        assert!(ensemble.close_round(OWN).round.is_none());
+        heard(&mut ensemble, 4, TimeDelta::zero());
+        assert!(ensemble.close_round(OWN).round.is_some());
+    }
+
+    #[test]
+    fn what_one_connection_has_spent_no_other_of_its_machine_has_left() {
+        let mut ensemble = ensemble(6, Wire::Line);
+        on_one_machine(&mut ensemble, 4..=6);
+        voters(&mut ensemble, 10, &[0, 0, 0, 0, 0, 0]);
+        // Whichever of them answers: half a millisecond ahead has a vote for a round or two.
+        let mut pulled = 0;
+        for round in 0..300 {
+            for node in 1..=3 {
+                heard(&mut ensemble, node, TimeDelta::zero());
+            }
+            heard(&mut ensemble, 4 + round % 3, TimeDelta::microseconds(500));
+            let closed = ensemble.close_round(OWN).round.unwrap();
+            pulled += u64::from(closed.rows[4].vote.counts());
+        }
+        assert!(
+            pulled <= 60,
+            "{pulled} votes in 300 rounds of three connections"
+        );
+    }
+
+    #[test]
+    fn a_measurement_far_worse_than_the_others_has_no_vote_and_no_share_in_the_error() {
+        let mut ensemble = ensemble(4, Wire::Line);
+        let measured = |micros| Sample {
+            error: TimeDelta::microseconds(micros),
+            ..Sample::OWN
+        };
+        voters(&mut ensemble, 10, &[0; 4]);
+        let mut measure = |clocks: [(u64, i64); 4]| {
+            for (node, micros) in clocks {
+                let interval = ensemble.interval();
+                ensemble.report(NodeId(node), interval, measured(micros).into());
+            }
+            ensemble.close_round(OWN).round.unwrap()
+        };
+        let round = measure([(1, 20), (2, 25), (3, 30), (4, 110_000)]);
+        let votes: Vec<_> = round.rows.iter().map(|row| row.vote).collect();
+        assert_eq!(votes[..4], [Vote::Yes; 4]);
+        assert_eq!(votes[4], Vote::Uncertain);
+        let error = round.outcome.unwrap().error;
+        assert_eq!(error, TimeDelta::nanoseconds(18_750));
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 pub mod consensus;
 pub mod dropped;
+pub mod electorate;
 pub mod ensemble;
 pub mod leading;
 pub mod names;
+pub mod rates;
 pub mod reference;
 pub mod reputation;
 pub mod round;
 pub mod told;
+pub mod voting;

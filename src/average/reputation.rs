@@ -47,12 +47,16 @@ pub fn allowance(interval: Duration, deviation: TimeDelta) -> TimeDelta {
 pub enum Doubt {
     /// Not at all.
     None,
+    /// Its measurement is far worse than the others', and so counts little if it is needed.
+    Uncertain,
     /// With this vote it would be off by so many nanoseconds in the mean, to one side.
     Biased(f64),
     /// It is on the timestamp wire and can't follow its corrections.
     Timestamp,
     /// It has not followed for long enough.
     New,
+    /// It has no key, where others do: anybody could be it.
+    Unkeyed,
 }
 
 /// What is remembered of one clock.

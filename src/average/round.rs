@@ -44,7 +44,8 @@ pub struct Heard {
     pub sample: Sample,
     /// The network's rate against its oscillator, if it says.
     pub rate_ppm: Option<f64>,
-    /// Whether it has followed a correction since it started.
+    /// Whether it knows its group's time: it has followed a correction since it started, and was
+    /// not set by hand since.
     pub synchronized: bool,
     /// How far the machine's own clock is ahead of the one that the node keeps, if it says.
     pub machine: Option<TimeDelta>,
@@ -97,6 +98,12 @@ pub enum Vote {
     Timestamp,
     /// An operator has taken its vote away.
     Dropped,
+    /// It has no key; those that have one are a majority.
+    Unkeyed,
+    /// Its measurement is far worse than the others'.
+    Uncertain,
+    /// Other connections of the same machine have the vote.
+    SameMachine,
     /// Nobody votes: the round was abandoned.
     Abandoned,
 }
@@ -117,6 +124,8 @@ impl From<Doubt> for Vote {
             Doubt::Biased(_) => Self::Biased,
             Doubt::Timestamp => Self::Timestamp,
             Doubt::New => Self::New,
+            Doubt::Unkeyed => Self::Unkeyed,
+            Doubt::Uncertain => Self::Uncertain,
         }
     }
 }
@@ -131,6 +140,9 @@ impl fmt::Display for Vote {
             Self::Biased => "biased",
             Self::Timestamp => "timestamp",
             Self::Dropped => "dropped",
+            Self::Unkeyed => "unkeyed",
+            Self::Uncertain => "uncertain",
+            Self::SameMachine => "same machine",
             Self::Abandoned => "-",
         })
     }

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
+use berkeley::internals::command_line::keys::{GroupCommand, GroupFlags};
 use berkeley::internals::command_line::questions;
+use berkeley::internals::command_line::replay::Replay;
 use berkeley::internals::command_line::signals::StopSignals;
+use berkeley::internals::command_line::site::Http;
 use berkeley::internals::command_line::values;
 use berkeley::internals::command_line::{control_socket, orders, program};
 use berkeley::internals::election::candidates::Candidates;
@@ -30,6 +33,9 @@ struct Arguments {
     #[command(flatten)]
     common: Common,
 
+    #[command(flatten)]
+    http: Http,
+
     /// How many times each follower is asked in a round; the best answer counts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_BURST, value_parser = clap::value_parser!(u32).range(1..=64))]
     burst: u32,
@@ -46,9 +52,12 @@ struct Arguments {
 
     #[command(flatten)]
     followers: Followers,
+
+    #[command(flatten)]
+    keys: GroupFlags,
 }
 
-/// What a running master is asked, and told.
+/// What a running master, or a record, is asked and told, and the group's keys.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say how the masters are that run on this machine, and their clocks
@@ -61,18 +70,25 @@ enum Command {
     Drop(orders::Clock),
     /// Let a clock vote again that was dropped
     Admit(orders::Clock),
+    /// Show a record on the page, round by round
+    Replay(Replay),
+    /// Make, hand out and revoke the keys of a group
+    #[command(subcommand)]
+    Key(GroupCommand),
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     if let Some(command) = arguments.command.take() {
-        return program::report(match command {
-            Command::Status(status) => status.run(MASTER),
-            Command::Wait(wait) => wait.run(MASTER),
-            Command::Set(set) => set.run(),
-            Command::Drop(clock) => clock.drop(),
-            Command::Admit(clock) => clock.admit(),
-        });
+        return match command {
+            Command::Status(status) => program::report(status.run(MASTER)),
+            Command::Wait(wait) => program::report(wait.run(MASTER)),
+            Command::Set(set) => program::report(set.run()),
+            Command::Drop(clock) => program::report(clock.drop()),
+            Command::Admit(clock) => program::report(clock.admit()),
+            Command::Replay(replay) => program::run(|signals| replay.run(signals)),
+            Command::Key(command) => program::command(|| command.run()),
+        };
     }
     if let Some(conflict) = (arguments.common.conflict(false)).or(arguments.followers.conflict()) {
         arguments::refuse(&mut Arguments::command(), conflict);
@@ -102,7 +118,11 @@ fn run(
         min_followers: arguments.followers.min_followers as usize,
         max_followers: arguments.followers.max_followers as usize,
         max_per_address: arguments.followers.max_per_address as usize,
+        votes_per_address: arguments.followers.votes_per_address as usize,
         candidates,
+        key_file: arguments.keys.key_file,
+        auth: arguments.keys.auth.unwrap_or_default(),
+        serve_timestamps: arguments.keys.serve_timestamps,
         rules: arguments.voting.rules(),
         rounds: common.rounds,
         simulation: common.simulation(),
@@ -117,13 +137,13 @@ fn run(
     })?;
     let observer = master.observer();
     let status = move || Status::Master(Box::new(observer.status()));
-    let _socket = program::answer_questions(MASTER, status);
+    let (_socket, page) = program::answer_questions(MASTER, &arguments.http, status)?;
     let _control = control_socket::open(master.operator());
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
     let listening = format!("Listening on {}", master.local_addr());
     let events = iter::from_fn(|| master.next_event()).map(|event| event.to_string());
-    let printed = program::print(iter::once(listening).chain(events));
+    let printed = program::print(iter::once(listening).chain(page).chain(events));
     master.stopper().stop();
     master.finish()?;
     printed

@@ -9,7 +9,10 @@ use chrono::TimeDelta;
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::command_line::values;
-use crate::discipline::correction::{STEP_ROUNDS, STEP_THRESHOLD, SYSTEM_STEP_THRESHOLD, Steering};
+use crate::discipline::correction::{
+    LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, STEP_ROUNDS, STEP_THRESHOLD,
+    SYSTEM_STEP_THRESHOLD, Steering,
+};
 use crate::discipline::drift_file::{self, DriftFile};
 use crate::election::candidates::Candidates;
 use crate::report::record::{Record, RecordError};
@@ -62,7 +65,8 @@ pub struct Common {
     #[arg(long, value_name = "CLOCK", default_value = "none")]
     steer: Steer,
 
-    /// Refuse a correction of the system's clock above this, once it has been corrected
+    /// Refuse a correction of the system's clock above this, or above it with those of one day,
+    /// once it has been corrected
     #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = values::threshold)]
     panic_threshold: TimeDelta,
 
@@ -139,6 +143,15 @@ impl Common {
         pretends.or(only_told)
     }
 
+    /// The largest rate that is believed of this clock.
+    fn largest_rate_ppm(&self) -> f64 {
+        if self.simulate_drift == 0.0 {
+            LARGEST_RATE_PPM
+        } else {
+            LARGEST_SIMULATED_RATE_PPM
+        }
+    }
+
     /// How corrections are followed: the rules, where the rate is kept, and the system's clock if
     /// that is to follow too. With `dry_run` it is not touched.
     ///
@@ -151,6 +164,7 @@ impl Common {
                 Steer::System => SYSTEM_STEP_THRESHOLD,
             }),
             step_rounds: self.step_rounds,
+            largest_rate_ppm: self.largest_rate_ppm(),
             ..Steering::default()
         };
         let mut system_clock = None;
@@ -166,7 +180,7 @@ impl Common {
         }
         let mut drift_file = None;
         if let Some(path) = &self.drift_file {
-            let (file, kept) = DriftFile::open(path)?;
+            let (file, kept) = DriftFile::open(path, steering.largest_rate_ppm)?;
             if let (Some(kept), Some(system)) = (kept, &mut system_clock) {
                 system.restore_frequency(kept.ppm)?;
             }
@@ -246,6 +260,11 @@ pub struct Followers {
     /// Turn away who holds one more connection from one address, or opens one more in a second
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_per_address: u32,
+
+    /// Let the clocks that connect from one address, or one IPv6 network of 64 bits, have so many
+    /// votes together; each clock on the master's own machine has one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub votes_per_address: u32,
 }
 
 impl Followers {

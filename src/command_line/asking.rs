@@ -25,8 +25,8 @@ const RETRY: Duration = Duration::from_millis(20);
 const LONGEST: u64 = 256 << 20;
 
 /// What every status says, whatever its version.
-#[derive(Deserialize)]
-struct Header {
+#[derive(Debug, Deserialize)]
+pub struct Header {
     version: u32,
     program: String,
 }
@@ -119,6 +119,27 @@ fn read(stream: &UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
 /// # Errors
 /// When it is none, or of another version.
 pub fn parse(document: &[u8], socket: &Path) -> anyhow::Result<Status> {
+    let header = check(document, socket)?;
+    let whole = if header.program == MASTER {
+        serde_json::from_slice::<MasterStatus>(document)
+            .map(|status| Status::Master(Box::new(status)))
+    } else {
+        serde_json::from_slice::<FollowerStatus>(document)
+            .map(|status| Status::Follower(Box::new(status)))
+    };
+    whole.with_context(|| {
+        format!(
+            "the answer from {} is not whole; ask again",
+            socket.display()
+        )
+    })
+}
+
+/// Whether a document, which came from this socket, is one that we know.
+///
+/// # Errors
+/// When it is none, or of another version.
+pub fn check(document: &[u8], socket: &Path) -> anyhow::Result<Header> {
     let at = || {
         format!(
             "what answers at {} is no Berkeley program",
@@ -134,19 +155,10 @@ pub fn parse(document: &[u8], socket: &Path) -> anyhow::Result<Status> {
             header.version
         );
     }
-    let whole = match header.program.as_str() {
-        MASTER => serde_json::from_slice::<MasterStatus>(document)
-            .map(|status| Status::Master(Box::new(status))),
-        FOLLOWER => serde_json::from_slice::<FollowerStatus>(document)
-            .map(|status| Status::Follower(Box::new(status))),
-        _ => bail!(at()),
-    };
-    whole.with_context(|| {
-        format!(
-            "the answer from {} is not whole; ask again",
-            socket.display()
-        )
-    })
+    if ![MASTER, FOLLOWER].contains(&header.program.as_str()) {
+        bail!(at());
+    }
+    Ok(header)
 }
 
 /// Asks the program at this socket, and reads what it says.

@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use crate::command_line::logging;
 use crate::command_line::signals::StopSignals;
+use crate::command_line::site::{Http, Source};
 use crate::command_line::status_socket::{self, StatusSocket};
 use crate::report::document::Document;
 use crate::report::status::Status;
@@ -39,19 +40,31 @@ fn start(program: impl FnOnce(&StopSignals) -> anyhow::Result<()>) -> anyhow::Re
     program(&signals)
 }
 
-/// Gives the status to whoever asks this process for it, until what is returned is dropped.
-#[must_use]
+/// Runs a command that is over at once, and prints what it returns.
+pub fn command(run: impl FnOnce() -> anyhow::Result<String>) -> ExitCode {
+    report(run().and_then(|line| print(std::iter::once(line))))
+}
+
+/// Gives the status of this process to whoever asks for it, at its socket and over HTTP, until what
+/// is returned is dropped. With it comes what to tell people.
+///
+/// # Errors
+/// When HTTP was asked for and can't be had.
 pub fn answer_questions(
     program: &str,
+    http: &Http,
     status: impl Fn() -> Status + Send + Sync + 'static,
-) -> Option<StatusSocket> {
-    let document = Document::new(move || {
+) -> anyhow::Result<(Option<StatusSocket>, Option<String>)> {
+    let status: Source = Arc::new(status);
+    let source = Arc::clone(&status);
+    let json = Arc::new(Document::new(move || {
         // Nothing in it could fail to be written as JSON.
-        let mut json = serde_json::to_vec(&status()).unwrap_or_default();
+        let mut json = serde_json::to_vec(&source()).unwrap_or_default();
         json.push(b'\n');
         json
-    });
-    status_socket::open(program, &Arc::new(document))
+    }));
+    let told = http.serve(&json, &status)?;
+    Ok((status_socket::open(program, &json), told))
 }
 
 /// Prints what happens, a line or a table each, until nothing more does. Whoever reads it may have

@@ -31,11 +31,11 @@ pub struct Status {
 #[derive(Debug, clap::Args)]
 pub struct Wait {
     /// Wait until the time is known to this
-    #[arg(long, value_name = "DURATION", default_value = "1ms", allow_hyphen_values = true, value_parser = values::threshold)]
+    #[arg(long, overrides_with = "error", value_name = "DURATION", default_value = "1ms", allow_hyphen_values = true, value_parser = values::threshold)]
     error: TimeDelta,
 
     /// Give up after this
-    #[arg(long, value_name = "DURATION", default_value = "60s", allow_hyphen_values = true, value_parser = values::patience)]
+    #[arg(long, overrides_with = "timeout", value_name = "DURATION", default_value = "60s", allow_hyphen_values = true, value_parser = values::patience)]
     timeout: Duration,
 
     /// The socket of the program to wait for [default: those that run on this machine]
@@ -76,12 +76,12 @@ impl Status {
 /// What a program says, to be printed.
 fn answer(socket: &Path, json: bool) -> anyhow::Result<Vec<u8>> {
     let document = asking::ask(socket)?;
+    if json {
+        asking::check(&document, socket)?;
+        return Ok(document);
+    }
     let status = asking::parse(&document, socket)?;
-    Ok(if json {
-        document
-    } else {
-        format!("{status}\n").into_bytes()
-    })
+    Ok(format!("{status}\n").into_bytes())
 }
 
 fn print(separator: &str, answer: &[u8]) -> anyhow::Result<()> {
@@ -107,7 +107,10 @@ impl Wait {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(missing.context(format!("gave up after {:?}", self.timeout)));
+                return Err(missing.context(format!(
+                    "gave up after {}",
+                    humantime::format_duration(self.timeout)
+                )));
             }
             thread::sleep(LOOK.min(left));
         }

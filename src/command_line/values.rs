@@ -197,6 +197,21 @@ pub fn master(text: &str) -> Result<Address, String> {
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
     address::socket_address(text).map_err(|error| error.to_string())
 }
+
+/// For `--http`.
+///
+/// # Errors
+/// For what is no IP address and port, or a port alone.
+pub fn http(text: &str) -> Result<SocketAddr, String> {
+    if text.parse::<u16>().is_ok() {
+        return Err(format!(
+            "a port alone would not say who may read; write 127.0.0.1:{text} for this machine \
+             alone, or 0.0.0.0:{text} for all"
+        ));
+    }
+    listen(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

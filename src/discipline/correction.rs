@@ -30,6 +30,13 @@ pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
 /// programs that are started after it read for the first time.
 pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
 
+/// The largest rate of a clock that is learned or asked for, either way, in ppm of its raw clock:
+/// as much as the kernel's clock can be made to gain.
+pub const LARGEST_RATE_PPM: f64 = 500.0;
+
+/// The same where a clock may pretend to drift, by 10,000 ppm at most.
+pub const LARGEST_SIMULATED_RATE_PPM: f64 = 12_000.0;
+
 /// How a node follows its corrections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steering {
@@ -37,9 +44,13 @@ pub struct Steering {
     pub step_threshold: TimeDelta,
     /// In how many of its first rounds the clock may step.
     pub step_rounds: u32,
-    /// Once the clock has been corrected, a correction above this is refused: something is wrong
-    /// that no clock should follow. `None` refuses none.
+    /// Once the clock has been corrected, a correction above this is refused, and so is one that
+    /// would move it further than this in a day: something is wrong that no clock should follow.
+    /// `None` refuses none.
     pub panic_threshold: Option<TimeDelta>,
+    /// No rate beyond this is learned, or taken from a master however often it asks, either way, in
+    /// ppm.
+    pub largest_rate_ppm: f64,
     /// Whether the rate is learned and compensated. Without it clocks drift apart between rounds.
     pub drift: bool,
     /// What is known of the rate beforehand.
@@ -53,6 +64,7 @@ impl Default for Steering {
             step_threshold: STEP_THRESHOLD,
             step_rounds: STEP_ROUNDS,
             panic_threshold: None,
+            largest_rate_ppm: LARGEST_RATE_PPM,
             drift: true,
             rate: Rate::UNKNOWN,
         }
@@ -123,6 +135,32 @@ pub enum Applied {
     Outdated,
 }
 
+/// How far corrections have moved a clock in a day, which begins with the first of them.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    /// When the day began, by the raw clock.
+    since: i64,
+    /// The sum of the corrections, either way.
+    by: TimeDelta,
+}
+
+impl Moved {
+    /// By how much one correction more moves it in the day.
+    fn with(self, offset: TimeDelta, now: i64) -> Self {
+        let over = now.saturating_sub(self.since) >= nanoseconds(DAY);
+        let (since, before) = if over {
+            (now, TimeDelta::zero())
+        } else {
+            (self.since, self.by)
+        };
+        let by = before.checked_add(&offset).unwrap_or(TimeDelta::MAX);
+        Self { since, by }
+    }
+}
+
+/// The period of the panic threshold.
+const DAY: TimeDelta = TimeDelta::hours(24);
+
 /// A correction to a year before 1678 or after 2261.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfRange;
@@ -157,6 +195,8 @@ pub struct Discipline {
     /// The latest reading given out.
     shown: i64,
     rounds: u32,
+    /// How far corrections after the first have moved it today.
+    moved: Moved,
     /// The clock was set, or has refused a correction, and no correction was taken since.
     in_doubt: bool,
     /// How often the raw clock was set.
@@ -170,10 +210,11 @@ pub struct Discipline {
 impl Discipline {
     /// A clock that shows the raw time, which is `raw` now.
     #[must_use]
-    pub fn new(steering: Steering, raw: DateTime<Utc>) -> Self {
+    pub fn new(mut steering: Steering, raw: DateTime<Utc>) -> Self {
+        steering.rate = steering.rate.within(steering.largest_rate_ppm);
         let known = steering.drift.then_some(steering.rate.ppm);
         Self {
-            fit: DriftFit::new(steering.rate),
+            fit: DriftFit::new(steering.rate).within(steering.largest_rate_ppm),
             line: None,
             since: since_epoch(raw),
             ahead: 0,
@@ -183,6 +224,10 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
+            moved: Moved {
+                since: since_epoch(raw),
+                by: TimeDelta::zero(),
+            },
             in_doubt: false,
             sets: 0,
             step_due: false,
@@ -231,7 +276,8 @@ impl Discipline {
     /// How wrong the target may be; `None` while nobody can tell.
     fn error_at(&self, raw: i64) -> Option<i64> {
         let gained = gained(raw.saturating_sub(self.since), self.error_growth_ppm);
-        (self.line.is_some() && !self.in_doubt).then(|| self.error.saturating_add(gained))
+        self.knows_the_time()
+            .then(|| self.error.saturating_add(gained))
     }
 
     /// How far the reading is ahead of the target.
@@ -270,10 +316,14 @@ impl Discipline {
             ahead: corrected - mark.raw,
             error,
         };
-        let refused = |limit| self.line.is_some() && offset.abs() > limit;
-        if self.steering.panic_threshold.is_some_and(refused) {
-            self.in_doubt = true;
-            return Ok(Applied::Refused);
+        if self.line.is_some() {
+            let moved = self.moved.with(offset, since_epoch(raw));
+            let refused = |limit| offset.abs() > limit || moved.by.abs() > limit;
+            if self.steering.panic_threshold.is_some_and(refused) {
+                self.in_doubt = true;
+                return Ok(Applied::Refused);
+            }
+            self.moved = moved;
         }
         let steps =
             self.rounds < self.steering.step_rounds && offset.abs() > self.steering.step_threshold;
@@ -380,6 +430,13 @@ impl Discipline {
     #[must_use]
     pub fn is_synchronized(&self) -> bool {
         self.line.is_some()
+    }
+
+    /// Whether its target is the group's time, as far as it knows: it has followed a correction,
+    /// and since then it was neither set by hand nor has it refused one.
+    #[must_use]
+    pub fn knows_the_time(&self) -> bool {
+        self.line.is_some() && !self.in_doubt
     }
 
     /// What is known of the clock's rate: the network's against the raw clock.
@@ -612,6 +669,27 @@ mod tests {
     }
 
     #[test]
+    fn corrections_move_a_clock_by_the_panic_threshold_in_a_day_and_no_further() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::seconds(1000)),
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        let mut correct = |now: f64, seconds| {
+            let mark = clock.mark(raw(now));
+            let made = clock.correct(mark, by(TimeDelta::seconds(seconds)), raw(now));
+            made.unwrap() != Applied::Refused
+        };
+        assert!(correct(5.0, 3600), "the first one is taken");
+        assert!(correct(10.0, 900));
+        assert!(!correct(15.0, 900), "900 s a round are not followed");
+        assert!(correct(20.0, -900), "the way back is");
+        assert!(correct(25.0, -900));
+        assert!(!correct(30.0, -200));
+        assert!(correct(90_000.0, -200), "on the next day");
+    }
+
+    #[test]
     fn a_correction_above_the_panic_threshold_is_refused_once_one_was_taken() {
         let steering = Steering {
             panic_threshold: Some(TimeDelta::seconds(1000)),
@@ -768,7 +846,11 @@ mod tests {
     #[test]
     fn an_oscillator_far_off_is_learned_all_the_same() {
         for ppm in [1000.0, -10_000.0] {
-            let mut clock = clock();
+            let steering = Steering {
+                largest_rate_ppm: LARGEST_SIMULATED_RATE_PPM,
+                ..Steering::default()
+            };
+            let mut clock = Discipline::new(steering, raw(0.0));
             for round in 1..=12 {
                 let now = 5.0 * f64::from(round);
                 let network = raw(now) + at_rate(raw(now) - raw(0.0), ppm);

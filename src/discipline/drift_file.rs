@@ -3,14 +3,14 @@
 //! The file holds one line: the network's rate against the machine's oscillator and its standard
 //! deviation, both in ppm. It is replaced whole or not at all.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::CRYSTAL_PPM;
-use crate::clock::LARGEST_RATE_PPM;
 use crate::discipline::rate::{Rate, WANDER_PPM};
+use crate::regular_file;
 
 /// How often the file is written while the program runs.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -43,21 +43,22 @@ pub struct DriftFile {
 
 impl DriftFile {
     /// The file, and the rate in it: none if there is no file yet or, with a warning, if it is
-    /// damaged.
+    /// damaged or the rate is more than `largest_ppm`, either way.
     ///
     /// # Errors
     /// When the file could not be written.
-    pub fn open(path: &Path) -> Result<(Self, Option<Rate>), DriftFileError> {
-        can_replace(path).map_err(|error| DriftFileError {
+    pub fn open(path: &Path, largest_ppm: f64) -> Result<(Self, Option<Rate>), DriftFileError> {
+        regular_file::can_replace(path).map_err(|error| DriftFileError {
             path: path.to_owned(),
             error,
         })?;
         let rate = match read(path) {
             Ok(text) => {
-                let rate = parse(&text);
+                let rate = parse(&text, largest_ppm);
                 if rate.is_none() {
                     log::warn!(
-                        "{} does not hold a rate and its error in ppm; starting without",
+                        "{} does not hold a rate of at most {largest_ppm} ppm and its error; \
+                         starting without",
                         path.display()
                     );
                 }
@@ -91,7 +92,7 @@ impl DriftFile {
         if rate.error_ppm > WORTH_PPM {
             return;
         }
-        let written = replace(
+        let written = regular_file::replace(
             &self.path,
             &format!("{:.6} {:.6}\n", rate.ppm, rate.error_ppm),
         );
@@ -107,51 +108,33 @@ impl DriftFile {
 /// Reads a line's worth, whatever the file turns out to be.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    let file = regular_file::open(path, File::options().read(true))?;
+    file.take(LONGEST).read_to_string(&mut text)?;
     Ok(text)
 }
 
-fn parse(text: &str) -> Option<Rate> {
+fn parse(text: &str, largest_ppm: f64) -> Option<Rate> {
     let (ppm, error_ppm) = text.trim_end().split_once(' ')?;
     let (ppm, error_ppm): (f64, f64) = (ppm.parse().ok()?, error_ppm.parse().ok()?);
-    let holds = ppm.abs() <= LARGEST_RATE_PPM && (0.0..=CRYSTAL_PPM).contains(&error_ppm);
+    let holds = ppm.abs() <= largest_ppm && (0.0..=CRYSTAL_PPM).contains(&error_ppm);
     holds.then_some(Rate {
         ppm,
         error_ppm: error_ppm + WANDER_PPM,
     })
 }
 
-/// Where a file is written before it takes the place of the one at `path`.
+/// Where a drift file is written before it takes the place of the one at `path`.
 #[must_use]
 pub fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    beside.into()
-}
-
-/// Writes a file beside the old one and puts it in its place, so that there is a whole one at
-/// any moment.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let beside = beside(path);
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
-}
-
-/// Whether [`replace`] can do that, as far as can be seen without doing it.
-fn can_replace(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let beside = beside(path);
-    File::create(&beside)?;
-    fs::remove_file(&beside)
+    regular_file::beside(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    const LARGEST: f64 = 500.0;
 
     const KNOWN: Rate = Rate {
         ppm: -12.5,
@@ -162,11 +145,11 @@ mod tests {
     fn a_rate_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drift");
-        let (mut file, rate) = DriftFile::open(&path).unwrap();
+        let (mut file, rate) = DriftFile::open(&path, LARGEST).unwrap();
         assert_eq!(rate, None);
         file.save(KNOWN);
         assert_eq!(fs::read_to_string(&path).unwrap(), "-12.500000 0.250000\n");
-        let rate = DriftFile::open(&path).unwrap().1.unwrap();
+        let rate = DriftFile::open(&path, LARGEST).unwrap().1.unwrap();
         assert!((rate.ppm + 12.5).abs() < 1e-9 && (rate.error_ppm - 1.25).abs() < 1e-9);
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
@@ -179,7 +162,7 @@ mod tests {
     fn it_is_written_once_a_minute_and_only_with_something_known() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drift");
-        let (mut file, _) = DriftFile::open(&path).unwrap();
+        let (mut file, _) = DriftFile::open(&path, LARGEST).unwrap();
         let now = Instant::now();
         file.save(Rate::UNKNOWN);
         assert!(!path.exists());
@@ -196,25 +179,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drift");
         for text in [
-            "", "12.5", "x y\n", "1 2 3", "inf 1", "nan 1", "1 nan", "30000 1", "1 -1",
+            "", "12.5", "x y\n", "1 2 3", "inf 1", "nan 1", "1 nan", "501 1", "1 -1",
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(DriftFile::open(&path).unwrap().1, None, "{text:?}");
+            assert_eq!(DriftFile::open(&path, LARGEST).unwrap().1, None, "{text:?}");
         }
         fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert_eq!(DriftFile::open(&path).unwrap().1, None);
+        assert_eq!(DriftFile::open(&path, LARGEST).unwrap().1, None);
     }
 
     #[test]
     fn a_file_that_could_not_be_written_is_an_error_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         for path in [Path::new("/no/such/folder/drift"), folder.path()] {
-            let said = DriftFile::open(path).unwrap_err().to_string();
+            let said = DriftFile::open(path, LARGEST).unwrap_err().to_string();
             let named = format!("cannot write --drift-file {}: ", path.display());
             assert!(said.starts_with(&named), "{said}");
         }
         let path = folder.path().join("drift");
-        DriftFile::open(&path).unwrap();
+        DriftFile::open(&path, LARGEST).unwrap();
         let left = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 0, "a start leaves nothing behind");
     }
@@ -222,7 +205,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_gone_later_does_not_end_anything() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut file, _) = DriftFile::open(&folder.path().join("drift")).unwrap();
+        let (mut file, _) = DriftFile::open(&folder.path().join("drift"), LARGEST).unwrap();
         drop(folder);
         file.save(KNOWN);
         assert!(file.failed);

@@ -66,6 +66,18 @@ impl NetworkClock {
         self.lock().mark(self.raw.read())
     }
 
+    /// The target when the kernel received a message, if it tells by the wall clock when that
+    /// was; else now.
+    #[must_use]
+    pub(crate) fn mark_at(&self, arrived: Option<DateTime<Utc>>) -> Mark {
+        let discipline = self.lock();
+        let raw = match arrived {
+            Some(arrived) => self.raw.read_at(arrived),
+            None => self.raw.read(),
+        };
+        discipline.mark(raw)
+    }
+
     /// What the raw clock shows, and the reading at the same moment.
     #[must_use]
     pub fn raw_and_now(&self) -> (DateTime<Utc>, NetworkTime) {
@@ -119,6 +131,11 @@ impl NetworkClock {
     #[must_use]
     pub fn is_synchronized(&self) -> bool {
         self.lock().is_synchronized()
+    }
+
+    /// See [`Discipline::knows_the_time`].
+    pub(crate) fn knows_the_time(&self) -> bool {
+        self.lock().knows_the_time()
     }
 
     /// Whether a follower or a master runs that corrects this clock, be it in touch with its group

@@ -53,6 +53,13 @@ const ORDINARY: i32 = 3;
 /// chance once in 100 times.
 const FEW_RUNS: f64 = 2.33;
 
+/// So many points in a row on one side of the line are no accident that an error may rely on.
+const SUSPICIOUS: usize = 3;
+
+/// So many of the last points on one side of the line, and the line is drawn through them alone:
+/// noise does this once in two thousand times, and no queue lasts so long.
+const LONG_RUN: usize = 12;
+
 /// The network seen from the raw clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
@@ -79,6 +86,15 @@ impl Rate {
         ppm: 0.0,
         error_ppm: CRYSTAL_PPM,
     };
+
+    /// The nearest rate that is no larger than this, either way.
+    #[must_use]
+    pub fn within(self, largest_ppm: f64) -> Self {
+        Self {
+            ppm: self.ppm.clamp(-largest_ppm, largest_ppm),
+            ..self
+        }
+    }
 }
 
 /// The line through the points.
@@ -161,6 +177,8 @@ impl Line {
 pub struct DriftFit {
     points: VecDeque<Point>,
     prior: Rate,
+    /// No rate is believed beyond this, either way, in ppm.
+    largest_ppm: f64,
     /// The line through the points, if there are any.
     line: Option<Line>,
     /// The last point was a surprise.
@@ -201,8 +219,19 @@ impl DriftFit {
         Self {
             points: VecDeque::with_capacity(WINDOW),
             prior,
+            largest_ppm: LARGEST_RATE_PPM,
             line: None,
             surprise: None,
+        }
+    }
+
+    /// The same, which believes no rate beyond `largest_ppm`, either way.
+    #[must_use]
+    pub fn within(self, largest_ppm: f64) -> Self {
+        Self {
+            prior: self.prior.within(largest_ppm),
+            largest_ppm,
+            ..self
         }
     }
 
@@ -291,33 +320,39 @@ impl DriftFit {
     fn is_bent(&self, line: &Line) -> bool {
         let noise = self.noise();
         let ordinary = |point: &&Point| noise.waiting(point) <= noise.doubt * ORDINARY;
-        // What lies on the line is on neither side, and ends a run.
-        let side = |point: &Point| {
-            let off = point.ahead - line.ahead(point.raw);
-            (off.abs() > noise.doubt / 4).then_some(off > TimeDelta::zero())
-        };
+        let sides = self.points.iter().filter(ordinary);
         let (mut count, mut runs, mut last) = (0, 0, None);
-        for side in self.points.iter().filter(ordinary).map(side) {
+        for side in sides.map(|point| noise.side(line, point)) {
             count += 1;
             runs += u32::from(side.is_none() || side != last);
             last = side;
         }
         let (runs, count) = (f64::from(runs), f64::from(count));
+        let last_run = self.last_run(line, &noise);
+        if last_run >= LONG_RUN {
+            return last_run < self.points.len();
+        }
         count >= LEAST_TESTED
             && runs < f64::midpoint(count, 1.0) - FEW_RUNS * (count - 1.0).sqrt() / 2.0
     }
 
     /// The network as a whole was asked to run `by_ppm` faster from the raw time `from` on. That
     /// is no news of the oscillator, so the points are moved to where the faster network would
-    /// have been, and the line, which is returned, turns about `from` at once.
+    /// have been, and the line, which is returned, turns about `from` at once. All that was asked
+    /// together turns it no further than to the largest rate.
     #[must_use]
     pub fn turn(&mut self, line: Line, from: DateTime<Utc>, by_ppm: f64) -> Line {
+        let largest = self.largest_ppm;
+        let now = line.rate.within(largest).ppm;
+        let by_ppm = (now + by_ppm).clamp(-largest, largest) - now;
         let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
         for point in self.points.iter_mut().chain(before) {
             point.ahead += at_rate(point.raw - from, by_ppm);
         }
         self.prior.ppm += by_ppm;
-        let turned = line.turned(from, by_ppm);
+        self.prior = self.prior.within(largest);
+        let mut turned = line.turned(from, by_ppm);
+        turned.rate = turned.rate.within(largest);
         self.line = Some(turned);
         turned
     }
@@ -402,16 +437,35 @@ impl DriftFit {
             centre_spread: total.sqrt().recip(),
             surprise_ppm: self.surprise.as_ref().map_or(0.0, |first| first.ppm),
         };
+        // Where the last points all lie on one side, the oscillator may have changed its rate, and
+        // what was known before says nothing.
+        let run = self.last_run(&line, &noise);
+        let (points, jump_ppm) = if run >= SUSPICIOUS {
+            (run, CRYSTAL_PPM)
+        } else {
+            (self.points.len(), 0.0)
+        };
+        let growth_ppm = line.error_growth_ppm() + jump_ppm;
         let bound = |point: &Point| {
             let miss = (line.ahead(point.raw) - point.ahead).abs();
-            point.error + miss + at_rate(last.raw - point.raw, line.error_growth_ppm())
+            point.error + miss + at_rate(last.raw - point.raw, growth_ppm)
         };
-        line.error = self
+        let bounds = self.points.iter().rev().take(points).map(bound);
+        line.error = bounds.fold(bound(&last), TimeDelta::min);
+        line
+    }
+
+    /// How many of the last points lie on one side of the line, however long they had to wait.
+    fn last_run(&self, line: &Line, noise: &Noise) -> usize {
+        let mut sides = self
             .points
             .iter()
-            .map(bound)
-            .fold(bound(&last), TimeDelta::min);
-        line
+            .rev()
+            .map(|point| noise.side(line, point));
+        let Some(Some(last)) = sides.next() else {
+            return 0;
+        };
+        1 + sides.take_while(|side| *side == Some(last)).count()
     }
 }
 
@@ -434,6 +488,13 @@ impl Noise {
     /// How much of a point's error is waiting.
     fn waiting(&self, point: &Point) -> TimeDelta {
         (point.error - self.smallest).max(TimeDelta::zero())
+    }
+
+    /// On which side of the line a point lies: true above it. What lies on the line is on neither
+    /// side, and ends a run.
+    fn side(&self, line: &Line, point: &Point) -> Option<bool> {
+        let off = point.ahead - line.ahead(point.raw);
+        (off.abs() > self.doubt / 4).then_some(off > TimeDelta::zero())
     }
 
     /// One standard deviation of a point, in nanoseconds.
@@ -520,6 +581,30 @@ mod tests {
     }
 
     #[test]
+    fn no_sum_of_requests_makes_a_rate_beyond_the_largest() {
+        let mut fit = DriftFit::new(Rate::UNKNOWN).within(500.0);
+        let mut ahead = 0.0;
+        let mut rate = 0.0;
+        for second in 0..300 {
+            // A master that is believed: the offsets that it tells fit what it asks for.
+            ahead += rate;
+            let line = fit.add(point(second, ahead as i64, 20));
+            let line = fit.turn(line, line.raw(), 20_000.0);
+            rate = line.rate.ppm;
+            assert!(rate <= 500.0, "{rate} ppm");
+        }
+        assert!(rate > 400.0);
+        fit.restart();
+        assert!(fit.add(point(300, 0, 20)).rate.ppm <= 500.0);
+        let steep = fit.add(point(301, 1_000_000, 20));
+        let turned = fit.turn(steep, steep.raw(), 0.0);
+        assert!(turned.rate.ppm <= 500.0, "{:?}", turned.rate);
+        // The way back is as short.
+        let line = fit.turn(turned, turned.raw(), -20_000.0);
+        assert!(line.rate.ppm >= -500.0);
+    }
+
+    #[test]
     fn a_straight_line_is_found() {
         // The network gains 50 µs in 5 s: 10 ppm.
         let (_, line) = fit((0..20).map(|n| point(5 * n, 50 * n, 20)));
@@ -583,6 +668,24 @@ mod tests {
         assert!((line.rate.ppm - 100.0).abs() < 10.0, "{:?}", line.rate);
         let off = line.ahead(line.raw()) - TimeDelta::microseconds(250);
         assert!(off.abs() < TimeDelta::microseconds(10), "{off}");
+    }
+
+    #[test]
+    fn an_oscillator_that_jumps_on_a_busy_link_is_admitted_and_then_followed() {
+        let (mut fit, _) = fit((0..40).map(|n| point(n, n % 2, 20)));
+        // It gains 100 ppm from now on, and every point has to wait from now on.
+        for n in 0..30 {
+            let truth = 100 * n;
+            let line = fit.add(point(40 + n, truth, 320));
+            let off = (line.ahead(line.raw()) - TimeDelta::microseconds(truth)).abs();
+            // Two points may still have met a queue.
+            assert!(
+                n < 3 || off <= line.error(line.raw()),
+                "{off} off in second {n}"
+            );
+            let ppm = line.rate.ppm;
+            assert!(n < 25 || (ppm - 100.0).abs() < 25.0, "{ppm} in second {n}");
+        }
     }
 
     #[test]

@@ -12,7 +12,10 @@ use crate::wire::candidate::{Leader, Leadership, Term};
 #[derive(Debug, Clone)]
 pub struct Allegiance {
     named: Vec<Address>,
+    /// What the last leader told that was followed or, before there was one, the last master.
     candidates: Vec<Address>,
+    /// What the master tells that has greeted; believed when a correction of it was followed.
+    told: Vec<Address>,
     /// Where in the list of both to try next.
     next: usize,
     /// Who leads, as another candidate says.
@@ -45,6 +48,7 @@ impl Allegiance {
         Self {
             named,
             candidates: Vec::new(),
+            told: Vec::new(),
             next: 0,
             hint: None,
             term: 0,
@@ -102,10 +106,18 @@ impl Allegiance {
             return Greeted::Refuse(impossible);
         }
         if !self.elects {
-            self.candidates.clone_from(&leadership.candidates);
+            self.told.clone_from(&leadership.candidates);
+            // Who follows nobody yet knows one of them only, and that one is believed.
+            if self.term == 0 {
+                self.candidates.clone_from(&leadership.candidates);
+            }
         }
         match &leadership.leader {
             Leader::Speaker => Greeted::Stay,
+            // Whoever answers at the address of a master could send us anywhere.
+            Leader::Other(leader) if !self.elects && !self.known().any(|it| it == leader) => {
+                Greeted::Nobody
+            }
             Leader::Other(leader) => {
                 self.hint = (!self.elects).then(|| leader.clone());
                 Greeted::GoTo(leader.clone())
@@ -127,6 +139,9 @@ impl Allegiance {
     /// pass for one that agrees with the group.
     pub fn corrected(&mut self, term: Term) {
         self.term = self.term.max(term);
+        if term > 0 && !self.told.is_empty() {
+            self.candidates.clone_from(&self.told);
+        }
     }
 
     /// The highest term of a leader that was followed; 0 before the first correction.
@@ -136,11 +151,18 @@ impl Allegiance {
     }
 }
 
+/// No master is silent for longer, however long its interval is: it greets again in between, see
+/// [`REMINDER`].
+pub const LONGEST_SILENCE: Duration = Duration::from_mins(10);
+
+/// A master that has said nothing for so long greets again.
+pub const REMINDER: Duration = Duration::from_mins(4);
+
 /// How long a leader that other candidates may replace can be silent before a follower looks for
 /// another one: polls and corrections come once an interval each.
 #[must_use]
 pub fn patience(interval: Duration) -> Duration {
-    interval + interval / 4 + Duration::from_millis(250)
+    (interval + interval / 4 + Duration::from_millis(250)).min(LONGEST_SILENCE)
 }
 
 #[cfg(test)]
@@ -208,6 +230,38 @@ mod tests {
             let greeted = allegiance.greeted(&greeting(term, Leader::Speaker));
             assert_eq!(greeted, Greeted::Stay, "{term}");
         }
+    }
+
+    #[test]
+    fn it_goes_nowhere_but_to_candidates_of_a_leader_that_it_has_followed() {
+        let mut allegiance = Allegiance::new(masters(&[1]));
+        allegiance.greeted(&greeting(4, Leader::Speaker));
+        allegiance.corrected(4);
+        // Somebody answers in the place of a master.
+        let elsewhere = Address::new("evil", 9);
+        let mut forged = greeting(5, Leader::Other(elsewhere.clone()));
+        forged.candidates = vec![elsewhere.clone(), Address::new("evil", 8)];
+        assert_eq!(allegiance.greeted(&forged), Greeted::Nobody);
+        let tried: Vec<_> = (0..6).map(|_| allegiance.next_master()).collect();
+        assert!(!tried.contains(&elsewhere), "{tried:?}");
+        assert_eq!(allegiance.choice(), 3);
+        // A leader whose corrections are followed may tell of others.
+        forged.leader = Leader::Speaker;
+        allegiance.greeted(&forged);
+        allegiance.corrected(5);
+        assert_eq!(allegiance.choice(), 3);
+        let sent = allegiance.greeted(&greeting(5, Leader::Other(elsewhere.clone())));
+        assert_eq!(sent, Greeted::GoTo(elsewhere));
+    }
+
+    #[test]
+    fn silence_is_noticed_within_ten_minutes_whatever_the_interval() {
+        assert_eq!(
+            patience(Duration::from_secs(4)),
+            Duration::from_millis(5250)
+        );
+        assert_eq!(patience(Duration::from_hours(24)), LONGEST_SILENCE);
+        assert!(REMINDER * 2 < LONGEST_SILENCE);
     }
 
     #[test]

@@ -81,6 +81,8 @@ struct Outage {
     pause: Duration,
     /// How often the log is told.
     told: Throttle,
+    /// The same of masters that prove nothing, which is news of another kind.
+    unproven: Throttle,
 }
 
 impl Outage {
@@ -89,6 +91,7 @@ impl Outage {
             tries: 0,
             pause: FIRST_PAUSE,
             told: Throttle::new(Limit::LASTING),
+            unproven: Throttle::new(Limit::LASTING),
         }
     }
 
@@ -101,6 +104,7 @@ impl Outage {
     /// Says that there is no master: at once, and then less and less often.
     fn log(&mut self, node: &Node, master: &Address, end: &End, now: Instant) {
         match self.warning(node, master, end, now) {
+            Some(warning) if matches!(end, End::Unproven(_)) => log::error!("{warning}"),
             Some(warning) => log::warn!("{warning}"),
             None if node.allegiance.elects() => log::debug!("lost the leader {master}: {end}"),
             None => match end {
@@ -120,6 +124,12 @@ impl Outage {
         now: Instant,
     ) -> Option<String> {
         let choice = node.allegiance.choice();
+        if let End::Unproven(why) = end {
+            return self.unproven.admit(now).map(|_| format!(
+                "{master} does not prove that it belongs to this group: {why}. NOTHING of what it \
+                 says is believed; this clock holds over until a master proves itself"
+            ));
+        }
         if node.allegiance.elects() {
             // The election tells of its own.
             return None;

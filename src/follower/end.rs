@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 
 use crate::discipline::correction::OutOfRange;
+use crate::keys::codes::Forged;
+use crate::keys::prove::ProofError;
 use crate::wire::line::Malformed;
 use crate::wire::reader::ReadError;
 use crate::wire::timestamp::NotATimestamp;
@@ -17,6 +19,8 @@ pub(crate) enum End {
     Lost(String),
     /// The master broke the rules, and is told so where there are words for it.
     Fault(String),
+    /// The master has not proven that it holds our key, so nothing of it was believed.
+    Unproven(String),
     /// Another master leads, or none does.
     Elsewhere(String),
     /// There was no connection.
@@ -60,6 +64,21 @@ impl From<Malformed> for End {
     }
 }
 
+impl From<Forged> for End {
+    fn from(error: Forged) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<ProofError> for End {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::NotProven(error) => Self::Unproven(error.to_string()),
+            error => Self::Lost(error.to_string()),
+        }
+    }
+}
+
 impl From<OutOfRange> for End {
     fn from(error: OutOfRange) -> Self {
         Self::Fault(error.to_string())
@@ -70,7 +89,9 @@ impl fmt::Display for End {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => out.write_str("done"),
-            Self::Lost(reason) | Self::Elsewhere(reason) => out.write_str(reason),
+            Self::Lost(reason) | Self::Elsewhere(reason) | Self::Unproven(reason) => {
+                out.write_str(reason)
+            }
             Self::Unreachable(error) => write!(out, "{error}"),
             Self::Fault(reason) => write!(out, "it sent {reason}"),
         }

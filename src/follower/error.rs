@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::keys::file::KeyFileError;
 use crate::report::record::RecordError;
 use crate::system_clock::kernel;
 use crate::wire::message::INTERVALS;
@@ -17,6 +18,9 @@ pub enum FollowerError {
     /// The interval is shorter or longer than one may be.
     #[error("an interval of {0:?} is not one from {min:?} to {max:?}", min = INTERVALS.start(), max = INTERVALS.end())]
     Interval(Duration),
+    /// The key can't be had.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     /// The record can't be written.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -14,6 +14,7 @@ use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
 use crate::follower::options::FollowerOptions;
 use crate::follower::status::{Facts, FollowerObserver};
+use crate::keys::holder::Role;
 use crate::report::record::FOLLOWER_HEADER;
 use crate::report::status::FollowerStatus;
 use crate::system_clock::kernel::{Following, StopFollowing};
@@ -76,7 +77,7 @@ impl Follower {
     /// # Errors
     /// [`FollowerError::NoMaster`] when `masters` is empty, [`FollowerError::Interval`] when the
     /// interval is not one of [`INTERVALS`]; [`FollowerError::Record`], [`FollowerError::Steer`],
-    /// [`FollowerError::Thread`].
+    /// [`FollowerError::Thread`]; [`FollowerError::Keys`] when its key can't be read.
     pub fn connect(
         masters: impl IntoIterator<Item = Address>,
         mut options: FollowerOptions,
@@ -87,6 +88,9 @@ impl Follower {
         }
         if !INTERVALS.contains(&options.interval) {
             return Err(FollowerError::Interval(options.interval));
+        }
+        if let Some(credentials) = &options.credentials {
+            credentials.key(Role::Follower, 0)?;
         }
         if let Some(record) = &mut options.record {
             record.begin(FOLLOWER_HEADER)?;

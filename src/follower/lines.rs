@@ -2,24 +2,28 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
 use crate::clock::Clock;
 use crate::discipline::correction::Mark;
-use crate::election::allegiance::{Greeted, patience};
+use crate::election::allegiance::{Greeted, LONGEST_SILENCE, patience};
 use crate::follower::end::End;
 use crate::follower::link::Link;
+use crate::keys::channel;
+use crate::keys::code::Code;
+use crate::rate_limit::Budget;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
-use crate::wire::message::{Message, VERSION};
+use crate::wire::message::{INTERVALS, Message, VERSION};
 use crate::wire::name::NodeName;
 use crate::wire::reader::{Heard, LineReader};
 use crate::wire::steps::Steps;
 
-/// A master that polls is lost when it is silent for this many of its intervals...
+/// A master that polls is lost when it is silent for this many of its intervals, or for
+/// [`LONGEST_SILENCE`]...
 const SILENT_INTERVALS: u32 = 3;
 
 /// ... but not before this time, however short they are.
@@ -47,6 +51,8 @@ enum Phase {
     Opening,
     /// It has.
     Greeted {
+        /// From one of its rounds to the next.
+        interval: Duration,
         /// How long it may be silent.
         patience: Duration,
         /// The term that it leads in, where there are candidates.
@@ -59,8 +65,12 @@ struct Dialogue<'a, 'b> {
     phase: Phase,
     /// When our clock was asked for, by the numbers of the questions.
     marks: VecDeque<(u64, Mark)>,
-    /// What we are called, until we have said it.
+    /// What certifies the term of the last greeting, where there are keys.
+    greeted_with: Option<Code>,
+    /// What we are called, until we have said it; a key says it for us.
     name: Option<NodeName>,
+    /// How many lines the master may still send.
+    budget: Budget,
 }
 
 impl<'a, 'b> Dialogue<'a, 'b> {
@@ -68,7 +78,9 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         Self {
             phase: Phase::Opening,
             marks: VecDeque::with_capacity(REMEMBERED),
-            name: link.node.name.clone(),
+            greeted_with: None,
+            name: link.node.name.clone().filter(|_| !link.channel.is_keyed()),
+            budget: Budget::new(Instant::now()),
             link,
         }
     }
@@ -76,13 +88,20 @@ impl<'a, 'b> Dialogue<'a, 'b> {
     fn listen(&mut self) -> Result<Infallible, End> {
         let mut reader = LineReader::default();
         loop {
-            let patience = match self.phase {
-                Phase::Opening => MESSAGE_DEADLINE,
-                Phase::Greeted { patience, .. } => patience,
+            let (interval, patience) = match self.phase {
+                Phase::Opening => (MESSAGE_DEADLINE, MESSAGE_DEADLINE),
+                Phase::Greeted {
+                    interval, patience, ..
+                } => (interval, patience),
             };
             let clock = &self.link.node.clock;
-            match reader.next(&mut self.link.connection, patience, || clock.mark())? {
-                Heard::Message((line, arrival)) => self.obey(line, arrival)?,
+            match reader.next(&mut self.link.connection, patience, |at| clock.mark_at(at))? {
+                Heard::Message((line, arrival)) => {
+                    self.obey(line, arrival)?;
+                    if self.budget.is_overdrawn(Instant::now(), interval) {
+                        return Err(End::Fault("too many lines".to_owned()));
+                    }
+                }
                 Heard::Nothing => {
                     let silence = format!("it was silent for {} s", patience.as_secs());
                     return Err(End::Lost(silence));
@@ -94,6 +113,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
 
     /// Does what a line asks for, which came when our clock was at `arrival`.
     fn obey(&mut self, line: &str, arrival: Mark) -> Result<(), End> {
+        let line = self.link.channel.open(line)?;
+        let certificate = channel::certificate(line);
         match (Message::parse(line)?, &self.phase) {
             (Message::Bye { reason }, _) => Err(End::Lost(format!("it says: {reason}"))),
             (
@@ -106,6 +127,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             ) => {
                 let interval = interval.unwrap_or(self.link.node.options.interval);
                 self.phase = self.greeted(interval, leadership.as_ref())?;
+                self.greeted_with = certificate;
                 let term = leadership.map(|leadership| leadership.term);
                 self.link.node.control.greeted(term);
                 self.link.tell();
@@ -132,14 +154,21 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         interval: Duration,
         leadership: Option<&Leadership>,
     ) -> Result<Phase, End> {
+        if !INTERVALS.contains(&interval) {
+            let what = format!("an interval of {interval:?}, which no master keeps to");
+            return Err(End::Fault(what));
+        }
         let Some(leadership) = leadership else {
+            let silence = interval * SILENT_INTERVALS;
             return Ok(Phase::Greeted {
-                patience: (interval * SILENT_INTERVALS).max(SHORTEST_SILENCE),
+                interval,
+                patience: silence.clamp(SHORTEST_SILENCE, LONGEST_SILENCE),
                 term: None,
             });
         };
         match self.link.node.allegiance.greeted(leadership) {
             Greeted::Stay => Ok(Phase::Greeted {
+                interval,
                 patience: patience(interval),
                 term: Some(leadership.term),
             }),
@@ -172,7 +201,9 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let node = &self.link.node;
         let rate_ppm = Some(node.clock.rate().ppm);
         let known = node.allegiance.term();
-        let synchronized = node.clock.is_synchronized();
+        let synchronized = node.clock.knows_the_time();
+        let certificate = node.certificate.filter(|_| self.link.channel.is_keyed());
+        let code_cost = self.link.code_cost();
         let machine = node.wall.read() - node.clock.mark().target;
         // Last of all: what is done after this is taken for the network's delay.
         let departure = node.clock.mark();
@@ -183,7 +214,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let time = Message::Time {
             n,
             t2: arrival.target,
-            t3: departure.target,
+            // Its code is made after this.
+            t3: departure.target + code_cost,
             rate_ppm,
             term: (known > 0).then_some(known),
             synchronized,
@@ -191,7 +223,11 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             reference: node.options.reference.filter(|_| self.name.is_none()),
             name: self.name.take(),
         };
-        Ok(self.link.say(&time)?)
+        let mut line = time.line();
+        if let (Some(certificate), true) = (certificate, known > 0) {
+            channel::add_certificate(&mut line, certificate);
+        }
+        Ok(self.link.send(line)?)
     }
 
     /// Follows a correction, if its sender is to be believed.
@@ -209,6 +245,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             return Ok(());
         }
         node.allegiance.corrected(term.unwrap_or_default());
+        node.certificate = self.greeted_with;
         node.adjust(mark, correction)
     }
 }

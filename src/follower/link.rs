@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
 
 use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
+use crate::keys::channel::Channel;
 use crate::wire::address::canonical;
 use crate::wire::connection::Connection;
 use crate::wire::message::Message;
@@ -13,6 +17,10 @@ use crate::wire::message::Message;
 pub(crate) struct Link<'a> {
     pub(crate) node: &'a mut Node,
     pub(crate) connection: Connection<'a>,
+    /// What its lines carry.
+    pub(crate) channel: Channel,
+    /// How long it takes to make the code of a line: the least of late.
+    code_cost: Duration,
     /// Where it leads to, until that was told.
     untold: Option<SocketAddr>,
 }
@@ -22,9 +30,12 @@ impl<'a> Link<'a> {
         let mut link = Self {
             node,
             connection: Connection::new(stream)?,
+            channel: Channel::default(),
+            code_cost: Duration::ZERO,
             untold: Some(canonical(stream.peer_addr()?)),
         };
-        if link.node.allegiance.choice() == 1 {
+        // Who has a key waits for the proof of the other end.
+        if link.node.allegiance.choice() == 1 && link.node.options.credentials.is_none() {
             link.tell();
         }
         Ok(link)
@@ -40,6 +51,30 @@ impl<'a> Link<'a> {
 
     /// Sends a line.
     pub(crate) fn say(&mut self, message: &Message) -> io::Result<()> {
-        self.connection.write(message.line().as_bytes())
+        self.send(message.line())
+    }
+
+    /// Sends a line that is whole but for its code.
+    pub(crate) fn send(&mut self, mut line: String) -> io::Result<()> {
+        if self.channel.is_keyed() {
+            let began = Instant::now();
+            self.channel.seal(&mut line);
+            self.note_code_cost(began.elapsed());
+        }
+        self.connection.write(line.as_bytes())
+    }
+
+    /// How much later a line leaves than it was written, for the code that is made of it.
+    pub(crate) fn code_cost(&self) -> TimeDelta {
+        TimeDelta::from_std(self.code_cost).unwrap_or_default()
+    }
+
+    /// Keeps the least cost, which is what the next code takes unless the machine is busy with
+    /// something else; it grows slowly, for a processor may become slower.
+    fn note_code_cost(&mut self, cost: Duration) {
+        self.code_cost = match self.code_cost {
+            Duration::ZERO => cost,
+            least => cost.min(least + least / 64),
+        };
     }
 }

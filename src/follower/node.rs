@@ -13,6 +13,7 @@ use crate::follower::control::Control;
 use crate::follower::end::End;
 use crate::follower::event::FollowerEvent;
 use crate::follower::options::{FollowerOptions, WireChoice};
+use crate::keys::code::Code;
 use crate::rate_limit::{Limit, Refusals, Throttle};
 use crate::report::record::FollowerRow;
 use crate::span::signed;
@@ -44,6 +45,11 @@ pub(crate) struct Node {
     pub(crate) clock: NetworkClock,
     /// What it is called.
     pub(crate) name: Option<NodeName>,
+    /// What certifies the highest term that was followed, where there are keys: no follower can make
+    /// it, and each carries it on.
+    pub(crate) certificate: Option<Code>,
+    /// How often a master was called on, for the key to try.
+    pub(crate) calls: usize,
     /// How many corrections have come.
     pub(crate) received: u64,
     steers_system: bool,
@@ -65,6 +71,8 @@ impl Node {
             wall: options.simulation.over(WallClock),
             clock,
             name: options.name.take().or_else(NodeName::of_this_machine),
+            certificate: None,
+            calls: 0,
             received: 0,
             steers_system,
             corrections: Throttle::new(CORRECTIONS),

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use crate::clock::Simulation;
 use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
+use crate::keys::credentials::Credentials;
 use crate::report::record::Record;
 use crate::system_clock::kernel::SystemClock;
 use crate::wire::name::NodeName;
@@ -35,6 +36,8 @@ pub struct FollowerOptions {
     pub wire: WireChoice,
     /// What to call this machine in the master's tables and records; `None` for its host name.
     pub name: Option<NodeName>,
+    /// What to prove itself with: `None` for a group without keys.
+    pub credentials: Option<Credentials>,
     /// How to follow corrections.
     pub steering: Steering,
     /// Stop after so many corrections.
@@ -59,6 +62,7 @@ impl Default for FollowerOptions {
             interval: crate::wire::message::DEFAULT_INTERVAL,
             wire: WireChoice::default(),
             name: None,
+            credentials: None,
             steering: Steering::default(),
             rounds: None,
             simulation: Simulation::NONE,

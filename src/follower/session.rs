@@ -1,6 +1,8 @@
 //! The life of a connection: the follower opens with a timestamp, and the master's answer says on
 //! which wire they go on.
 //!
+//! A follower that has a key opens with it instead, and speaks lines or not at all.
+//!
 //! A master that answers `BERKELEY` is spoken to in lines; one that answers with a timestamp, as
 //! `server.py` does, in timestamps.
 
@@ -13,7 +15,9 @@ use crate::follower::link::Link;
 use crate::follower::node::Node;
 use crate::follower::timestamps::Reports;
 use crate::follower::{lines, timestamps};
-use crate::wire::connection::Incoming;
+use crate::keys::holder::Role;
+use crate::keys::prove::{ProofError, prove};
+use crate::wire::connection::{Incoming, MESSAGE_DEADLINE};
 
 /// What a master speaks.
 enum Wire {
@@ -30,6 +34,16 @@ pub(crate) fn session(node: &mut Node, stream: &TcpStream) -> End {
 }
 
 fn speak(link: &mut Link) -> Result<Infallible, End> {
+    if let Some(credentials) = link.node.options.credentials.clone() {
+        link.node.calls += 1;
+        let key = credentials.key(Role::Follower, link.node.calls - 1);
+        let patience = (link.node.greeting_patience())
+            .map_or(MESSAGE_DEADLINE, |patience| patience.min(MESSAGE_DEADLINE));
+        let deadline = Instant::now() + patience;
+        let key = key.map_err(ProofError::Key)?;
+        link.channel = prove(&mut link.connection, &key, deadline)?;
+        return lines::speak(link);
+    }
     let mut reports = Reports::new();
     match open(link, &mut reports)? {
         Wire::Lines => lines::speak(link),

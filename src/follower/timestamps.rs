@@ -40,7 +40,7 @@ pub(crate) fn speak(link: &mut Link, mut reports: Reports) -> Result<Infallible,
     let wall = link.node.wall;
     loop {
         let wait = reports.send_due(link)?;
-        match reader.next(&mut link.connection, wait, || wall.read())? {
+        match reader.next(&mut link.connection, wait, |_| wall.read())? {
             Heard::Message(told) => {
                 link.tell();
                 let correction = timestamp::moment(told.time, told.stamp) - told.stamp;

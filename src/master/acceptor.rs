@@ -15,6 +15,7 @@ use crate::master::peer::Peer;
 use crate::master::serve::serve;
 use crate::master::shared::Shared;
 use crate::wire::address::canonical;
+use crate::wire::machine::Machine;
 
 /// How many connections may wait to be accepted: std's 128 overflows when a large group joins,
 /// and each overflow costs its victim a second.
@@ -82,6 +83,7 @@ impl Acceptor {
             let error = match accepted {
                 Ok((stream, address)) => {
                     connections += 1;
+                    self.shared.connections.wait_for_place();
                     self.admit(NodeId(connections), stream, address);
                     continue;
                 }
@@ -122,7 +124,10 @@ impl Acceptor {
             Err(refused) => return self.turn_away(&stream, &name, &refused.to_string()),
         };
         self.shared.observations.connection(true);
-        let peer = Peer::new(node, address, mailbox, Arc::clone(&self.shared));
+        // Without an address of ours the connection is over.
+        let here = stream.local_addr().unwrap_or(self.shared.address());
+        let machine = Machine::at_other_end(address, here);
+        let peer = Peer::new(node, address, machine, mailbox, Arc::clone(&self.shared));
         let alive = self.alive.clone();
         let connection = Arc::clone(&stream);
         let thread = thread::Builder::new()

@@ -1,9 +1,11 @@
-//! Who may connect: so many in all, and so many from one address.
+//! Who may connect: so many in all, and so many from one address or IPv6 network of 64 bits.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::wire::machine::Machine;
 
 /// New connections from one address are counted in periods of this length.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -48,9 +50,9 @@ impl fmt::Display for Refused {
 pub(crate) struct Admission {
     limits: Limits,
     in_all: usize,
-    held: HashMap<IpAddr, usize>,
+    held: HashMap<Machine, usize>,
     period: Instant,
-    opened: HashMap<IpAddr, usize>,
+    opened: HashMap<Machine, usize>,
 }
 
 impl Admission {
@@ -66,22 +68,22 @@ impl Admission {
 
     /// Counts a connection in, unless it is one too many.
     pub(crate) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refused> {
-        let address = address.to_canonical();
+        let machine = Machine::of(address);
         let most = self.limits.per_address;
         if now.duration_since(self.period) >= PERIOD {
             self.period = now;
             self.opened.clear();
         }
-        let opened = self.opened.entry(address).or_default();
+        let opened = self.opened.entry(machine).or_default();
         if *opened >= most {
             return Err(Refused::OpensTooMany(most));
         }
         *opened += 1;
-        let expected = self.limits.candidates.contains(&address);
+        let expected = self.limits.candidates.contains(&address.to_canonical());
         if self.in_all >= self.limits.in_all && !expected {
             return Err(Refused::NoRoom(self.limits.in_all));
         }
-        let held = self.held.entry(address).or_default();
+        let held = self.held.entry(machine).or_default();
         if *held >= most {
             return Err(Refused::HoldsTooMany(most));
         }
@@ -92,12 +94,12 @@ impl Admission {
 
     /// Counts a connection out that was admitted.
     pub(crate) fn release(&mut self, address: IpAddr) {
-        let address = address.to_canonical();
+        let machine = Machine::of(address);
         self.in_all -= 1;
-        if let Some(held) = self.held.get_mut(&address) {
+        if let Some(held) = self.held.get_mut(&machine) {
             *held -= 1;
             if *held == 0 {
-                self.held.remove(&address);
+                self.held.remove(&machine);
             }
         }
     }
@@ -157,6 +159,19 @@ mod tests {
         assert!(admission.admit(mapped, now + PERIOD).is_err());
         admission.release(mapped);
         assert_eq!(admission.admit(mapped, now + PERIOD * 2), Ok(()));
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_has_the_places_of_one_address() {
+        let (mut admission, now) = admission(400, 5);
+        let from = |last: u16| IpAddr::from([0x2001, 0xdb8, 1, 2, 0, 0, 0, last]);
+        let admitted = (1..450).filter(|last| admission.admit(from(*last), now).is_ok());
+        assert_eq!(admitted.count(), 5);
+        assert_eq!(admission.admit(OTHER, now), Ok(()));
+        for last in 1..=5 {
+            admission.release(from(last));
+        }
+        assert_eq!(admission.held.len(), 1);
     }
 
     #[test]

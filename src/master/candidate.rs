@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::election::candidate::{Action, Candidate, Input};
 use crate::follower::handle::Follower;
 use crate::follower::options::FollowerOptions;
+use crate::keys::credentials::Credentials;
 use crate::master::candidacy::{Candidacy, now};
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
@@ -39,6 +40,8 @@ pub(crate) struct CandidateThread {
     follower: Option<Follower>,
     /// What this machine is called, if it is not its host name.
     name: Option<NodeName>,
+    /// What it proves itself with, to other candidates and to the leader that it follows.
+    credentials: Option<Credentials>,
     news: News,
     steps: Throttle,
 }
@@ -61,12 +64,13 @@ impl CandidateThread {
         candidacy: &Arc<Candidacy>,
         inputs: Receiver<Input>,
         name: Option<NodeName>,
+        credentials: Option<Credentials>,
     ) -> Result<Self, MasterError> {
         let candidates = &candidacy.candidates;
         let mut tellers = Vec::new();
         for (rank, address) in candidates.others() {
             let (tells, told) = mpsc::channel();
-            let teller = Teller::new(candidates, rank, address);
+            let teller = Teller::new(candidates, rank, address, credentials.clone());
             spawn(&format!("to {address}"), move || teller.run(&told))?;
             tellers.push(tells);
         }
@@ -78,6 +82,7 @@ impl CandidateThread {
             tellers,
             follower: None,
             name,
+            credentials,
             news: News::default(),
             steps: Throttle::new(STEPS),
         })
@@ -170,6 +175,7 @@ impl CandidateThread {
         let facts = &self.shared.observations.facts;
         let options = FollowerOptions {
             name: self.name.clone(),
+            credentials: self.credentials.clone(),
             simulation: facts.simulation,
             reference: facts.reference,
             ..FollowerOptions::default()

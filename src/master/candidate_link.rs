@@ -7,7 +7,7 @@ use crate::election::candidate::Link;
 use crate::election::rules::HEARTBEAT;
 use crate::master::candidacy::Candidacy;
 use crate::master::end::End;
-use crate::master::peer::{Peer, say_bye};
+use crate::master::peer::Peer;
 use crate::wire::candidate::{Heartbeat, Rank};
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::wire::line::LineDecoder;
@@ -22,21 +22,22 @@ const NO_CANDIDATE: &str = "this master was started without --candidates";
 /// Listens to another candidate until the connection ends; `opening` is the beginning of what it
 /// says.
 pub(crate) fn hear(
-    peer: &Peer,
+    peer: &mut Peer,
     connection: &mut Connection,
     opening: &[u8],
 ) -> Result<Infallible, End> {
-    let Some(candidacy) = &peer.shared.candidacy else {
-        say_bye(connection, NO_CANDIDATE)?;
+    let Some(candidacy) = peer.shared.candidacy.clone() else {
+        peer.say_bye(connection, NO_CANDIDATE)?;
         return Err(End::Dismissed(NO_CANDIDATE));
     };
+    let candidacy = &*candidacy;
     let mut dialogue = Dialogue {
         decoder: LineDecoder::default(),
         from: None,
     };
     let Err(end) = hear_heartbeats(peer, connection, candidacy, &mut dialogue, opening);
     if let End::Fault(reason) = &end {
-        let _ = say_bye(connection, &format!("you sent {reason}"));
+        let _ = peer.say_bye(connection, &format!("you sent {reason}"));
     }
     if let Some(from) = dialogue.from {
         candidacy.lost(from, Link(peer.node.0));
@@ -45,7 +46,7 @@ pub(crate) fn hear(
 }
 
 fn hear_heartbeats(
-    peer: &Peer,
+    peer: &mut Peer,
     connection: &mut Connection,
     candidacy: &Candidacy,
     dialogue: &mut Dialogue,
@@ -58,7 +59,7 @@ fn hear_heartbeats(
         if second.elapsed() > Duration::from_secs(1) {
             (second, heartbeats) = (Instant::now(), 0);
         }
-        for (from, heartbeat) in dialogue.hear(candidacy, &bytes)? {
+        for (from, heartbeat) in dialogue.hear(peer, candidacy, &bytes)? {
             heard = Instant::now();
             heartbeats += 1;
             if heartbeats > HEARTBEATS_PER_SECOND {
@@ -85,13 +86,18 @@ struct Dialogue {
 }
 
 impl Dialogue {
-    fn hear(&mut self, candidacy: &Candidacy, bytes: &[u8]) -> Result<Vec<(Rank, Heartbeat)>, End> {
+    fn hear(
+        &mut self,
+        peer: &mut Peer,
+        candidacy: &Candidacy,
+        bytes: &[u8],
+    ) -> Result<Vec<(Rank, Heartbeat)>, End> {
         let mut heartbeats = Vec::new();
         for &byte in bytes {
             let Some(line) = self.decoder.push(byte)? else {
                 continue;
             };
-            match Message::parse(line)? {
+            match Message::parse(peer.channel.open(line)?)? {
                 Message::Candidate {
                     rank,
                     address,
@@ -103,6 +109,12 @@ impl Dialogue {
                             "CANDIDATE {} {address}, which is not so in the --candidates here; \
                              give all masters the same list",
                             rank.0
+                        )));
+                    }
+                    let proven = peer.holder().map(|holder| holder.name.as_str());
+                    if proven.is_some_and(|proven| proven != address.to_string()) {
+                        return Err(End::Fault(format!(
+                            "CANDIDATE of {address} with another's key"
                         )));
                     }
                     self.from = Some(rank);

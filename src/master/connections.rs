@@ -2,20 +2,34 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::average::round::NodeId;
+use crate::discipline::network_clock::NetworkClock;
+use crate::keys::holder::{Holder, Role};
 use crate::lock::lock;
 use crate::master::admission::{Admission, Limits, Refused};
 use crate::master::mailbox::{Command, Mailbox};
+use crate::master::unproven::Unproven;
+use crate::wire::name::NodeName;
+use crate::wire::timestamp;
 
 /// All connections, behind a lock of their own.
-pub(crate) struct Connections(Mutex<Known>);
+pub(crate) struct Connections {
+    known: Mutex<Known>,
+    /// Somebody has proven itself, or has ended.
+    place: Condvar,
+}
 
 struct Known {
     admission: Admission,
-    contacts: HashMap<NodeId, Contact>,
+    /// Where there are keys: who has not proven one yet, and on which connection who has.
+    unproven: Option<Unproven>,
+    proven: HashMap<(Role, NodeName), NodeId>,
+    contacts: HashMap<NodeId, Arc<Contact>>,
 }
 
 /// How to reach a connection's thread.
@@ -23,14 +37,73 @@ struct Contact {
     mailbox: Arc<Mailbox>,
     stream: Arc<TcpStream>,
     from: IpAddr,
+    /// Whose key it has proven to hold, where there are keys.
+    holder: OnceLock<Holder>,
+    /// For a client on the timestamp wire, the clock whose time it is told. Its thread only listens,
+    /// so that thousands of clients wake nobody, and is told nothing that it need not know.
+    announced: OnceLock<NetworkClock>,
 }
 
+impl Contact {
+    /// Does what is to be done, or leaves it for the thread.
+    fn deliver(&self, command: Command) {
+        if let (Command::Correct { .. } | Command::Announce, Some(clock)) =
+            (&command, self.announced.get())
+        {
+            return self.announce(clock);
+        }
+        let dismisses = matches!(command, Command::Dismiss(_));
+        self.mailbox.leave(command);
+        if dismisses && self.announced.get().is_some() {
+            // This ends its wait, and it looks.
+            let _ = self.stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Tells the time without waiting. A client that has not read so many of them as the socket
+    /// holds is let go.
+    fn announce(&self, clock: &NetworkClock) {
+        let text = timestamp::format(timestamp::local(clock.mark().target));
+        let socket = SockRef::from(&*self.stream);
+        let sent = socket.send_with_flags(text.as_bytes(), DONT_WAIT);
+        if !sent.is_ok_and(|length| length == text.len()) {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(unix)]
+const DONT_WAIT: libc::c_int = libc::MSG_DONTWAIT;
+/// Elsewhere the time-out of the socket bounds the wait.
+#[cfg(not(unix))]
+const DONT_WAIT: i32 = 0;
+
 impl Connections {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self(Mutex::new(Known {
+    /// Connections within these limits, which have to prove a key where `keyed`.
+    pub(crate) fn new(limits: Limits, keyed: bool) -> Self {
+        let known = Mutex::new(Known {
             admission: Admission::new(limits, Instant::now()),
+            unproven: keyed.then(Unproven::default),
+            proven: HashMap::new(),
             contacts: HashMap::new(),
-        }))
+        });
+        let place = Condvar::new();
+        Self { known, place }
+    }
+
+    /// Waits until there is a place for one more connection that has not proven anything, or
+    /// somebody has to give way for it.
+    pub(crate) fn wait_for_place(&self) {
+        let mut known = lock(&self.known);
+        loop {
+            let unproven = known.unproven.as_ref();
+            let wait = unproven.map_or(Duration::ZERO, |it| it.wait(Instant::now()));
+            if wait.is_zero() {
+                return;
+            }
+            let waited = self.place.wait_timeout(known, wait);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Notes a new connection, and how it is commanded, unless it is one too many.
@@ -40,44 +113,118 @@ impl Connections {
         stream: &Arc<TcpStream>,
         from: IpAddr,
     ) -> Result<Arc<Mailbox>, Refused> {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         known.admission.admit(from, Instant::now())?;
         let mailbox = Arc::<Mailbox>::default();
         let contact = Contact {
             mailbox: Arc::clone(&mailbox),
             stream: Arc::clone(stream),
             from,
+            holder: OnceLock::new(),
+            announced: OnceLock::new(),
         };
-        known.contacts.insert(node, contact);
+        let crowded_out = known
+            .unproven
+            .as_mut()
+            .and_then(|it| it.enter(node, from, Instant::now()));
+        if let Some(contact) = crowded_out.and_then(|node| known.contacts.get(&node)) {
+            let _ = contact.stream.shutdown(Shutdown::Both);
+        }
+        known.contacts.insert(node, Arc::new(contact));
         Ok(mailbox)
     }
 
     /// Forgets a connection.
     pub(crate) fn unregister(&self, node: NodeId) {
-        let mut known = lock(&self.0);
-        if let Some(contact) = known.contacts.remove(&node) {
-            known.admission.release(contact.from);
+        let mut known = lock(&self.known);
+        let Some(contact) = known.contacts.remove(&node) else {
+            return;
+        };
+        known.admission.release(contact.from);
+        if let Some(unproven) = &mut known.unproven {
+            unproven.leave(node);
+            self.place.notify_one();
+        }
+        if let Some(holder) = contact.holder.get() {
+            let key = (holder.role, holder.name.clone());
+            if known.proven.get(&key) == Some(&node) {
+                known.proven.remove(&key);
+            }
         }
     }
 
-    /// Leaves something to do for one connection's thread.
+    /// A connection needs no place among the unproven any more.
+    pub(crate) fn admitted(&self, node: NodeId) {
+        if let Some(unproven) = &mut lock(&self.known).unproven {
+            unproven.leave(node);
+            self.place.notify_one();
+        }
+    }
+
+    /// A connection has proven whose key it holds. The one before it of the same holder, which is
+    /// closed: it may be one that was cut and does not know it yet.
+    pub(crate) fn prove(&self, node: NodeId, holder: &Holder) -> Option<NodeId> {
+        self.admitted(node);
+        let mut known = lock(&self.known);
+        let _ = known.contacts.get(&node)?.holder.set(holder.clone());
+        let key = (holder.role, holder.name.clone());
+        let before = known.proven.insert(key, node)?;
+        close(&known, before);
+        Some(before)
+    }
+
+    /// Closes the connections of those whose keys are not `welcome`. Who they are.
+    pub(crate) fn expel(&self, welcome: impl Fn(&Holder) -> bool) -> Vec<(NodeId, Holder)> {
+        let known = lock(&self.known);
+        let contacts = known.contacts.iter();
+        let holders =
+            contacts.filter_map(|(node, contact)| Some((*node, contact.holder.get()?.clone())));
+        let void: Vec<_> = holders.filter(|(_, holder)| !welcome(holder)).collect();
+        for (node, _) in &void {
+            close(&known, *node);
+        }
+        void
+    }
+
+    /// From now on this connection is told the time by `clock` directly, and its thread need look
+    /// into its mailbox once more only.
+    pub(crate) fn announce_directly(&self, node: NodeId, clock: &NetworkClock) {
+        if let Some(contact) = self.contact(node) {
+            // It may have been said before.
+            let _ = contact.announced.set(clock.clone());
+        }
+    }
+
+    fn contact(&self, node: NodeId) -> Option<Arc<Contact>> {
+        lock(&self.known).contacts.get(&node).cloned()
+    }
+
+    /// Does something on one connection, or leaves it for its thread.
     pub(crate) fn command(&self, node: NodeId, command: Command) {
-        if let Some(contact) = lock(&self.0).contacts.get(&node) {
-            contact.mailbox.leave(command);
+        if let Some(contact) = self.contact(node) {
+            contact.deliver(command);
         }
     }
 
-    /// Leaves the same for every connection's thread.
+    /// The same on every connection.
     pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
-        for contact in lock(&self.0).contacts.values() {
-            contact.mailbox.leave(command());
+        let all: Vec<_> = lock(&self.known).contacts.values().cloned().collect();
+        for contact in all {
+            contact.deliver(command());
         }
     }
 
     /// Ends every connection, whatever its thread is waiting for.
     pub(crate) fn close_all(&self) {
-        for contact in lock(&self.0).contacts.values() {
+        for contact in lock(&self.known).contacts.values() {
             let _ = contact.stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+/// Ends a connection, whatever its thread is waiting for.
+fn close(known: &Known, node: NodeId) {
+    if let Some(contact) = known.contacts.get(&node) {
+        let _ = contact.stream.shutdown(Shutdown::Both);
     }
 }

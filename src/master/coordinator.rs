@@ -12,6 +12,7 @@ use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
 use crate::master::rhythm::Group;
 use crate::master::shared::Shared;
+use crate::master::shared_votes::SharedVotes;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
@@ -28,6 +29,7 @@ pub(crate) struct Coordinator {
     pub(crate) record: Option<Record>,
     pub(crate) drift_file: Option<DriftFile>,
     pub(crate) refusals: Refusals,
+    pub(crate) shared_votes: SharedVotes,
     /// How often our clock had been set when the last interval ended.
     pub(crate) sets: u32,
     /// The number of the last round.
@@ -73,7 +75,7 @@ impl Coordinator {
         let due = self.shared.rhythm().first_round_is_due(Instant::now());
         due && self.shared.leads() && !self.shared.is_stopping() && {
             let ensemble = self.shared.ensemble();
-            ensemble.present().1 >= ensemble.wanted()
+            ensemble.is_enough()
         }
     }
 
@@ -106,7 +108,11 @@ impl Coordinator {
             Group::New
         };
         let Closed { round, dropped } = ensemble.close_round(own);
+        let waits = round.is_none() && ensemble.present().1 >= ensemble.wanted();
         drop(ensemble);
+        if waits {
+            self.shared_votes.tell_waiting();
+        }
         self.shared.observations.interval_ended(round.as_ref());
         self.dismiss(dropped);
         let Some(round) = round else {
@@ -115,6 +121,7 @@ impl Coordinator {
         let opening = group == Group::New || self.shared.rhythm().is_opening();
         self.held = round.number;
         self.shared.round_held(group, round.rows.len());
+        self.shared_votes.tell(&round);
         if !self.dry_run {
             self.correct(&round);
         }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::keys::channel::{self, Channel};
+use crate::keys::code::Code;
 use crate::master::end::End;
+use crate::rate_limit::Budget;
 use crate::wire::candidate::Term;
 use crate::wire::connection::{Connection, MESSAGE_DEADLINE};
 use crate::wire::message::Message;
@@ -22,6 +25,8 @@ pub(crate) struct Dialogue {
     /// What it calls itself, if it has said so.
     name: Option<NodeName>,
     greeted: Instant,
+    /// How many reports it may still send that were on their way when it was greeted.
+    reports: Budget,
 }
 
 /// An answer: the follower's two instants, and what it says of itself.
@@ -31,6 +36,8 @@ pub(crate) struct Answer {
     pub(crate) t3: DateTime<Utc>,
     pub(crate) rate_ppm: Option<f64>,
     pub(crate) term: Option<Term>,
+    /// What only a candidate can have made for that term.
+    pub(crate) certificate: Option<Code>,
     pub(crate) synchronized: bool,
     pub(crate) machine: Option<TimeDelta>,
     pub(crate) reference: Option<TimeDelta>,
@@ -45,6 +52,7 @@ impl Dialogue {
             answered: 0,
             name: None,
             greeted: now,
+            reports: Budget::new(now),
         }
     }
 
@@ -71,16 +79,23 @@ impl Dialogue {
     pub(crate) fn answer<Stamp>(
         &mut self,
         connection: &mut Connection,
+        channel: &mut Channel,
         patience: Duration,
-        stamp: impl Fn() -> Stamp,
+        stamp: impl Fn(Option<DateTime<Utc>>) -> Stamp,
     ) -> Result<Option<(Answer, Stamp)>, End> {
         let asked = Instant::now();
         let mut left = patience;
         loop {
             match self.reader.next(connection, left, &stamp)? {
                 Heard::Message((line, came)) => {
-                    let message = read(line)?;
-                    if let Some(answer) = message.map_or(Ok(None), |it| self.hear(it))? {
+                    let line = channel.open(line)?;
+                    let (message, certificate) = (read(line)?, channel::certificate(line));
+                    // Each answer has its question; a report has none.
+                    if message.is_none() && self.reports.is_overdrawn(Instant::now(), patience) {
+                        return Err(End::Fault("too many reports".to_owned()));
+                    }
+                    if let Some(mut answer) = message.map_or(Ok(None), |it| self.hear(it))? {
+                        answer.certificate = certificate;
                         return Ok(Some((answer, came)));
                     }
                 }
@@ -115,6 +130,7 @@ impl Dialogue {
                     t3,
                     rate_ppm,
                     term,
+                    certificate: None,
                     synchronized,
                     machine,
                     reference,

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::election::term::ImpossibleTerm;
+use crate::keys::codes::Forged;
 use crate::measurement::sample::Impossible;
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::line::Malformed;
@@ -24,6 +25,9 @@ pub(crate) enum End {
     /// The peer sent something that does not belong there.
     #[error("it sent {0}")]
     Fault(String),
+    /// The peer may not be here, for this reason.
+    #[error("turned away: {0}")]
+    Unwelcome(String),
     /// The peer said nothing, or not enough, for too long.
     #[error("it sent no whole message within {} s", MESSAGE_DEADLINE.as_secs())]
     Silent,
@@ -35,6 +39,12 @@ pub(crate) enum End {
 impl From<NotATimestamp> for End {
     fn from(error: NotATimestamp) -> Self {
         Self::Fault(format!("what is {error}"))
+    }
+}
+
+impl From<Forged> for End {
+    fn from(error: Forged) -> Self {
+        Self::Fault(error.to_string())
     }
 }
 

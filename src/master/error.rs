@@ -4,8 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::keys::channel::CERTIFICATE_WORD;
+use crate::keys::codes::CODE_WORD;
+use crate::keys::file::KeyFileError;
 use crate::report::record::RecordError;
 use crate::system_clock::kernel;
+use crate::wire::address::Address;
+use crate::wire::line::LONGEST_LINE;
 use crate::wire::message::{INTERVALS, LARGEST_BURST};
 
 /// Why a master could not start, or had to end.
@@ -27,6 +32,19 @@ pub enum MasterError {
     /// The operating system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// The group's secrets can't be had.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// With the codes that keys need, a greeting would not fit into a line.
+    #[error(
+        "--candidates is too long for a group with keys: with all addresses, a line has {0} bytes, \
+         and {longest} are left beside its codes; use shorter names",
+        longest = LONGEST_LINE - CODE_WORD - CERTIFICATE_WORD
+    )]
+    LongCandidates(usize),
+    /// Our address in the list of candidates is no name that a key can have.
+    #[error("with keys, a candidate's address has 64 characters at most: {0}")]
+    LongAddress(Address),
     /// The record can't be written.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use crate::average::ensemble::{Ensemble, Settings};
 use crate::clock::{Clock, SteadyClock};
 use crate::discipline::network_clock::NetworkClock;
+use crate::keys::channel::CERTIFICATE_WORD;
+use crate::keys::codes::CODE_WORD;
+use crate::keys::credentials::Credentials;
+use crate::keys::ring::KeyRing;
 use crate::master::acceptor::{self, Acceptor};
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
@@ -16,17 +20,22 @@ use crate::master::candidate::{CandidateThread, MOST_INPUTS};
 use crate::master::coordinator::Coordinator;
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
+use crate::master::key_watch;
 use crate::master::observations::Facts;
 use crate::master::operator::Operator;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
-use crate::master::shared::Shared;
+use crate::master::shared::{Entrance, Shared};
+use crate::master::shared_votes::SharedVotes;
 use crate::master::status::MasterObserver;
 use crate::master::threads::spawn;
+use crate::master::trust::Trust;
 use crate::rate_limit::Refusals;
 use crate::report::record::{LEAD_HEADER, MASTER_HEADER};
 use crate::report::status::MasterStatus;
 use crate::system_clock::kernel::{Following, StopFollowing};
+use crate::wire::limits::longest_line;
+use crate::wire::line::LONGEST_LINE;
 use crate::wire::name::NodeName;
 use crate::wire::steps::Steps;
 
@@ -51,6 +60,7 @@ struct Threads {
     acceptor: Option<JoinHandle<Result<(), MasterError>>>,
     coordinator: Option<JoinHandle<()>>,
     election: Option<JoinHandle<()>>,
+    key_watch: Option<JoinHandle<()>>,
 }
 
 /// Stops a master, from any thread.
@@ -79,11 +89,18 @@ impl Master {
         let cannot_listen = |error| MasterError::Listen(options.listen, error);
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
+        if !address.ip().to_canonical().is_loopback() {
+            log::info!(
+                "without a key: every machine that reaches {address} may join and has a vote; see \
+                 docs/security.md"
+            );
+        }
         if let Some(record) = &mut options.record {
             let lead = options.candidates.as_ref().map_or("", |_| LEAD_HEADER);
             let header = format!("{MASTER_HEADER}{lead}");
             record.begin(&header)?;
         }
+        let (trust, credentials) = trust(&options)?;
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {
             Some(system) => system.oscillator(),
@@ -100,8 +117,11 @@ impl Master {
             clock,
             Rhythm::new(options.interval, options.burst, Instant::now()),
             Ensemble::new(settings(&options)),
-            address,
-            limits(&options, candidacy.as_deref()),
+            Entrance {
+                address,
+                limits: limits(&options, candidacy.as_deref()),
+                trust,
+            },
             candidacy.clone(),
             Facts {
                 name: options.name.clone().or_else(NodeName::of_this_machine),
@@ -127,6 +147,7 @@ impl Master {
             record: options.record,
             drift_file: options.drift_file,
             refusals: Refusals::default(),
+            shared_votes: SharedVotes::default(),
             sets: 0,
             held: 0,
             led: false,
@@ -140,8 +161,14 @@ impl Master {
         };
         master.threads.coordinator = Some(spawn("coordinator", run)?);
         if let Some(candidacy) = candidacy {
-            let candidate = CandidateThread::start(&shared, &candidacy, heard, options.name)?;
+            let candidate =
+                CandidateThread::start(&shared, &candidacy, heard, options.name, credentials)?;
             master.threads.election = Some(spawn("election", move || candidate.run())?);
+        }
+        if let Trust::Keyed { ring, .. } = &shared.trust {
+            let (shared, ring) = (Arc::clone(&shared), Arc::clone(ring));
+            let watch = move || key_watch::run(&shared, &ring);
+            master.threads.key_watch = Some(spawn("key file", watch)?);
         }
         let acceptor = Acceptor {
             shared,
@@ -224,8 +251,33 @@ impl Threads {
     fn wait(&mut self) -> thread::Result<Result<(), MasterError>> {
         self.coordinator.take().map_or(Ok(()), JoinHandle::join)?;
         self.election.take().map_or(Ok(()), JoinHandle::join)?;
+        self.key_watch.take().map_or(Ok(()), JoinHandle::join)?;
         self.acceptor.take().map_or(Ok(Ok(())), JoinHandle::join)
     }
+}
+
+/// Whom to believe, and what a candidate proves itself with.
+fn trust(options: &MasterOptions) -> Result<(Trust, Option<Credentials>), MasterError> {
+    let Some(path) = &options.key_file else {
+        return Ok((Trust::Everybody, None));
+    };
+    let ring = Arc::new(KeyRing::open(path)?);
+    let trust = Trust::Keyed {
+        ring: Arc::clone(&ring),
+        auth: options.auth,
+        serve_timestamps: options.serve_timestamps,
+    };
+    let Some(candidates) = &options.candidates else {
+        return Ok((trust, None));
+    };
+    let length = longest_line(candidates.list());
+    if length + CODE_WORD + CERTIFICATE_WORD > LONGEST_LINE {
+        return Err(MasterError::LongCandidates(length));
+    }
+    let own = &candidates.list()[candidates.own().0];
+    let name = own.to_string().parse();
+    let name = name.map_err(|_| MasterError::LongAddress(own.clone()))?;
+    Ok((trust, Some(Credentials::Group(ring, name))))
 }
 
 fn settings(options: &MasterOptions) -> Settings {
@@ -235,6 +287,7 @@ fn settings(options: &MasterOptions) -> Settings {
         min_followers: options.min_followers,
         timestamp_patience: timestamp_patience(options.interval),
         reference_slew_ppm: options.reference_slew_ppm,
+        votes_per_address: options.votes_per_address,
         dry_run: options.dry_run,
     }
 }

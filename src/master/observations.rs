@@ -16,6 +16,7 @@ use crate::follower::observations::Told;
 use crate::lock::lock;
 use crate::measurement::sample::Sample;
 use crate::report::status::MasterCounters;
+use crate::span::nanoseconds;
 use crate::wire::candidate::Ranks;
 use crate::wire::name::NodeName;
 
@@ -32,6 +33,22 @@ pub(crate) struct Facts {
     pub(crate) reference: Option<TimeDelta>,
 }
 
+/// An answer to a poll, small enough to be kept of each of ten thousand followers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) offset_ns: i64,
+    pub(crate) delay_ns: i64,
+}
+
+impl From<&Sample> for Answer {
+    fn from(sample: &Sample) -> Self {
+        Self {
+            offset_ns: nanoseconds(sample.offset),
+            delay_ns: sample.delay.map_or(0, nanoseconds),
+        }
+    }
+}
+
 /// A follower, as it was seen.
 #[derive(Debug, Clone)]
 pub(crate) struct Follower {
@@ -41,7 +58,7 @@ pub(crate) struct Follower {
     /// What it gave last, and when.
     pub(crate) heard: Option<(Heard, Instant)>,
     /// The answers of its last burst.
-    pub(crate) burst: Arc<[Sample]>,
+    pub(crate) burst: Arc<[Answer]>,
     pub(crate) reach: Reach,
     /// Whether it gave its time since the last round.
     fresh: bool,
@@ -73,7 +90,8 @@ impl std::fmt::Display for Reach {
 /// What was seen until now.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    pub(crate) followers: BTreeMap<NodeId, Follower>,
+    /// Shared with whoever looks at them, so that to copy all of them takes no time.
+    pub(crate) followers: BTreeMap<NodeId, Arc<Follower>>,
     /// The master's own, which is always reached.
     pub(crate) own_reach: Reach,
     /// The last round, and when it ended.
@@ -138,6 +156,7 @@ impl Observations {
             reach: Reach::default(),
             fresh: false,
         };
+        let follower = Arc::new(follower);
         lock(&self.seen).followers.insert(node, follower);
     }
 
@@ -148,16 +167,17 @@ impl Observations {
     /// A follower gave its time.
     pub(crate) fn heard(&self, node: NodeId, heard: Heard) {
         if let Some(follower) = lock(&self.seen).followers.get_mut(&node) {
+            let follower = Arc::make_mut(follower);
             follower.heard = Some((heard, Instant::now()));
             follower.fresh = true;
         }
     }
 
     /// A burst has ended, with these answers.
-    pub(crate) fn burst(&self, node: NodeId, answers: &[Sample]) {
+    pub(crate) fn burst(&self, node: NodeId, answers: Vec<Answer>) {
         let answers = answers.into();
         if let Some(follower) = lock(&self.seen).followers.get_mut(&node) {
-            follower.burst = answers;
+            Arc::make_mut(follower).burst = answers;
         }
     }
 
@@ -171,6 +191,7 @@ impl Observations {
         }
         seen.own_reach.note(true);
         for follower in seen.followers.values_mut() {
+            let follower = Arc::make_mut(follower);
             follower.reach.note(follower.fresh);
             follower.fresh = false;
         }

@@ -1,6 +1,7 @@
 //! What a master needs to know.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -11,6 +12,7 @@ use crate::clock::Simulation;
 use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
+use crate::keys::auth::Auth;
 use crate::master::error::MasterError;
 use crate::report::record::Record;
 use crate::system_clock::kernel::SystemClock;
@@ -41,8 +43,17 @@ pub struct MasterOptions {
     pub max_followers: usize,
     /// So is one more than so many from one address, at a time or in a second.
     pub max_per_address: usize,
+    /// So many votes have the connections from one IPv4 address, or IPv6 network of 64 bits,
+    /// together. Those from this machine have one each.
+    pub votes_per_address: usize,
     /// The masters that may lead, if this one is not the only one.
     pub candidates: Option<Candidates>,
+    /// The file with the group's secrets, if it has any: who holds no key of the group is nobody.
+    pub key_file: Option<PathBuf>,
+    /// With a key file: what becomes of followers without a key.
+    pub auth: Auth,
+    /// With a key file: tell the time to clients of the timestamp wire, which can have no key.
+    pub serve_timestamps: bool,
     /// Which clocks vote.
     pub rules: Rules,
     /// How the master follows its own corrections.
@@ -81,7 +92,11 @@ impl Default for MasterOptions {
             // std aborts the process when it gets a stack and not its guard.
             max_followers: 16_000,
             max_per_address: 256,
+            votes_per_address: 1,
             candidates: None,
+            key_file: None,
+            auth: Auth::default(),
+            serve_timestamps: false,
             rules: Rules::default(),
             steering: Steering::default(),
             rounds: None,

@@ -1,13 +1,20 @@
 //! One connection, seen from the master: what its thread knows and may do.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::average::round::{Heard, NodeId, Wire};
+use crate::keys::channel::{self, Channel};
+use crate::keys::group::GroupKeys;
+use crate::keys::holder::Holder;
 use crate::master::end::End;
 use crate::master::mailbox::{Command, Mailbox};
 use crate::master::shared::Shared;
+use crate::master::trust::Stranger;
 use crate::wire::connection::Connection;
+use crate::wire::machine::Machine;
 use crate::wire::message::Message;
 use crate::wire::steps::Steps;
 
@@ -15,8 +22,16 @@ use crate::wire::steps::Steps;
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
+    /// Where it is, if not on our machine.
+    machine: Option<Machine>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<Shared>,
+    /// When the connection was accepted.
+    pub(crate) connected: Instant,
+    /// What its lines carry.
+    pub(crate) channel: Channel,
+    /// Whose key the peer has proven to hold.
+    holder: Option<Holder>,
     /// What the peer is called in the group, once it is a member.
     member: Option<Arc<str>>,
 }
@@ -25,14 +40,19 @@ impl Peer {
     pub(crate) fn new(
         node: NodeId,
         address: SocketAddr,
+        machine: Option<Machine>,
         mailbox: Arc<Mailbox>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             node,
             address,
+            machine,
             mailbox,
             shared,
+            connected: Instant::now(),
+            channel: Channel::default(),
+            holder: None,
             member: None,
         }
     }
@@ -42,8 +62,34 @@ impl Peer {
         self.member.is_some()
     }
 
+    /// The peer has proven whose key it holds. Of the connections of one holder, the latest lives.
+    pub(crate) fn prove(&mut self, holder: Holder) {
+        self.shared.prove(self.node, &holder);
+        self.holder = Some(holder);
+    }
+
+    /// The peer has no key, and may be here all the same.
+    pub(crate) fn admit_unkeyed(&self) {
+        self.shared.connections.admitted(self.node);
+        let name = self.address.to_string();
+        self.shared
+            .outlet
+            .warn(&name, "it has no key, and is served all the same (--auth)");
+    }
+
+    /// Whose key the peer has proven to hold.
+    pub(crate) fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+
+    /// Whether the key that the peer has proven to hold is good for the group.
+    pub(crate) fn is_welcome(&self, group: &GroupKeys) -> bool {
+        let holder = self.holder.as_ref();
+        holder.is_some_and(|holder| group.welcome(holder).is_ok())
+    }
+
     /// Notes the clock of the peer, which becomes a member with its first one. `name` is what it
-    /// calls itself, if it does; `steps` are those that we had taken when we heard it.
+    /// calls itself, if it does (who has a key is called by its name); `steps` are those that we had taken when we heard it.
     pub(crate) fn report(
         &mut self,
         name: Option<&str>,
@@ -53,7 +99,16 @@ impl Peer {
         heard: Heard,
     ) {
         if self.member.is_none() {
-            self.member = Some(self.shared.join(self.node, self.address, name, wire));
+            let proven = self.holder.as_ref().map(|holder| holder.name.as_str());
+            let joined = (self.shared).join(self.node, self.address, proven.or(name), wire);
+            if proven.is_none() && self.shared.trust.follower() == Stranger::Doubted {
+                self.shared.ensemble().doubt_unkeyed(self.node);
+            }
+            // Who has proven a name votes by that, whatever machine it is on.
+            if let (None, Some(machine)) = (proven, self.machine) {
+                self.shared.ensemble().place(self.node, machine);
+            }
+            self.member = Some(joined);
         }
         self.shared.report(self.node, interval, steps, heard);
     }
@@ -68,17 +123,40 @@ impl Peer {
         Ok(())
     }
 
+    /// Sends a line, with its code where both ends have proven a key.
+    pub(crate) fn say(&mut self, connection: &mut Connection, mut line: String) -> io::Result<()> {
+        self.channel.seal(&mut line);
+        connection.write(line.as_bytes())
+    }
+
+    /// Ends a connection in order, and says why.
+    pub(crate) fn say_bye(&mut self, connection: &mut Connection, reason: &str) -> Result<(), End> {
+        let bye = Message::Bye {
+            reason: reason.to_owned(),
+        };
+        Ok(self.say(connection, bye.line())?)
+    }
+
+    /// A greeting as it is sent: with a certificate of its term, where there are keys.
+    pub(crate) fn certified(&self, greeting: &Message) -> String {
+        let mut line = greeting.line();
+        if let (
+            Message::Berkeley {
+                leadership: Some(leadership),
+                ..
+            },
+            Channel::Keyed(_),
+            Some(group),
+        ) = (greeting, &self.channel, self.shared.trust.group())
+        {
+            channel::add_certificate(&mut line, group.certify(leadership.term));
+        }
+        line
+    }
+
     /// Lets go of the connection, which has ended.
     pub(crate) fn part(&self, end: &End) {
         self.shared
             .part(self.node, self.address, self.member.as_ref(), end);
     }
-}
-
-/// Ends a connection in order, and says why.
-pub(crate) fn say_bye(connection: &mut Connection, reason: &str) -> Result<(), End> {
-    let bye = Message::Bye {
-        reason: reason.to_owned(),
-    };
-    Ok(connection.write(bye.line().as_bytes())?)
 }

@@ -7,10 +7,12 @@ use chrono::{DateTime, Utc};
 
 use crate::average::round::{Heard, Wire};
 use crate::discipline::correction::Mark;
-use crate::master::dialogue::Dialogue;
+use crate::election::allegiance::REMINDER;
+use crate::master::dialogue::{self, Dialogue};
 use crate::master::end::End;
 use crate::master::mailbox::Command;
-use crate::master::peer::{Peer, say_bye};
+use crate::master::observations::Answer;
+use crate::master::peer::Peer;
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
 use crate::wire::connection::Connection;
@@ -41,13 +43,13 @@ struct Polling<'p, 'c, 's> {
     connection: &'c mut Connection<'s>,
     dialogue: Dialogue,
     /// The greeting that it was told last.
-    told: Option<Message>,
+    told: Option<String>,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
     /// The group's steps that it was told last, on this connection.
     told_steps: Option<Steps>,
     /// The answers of its last burst, for whoever asks.
-    answers: Vec<Sample>,
+    answers: Vec<Answer>,
 }
 
 /// Speaks the line protocol until the connection ends.
@@ -63,7 +65,8 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
     };
     let Err(end) = polling.run();
     if let End::Fault(reason) = &end {
-        let _ = say_bye(polling.connection, &format!("you sent {reason}"));
+        let reason = format!("you sent {reason}");
+        let _ = polling.peer.say_bye(polling.connection, &reason);
     }
     Err(end)
 }
@@ -76,14 +79,17 @@ impl Polling<'_, '_, '_> {
         }
         // The first burst at once: the clock is to be corrected soon.
         let mut due = Instant::now();
-        let mut is_new = true;
+        let (mut is_new, mut belongs) = (true, false);
         loop {
             self.obey_until(due)?;
             self.greet()?;
             self.measure()?;
-            if is_new && let Some(found) = self.measured {
-                self.welcome(found)?;
-                is_new = false;
+            if let Some(found) = self.measured {
+                let belonged = std::mem::replace(&mut belongs, found.heard.synchronized);
+                if is_new || belonged && !belongs {
+                    self.welcome(found)?;
+                    is_new = false;
+                }
             }
             due = self.next_burst();
         }
@@ -102,8 +108,9 @@ impl Polling<'_, '_, '_> {
             interval: Some(shared.rhythm().interval()),
             leadership: shared.leadership(),
         };
+        let greeting = self.peer.certified(&greeting);
         if self.told.as_ref() != Some(&greeting) {
-            self.connection.write(greeting.line().as_bytes())?;
+            self.peer.say(self.connection, greeting.clone())?;
             self.told = Some(greeting);
         }
         Ok(())
@@ -111,7 +118,7 @@ impl Polling<'_, '_, '_> {
 
     fn dismiss(&mut self, reason: &'static str) -> Result<Infallible, End> {
         self.greet()?;
-        say_bye(self.connection, reason)?;
+        self.peer.say_bye(self.connection, reason)?;
         Err(End::Dismissed(reason))
     }
 
@@ -124,13 +131,13 @@ impl Polling<'_, '_, '_> {
             self.peer
                 .report(name, Wire::Line, interval, steps, found.heard);
             let (shared, node) = (&self.peer.shared, self.peer.node);
-            shared.observations.burst(node, &self.answers);
+            (shared.observations).burst(node, std::mem::take(&mut self.answers));
         }
         Ok(())
     }
 
-    /// Corrects a clock that has just come, from what the group knows already, and measures it
-    /// anew: the next round is to count the corrected clock.
+    /// Corrects a clock that has just come, or was set by hand, from what the group knows already,
+    /// and measures it anew: the next round is to count the corrected clock.
     fn welcome(&mut self, found: Measured) -> Result<(), End> {
         match self.peer.shared.welcome(found.interval, &found.heard) {
             Welcome::Correct(correction) => self.adjust(found.n, correction)?,
@@ -142,7 +149,7 @@ impl Polling<'_, '_, '_> {
 
     fn adjust(&mut self, n: u64, correction: Correction) -> Result<(), End> {
         let adjust = Message::Adjust { n, correction };
-        Ok(self.connection.write(adjust.line().as_bytes())?)
+        Ok(self.peer.say(self.connection, adjust.line())?)
     }
 
     /// Does what the coordinator leaves to be done, until the next burst is due. A round that is
@@ -156,7 +163,9 @@ impl Polling<'_, '_, '_> {
                 return Err(End::Silent);
             }
             let wait = deadline.map_or(due, |deadline| due.min(deadline));
-            match self.peer.mailbox.wait(wait) {
+            // However long the interval is, the follower is to see that we are here.
+            let reminder = now + REMINDER;
+            match self.peer.mailbox.wait(wait.min(reminder)) {
                 Some(Command::Correct {
                     interval,
                     correction,
@@ -179,7 +188,12 @@ impl Polling<'_, '_, '_> {
                 Some(Command::Dismiss(reason)) => {
                     self.dismiss(reason)?;
                 }
-                None if Instant::now() < due => {}
+                None if Instant::now() < due => {
+                    if Instant::now() >= reminder {
+                        self.told = None;
+                        self.greet()?;
+                    }
+                }
                 None => return Ok(()),
             }
         }
@@ -190,7 +204,9 @@ impl Polling<'_, '_, '_> {
         let n = self.dialogue.next_poll();
         let steps = self.peer.shared.clock.steps();
         let untold = steps.filter(|_| self.told_steps != steps);
-        let poll = Message::Poll { n, steps: untold }.line();
+        // With its code, which takes its time.
+        let mut poll = Message::Poll { n, steps: untold }.line();
+        self.peer.channel.seal(&mut poll);
         let t1 = self.peer.shared.clock.mark();
         self.connection.write(poll.as_bytes())?;
         self.told_steps = steps;
@@ -208,14 +224,13 @@ impl Polling<'_, '_, '_> {
             let (n, t1) = self.poll()?;
             let clock = &self.peer.shared.clock;
             let deadline = rhythm.answer_deadline();
-            let t4 = || clock.mark();
-            let answer = self.dialogue.answer(self.connection, deadline, t4)?;
+            let t4 = |at| clock.mark_at(at);
+            let channel = &mut self.peer.channel;
+            let answer = (self.dialogue).answer(self.connection, channel, deadline, t4)?;
             let Some((answer, t4)) = answer else {
                 break;
             };
-            if let Some(term) = answer.term {
-                self.peer.shared.knows(term)?;
-            }
+            self.peer.shared.knows(answer.term, answer.certificate)?;
             if t1.steps != t4.steps {
                 // The group was stepped meanwhile.
                 break;
@@ -225,9 +240,11 @@ impl Polling<'_, '_, '_> {
                 // Our own clock was moved meanwhile, by the end of a round or by hand.
                 Err(_) if self.peer.shared.ensemble().interval() != interval => break,
                 Err(_) if self.peer.shared.clock.mark().sets != t1.sets => break,
+                // Somebody slews the wall clock, by which the kernel says when the answer came.
+                Err(_) if self.is_possible_by_now(&t1, &answer) => continue,
                 Err(impossible) => return Err(impossible.into()),
             };
-            self.answers.push(sample);
+            self.answers.push(Answer::from(&sample));
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,
@@ -248,5 +265,11 @@ impl Polling<'_, '_, '_> {
             }
         }
         Ok(best)
+    }
+
+    /// Whether an answer can be true that has come before now.
+    fn is_possible_by_now(&self, t1: &Mark, answer: &dialogue::Answer) -> bool {
+        let now = self.peer.shared.clock.mark().target;
+        Sample::round_trip(t1.target, answer.t2, answer.t3, now).is_ok()
     }
 }

@@ -18,6 +18,9 @@ use crate::clock::{Clock, WallClock};
 use crate::discipline::correction::OutOfRange;
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::term::ImpossibleTerm;
+use crate::keys::code::Code;
+use crate::keys::group::GroupKeys;
+use crate::keys::holder::Holder;
 use crate::lock::lock;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
@@ -28,6 +31,7 @@ use crate::master::mailbox::Command;
 use crate::master::observations::{Facts, Observations};
 use crate::master::outlet::Outlet;
 use crate::master::rhythm::{Group, Rhythm};
+use crate::master::trust::Trust;
 use crate::report::record::ToldRow;
 use crate::span::signed;
 use crate::wire::candidate::{Leadership, Term};
@@ -46,6 +50,7 @@ pub(crate) struct Shared {
     /// If there are several masters that may lead.
     pub(crate) candidacy: Option<Arc<Candidacy>>,
     pub(crate) connections: Connections,
+    pub(crate) trust: Trust,
     pub(crate) outlet: Outlet,
     pub(crate) observations: Observations,
     rhythm: Mutex<Rhythm>,
@@ -67,6 +72,13 @@ pub(crate) struct Receivers {
     pub(crate) events: Receiver<MasterEvent>,
 }
 
+/// Where followers come in, and who is let in.
+pub(crate) struct Entrance {
+    pub(crate) address: SocketAddr,
+    pub(crate) limits: Limits,
+    pub(crate) trust: Trust,
+}
+
 /// What a clock that has just come and was measured is to do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Welcome {
@@ -83,17 +95,22 @@ impl Shared {
         clock: NetworkClock,
         rhythm: Rhythm,
         ensemble: Ensemble,
-        address: SocketAddr,
-        limits: Limits,
+        entrance: Entrance,
         candidacy: Option<Arc<Candidacy>>,
         facts: Facts,
     ) -> (Arc<Self>, Receivers) {
+        let Entrance {
+            address,
+            limits,
+            trust,
+        } = entrance;
         let (wake_coordinator, wake) = mpsc::sync_channel(1);
         let (outlet, events) = Outlet::new();
         let shared = Self {
             clock,
             candidacy,
-            connections: Connections::new(limits),
+            connections: Connections::new(limits, trust.group().is_some()),
+            trust,
             outlet,
             observations: Observations::new(facts),
             rhythm: Mutex::new(rhythm),
@@ -136,11 +153,46 @@ impl Shared {
         Some(candidacy.leadership())
     }
 
-    /// A follower knows of a leader of this term.
-    pub(crate) fn knows(&self, term: Term) -> Result<(), ImpossibleTerm> {
-        match &self.candidacy {
-            Some(candidacy) => candidacy.knows(term),
-            None => Ok(()),
+    /// A follower knows of a leader of this term. Where there are keys, that counts only with what
+    /// a candidate has made for the term.
+    pub(crate) fn knows(
+        &self,
+        term: Option<Term>,
+        certificate: Option<Code>,
+    ) -> Result<(), ImpossibleTerm> {
+        let (Some(term), Some(candidacy)) = (term, &self.candidacy) else {
+            return Ok(());
+        };
+        let certified = self.trust.group().is_none_or(|group| {
+            certificate.is_some_and(|certificate| group.certifies(term, certificate))
+        });
+        if certified {
+            candidacy.knows(term)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A connection has proven whose key it holds: it takes the place of the one before it.
+    pub(crate) fn prove(&self, node: NodeId, holder: &Holder) {
+        if let Some(before) = self.connections.prove(node, holder) {
+            self.ensemble().leave(before);
+        }
+    }
+
+    /// Ends the sessions of those whose keys are not good for the group any more.
+    pub(crate) fn expel_void_keys(&self, group: &GroupKeys) {
+        for (node, holder) in self
+            .connections
+            .expel(|holder| group.welcome(holder).is_ok())
+        {
+            self.ensemble().leave(node);
+            if let Err(reason) = group.welcome(&holder) {
+                self.outlet.warn(
+                    holder.name.as_str(),
+                    &format!("{reason}: its session has ended"),
+                );
+            }
         }
     }
 
@@ -285,7 +337,7 @@ impl Shared {
         self.ensemble().leave(node);
         self.observations.part(node);
         let called = member.map_or_else(|| address.to_string(), ToString::to_string);
-        if let End::Fault(_) = end {
+        if let End::Fault(_) | End::Unwelcome(_) = end {
             self.outlet.warn(&called, &end.to_string());
         } else {
             log::debug!("{called}: {end}");

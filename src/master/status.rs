@@ -6,9 +6,8 @@ use std::time::Instant;
 
 use crate::average::reputation::Standing;
 use crate::average::round::{NodeId, Row, Wire};
-use crate::master::observations::{Follower, Seen};
+use crate::master::observations::{Answer, Follower, Seen};
 use crate::master::shared::Shared;
-use crate::measurement::sample::Sample;
 use crate::report::status::{
     BurstStatus, CandidateStatus, GroupClock, LeadStatus, MASTER, MasterStatus, ReputationStatus,
     VERSION, clock, round,
@@ -48,7 +47,12 @@ impl MasterObserver {
                 round::status(held, ago.as_secs_f64())
             }),
             correction: seen.told.correction(now),
-            clocks: clocks(&seen, &standings.into_iter().collect(), now),
+            clocks: clocks(
+                &seen,
+                &standings.into_iter().collect(),
+                shared.clock.rate().ppm,
+                now,
+            ),
             counters: seen.counters,
         }
     }
@@ -89,17 +93,23 @@ fn lead(shared: &Shared, seen: &Seen, now: Instant) -> LeadStatus {
 }
 
 /// The master's own clock and those of all followers, as far as anything is known of them.
-fn clocks(seen: &Seen, standings: &BTreeMap<NodeId, Standing>, now: Instant) -> Vec<GroupClock> {
+fn clocks(
+    seen: &Seen,
+    standings: &BTreeMap<NodeId, Standing>,
+    own_ppm: f64,
+    now: Instant,
+) -> Vec<GroupClock> {
     let held = seen.round.as_ref().map(|(held, _)| held);
     let rows = held.iter().flat_map(|held| &held.rows);
     let rows: BTreeMap<Option<NodeId>, &Row> = rows.map(|row| (row.node, row)).collect();
     let own = GroupClock {
         name: "master".to_owned(),
+        rate_ppm: Some(own_ppm),
         reach: seen.own_reach.to_string(),
         last_seen_s: Some(0.0),
         ..GroupClock::default()
     };
-    let follower = |(node, follower): (&NodeId, &Follower)| {
+    let follower = |(node, follower): (&NodeId, &Arc<Follower>)| {
         let mut clock = group_clock(follower, now);
         clock.reputation = standings.get(node).map(|standing| ReputationStatus {
             rounds: standing.rounds(),
@@ -135,13 +145,12 @@ fn group_clock(follower: &Follower, now: Instant) -> GroupClock {
     }
 }
 
-fn burst(answers: &[Sample]) -> Option<BurstStatus> {
-    let delay = |answer: &Sample| answer.delay.map_or(0, nanoseconds);
+fn burst(answers: &[Answer]) -> Option<BurstStatus> {
     // The first one of least delay, as the burst itself has chosen.
-    let (won, _) = (answers.iter().enumerate()).min_by_key(|(_, answer)| delay(answer))?;
+    let (won, _) = (answers.iter().enumerate()).min_by_key(|(_, answer)| answer.delay_ns)?;
     Some(BurstStatus {
-        offsets_ns: answers.iter().map(|it| nanoseconds(it.offset)).collect(),
-        delays_ns: answers.iter().map(delay).collect(),
+        offsets_ns: answers.iter().map(|answer| answer.offset_ns).collect(),
+        delays_ns: answers.iter().map(|answer| answer.delay_ns).collect(),
         won,
     })
 }

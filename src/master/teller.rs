@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::election::candidates::Candidates;
 use crate::election::rules::SILENCE;
+use crate::keys::channel::Channel;
+use crate::keys::credentials::Credentials;
+use crate::keys::holder::Role;
+use crate::keys::prove::{ProofError, prove};
 use crate::wire::address::Address;
 use crate::wire::candidate::{Heartbeat, Rank, Ranks};
 use crate::wire::connection::Connection;
@@ -35,6 +39,9 @@ pub(crate) struct Teller {
     rank: Rank,
     address: Address,
     link: Link,
+    /// What we prove ourselves with, and how often we have tried to.
+    credentials: Option<Credentials>,
+    attempts: usize,
     /// What it has said when it sent us away, and we have logged.
     complaint: Option<String>,
 }
@@ -42,7 +49,7 @@ pub(crate) struct Teller {
 /// How we are connected.
 enum Link {
     /// With what we were in touch with last at this moment, or have connected to.
-    Connected(TcpStream, Instant),
+    Connected(TcpStream, Channel, Instant),
     /// It is out of reach.
     Missing {
         since: Instant,
@@ -54,13 +61,20 @@ enum Link {
 }
 
 impl Teller {
-    pub(crate) fn new(candidates: &Candidates, rank: Rank, address: &Address) -> Self {
+    pub(crate) fn new(
+        candidates: &Candidates,
+        rank: Rank,
+        address: &Address,
+        credentials: Option<Credentials>,
+    ) -> Self {
         Self {
             own: candidates.own(),
             own_address: candidates.list()[candidates.own().0].clone(),
             rank,
             address: address.clone(),
             link: Link::missing(),
+            credentials,
+            attempts: 0,
             complaint: None,
         }
     }
@@ -81,7 +95,7 @@ impl Teller {
         }: Tell,
     ) {
         if in_touch.contains(self.rank) {
-            if let Link::Connected(_, last) = &mut self.link {
+            if let Link::Connected(_, _, last) = &mut self.link {
                 *last = Instant::now();
             }
             self.complaint = None;
@@ -92,15 +106,17 @@ impl Teller {
             Link::SentAway(at) if at.elapsed() >= COMPLAINT_PAUSE => self.connect(),
             Link::SentAway(_) | Link::Connected(..) => {}
         }
-        let Link::Connected(stream, _) = &self.link else {
+        let Link::Connected(stream, channel, _) = &mut self.link else {
             return;
         };
-        let line = Message::Candidate {
+        let mut line = Message::Candidate {
             rank: self.own,
             address: self.own_address.clone(),
             heartbeat,
-        };
-        let sent = Connection::new(stream).and_then(|mut to| to.write(line.line().as_bytes()));
+        }
+        .line();
+        channel.seal(&mut line);
+        let sent = Connection::new(stream).and_then(|mut to| to.write(line.as_bytes()));
         if let Err(error) = sent {
             log::debug!("cannot tell {}: {error}", self.address);
             self.link = Link::missing();
@@ -109,22 +125,24 @@ impl Teller {
 
     /// Looks whether the connection is still of use.
     fn look(&mut self) {
-        let Link::Connected(stream, last) = &self.link else {
+        let Link::Connected(stream, channel, last) = &mut self.link else {
             return;
         };
-        match answer(stream) {
+        match answer(stream, channel) {
             Answer::Nothing if last.elapsed() <= SILENCE => {}
             // A connection through a network that was cut takes its time to recover, and a new
             // one does not.
             Answer::Nothing | Answer::Closed => self.link = Link::missing(),
-            Answer::Says(complaint) => {
-                if self.complaint.as_ref() != Some(&complaint) {
-                    log::warn!("candidate {} says: {complaint}", self.address);
-                }
-                self.complaint = Some(complaint);
-                self.link = Link::SentAway(Instant::now());
-            }
+            Answer::Says(complaint) => self.sent_away(complaint),
         }
+    }
+
+    fn sent_away(&mut self, complaint: String) {
+        if self.complaint.as_ref() != Some(&complaint) {
+            log::warn!("candidate {} says: {complaint}", self.address);
+        }
+        self.complaint = Some(complaint);
+        self.link = Link::SentAway(Instant::now());
     }
 
     fn connect(&mut self) {
@@ -133,9 +151,34 @@ impl Teller {
                 if let Link::Missing { said: true, .. } = self.link {
                     log::info!("candidate {} can be reached again", self.address);
                 }
-                self.link = Link::Connected(stream, Instant::now());
+                match self.prove(&stream) {
+                    Ok(channel) => self.link = Link::Connected(stream, channel, Instant::now()),
+                    Err(ProofError::Broken(_)) => self.link = Link::missing(),
+                    Err(error) => self.unproven(&error.to_string()),
+                }
             }
             Err(error) => self.miss(&error),
+        }
+    }
+
+    /// Proves ourselves, if we have a key, and has the other one prove itself.
+    fn prove(&mut self, stream: &TcpStream) -> Result<Channel, ProofError> {
+        let Some(credentials) = &self.credentials else {
+            return Ok(Channel::Open);
+        };
+        let key = credentials.key(Role::Candidate, self.attempts)?;
+        let mut connection = Connection::new(stream)?;
+        let deadline = Instant::now() + SILENCE / 2;
+        prove(&mut connection, &key, deadline)
+    }
+
+    /// The proof has failed. Where two generations are in use, the other one is tried first.
+    fn unproven(&mut self, why: &str) {
+        self.attempts += 1;
+        if self.attempts.is_multiple_of(2) {
+            self.sent_away(why.to_owned());
+        } else {
+            self.link = Link::missing();
         }
     }
 
@@ -176,15 +219,28 @@ enum Answer {
     Closed,
 }
 
-/// Looks, without waiting, what there is to read.
-fn answer(mut stream: &TcpStream) -> Answer {
+/// Looks, without waiting, what there is to read. What comes without its code is nothing that the
+/// other candidate says.
+fn answer(mut stream: &TcpStream, channel: &mut Channel) -> Answer {
     let mut bytes = [0; LONGEST_LINE];
     let read = stream
         .set_nonblocking(true)
         .and_then(|()| stream.read(&mut bytes));
     match (read, stream.set_nonblocking(false)) {
         (Err(error), Ok(())) if error.kind() == ErrorKind::WouldBlock => Answer::Nothing,
-        (Ok(length), Ok(())) if length > 0 => Answer::Says(complaint(&bytes[..length])),
+        (Ok(length), Ok(())) if length > 0 => says(&bytes[..length], channel),
+        _ => Answer::Closed,
+    }
+}
+
+fn says(bytes: &[u8], channel: &mut Channel) -> Answer {
+    if !channel.is_keyed() {
+        return Answer::Says(complaint(bytes));
+    }
+    let line = bytes.split(|byte| *byte == b'\n').next();
+    let line = line.and_then(|line| str::from_utf8(line).ok());
+    match line.map(|line| channel.open(line)) {
+        Some(Ok(line)) => Answer::Says(complaint(line.as_bytes())),
         _ => Answer::Closed,
     }
 }

@@ -8,15 +8,25 @@ use crate::average::round::Wire;
 use crate::master::end::End;
 use crate::master::mailbox::Command;
 use crate::master::peer::Peer;
+use crate::master::trust::Stranger;
 use crate::measurement::sample::Sample;
-use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
+use crate::rate_limit::{Limit, Throttle};
+use crate::wire::connection::{Connection, Incoming};
 use crate::wire::reader::{Heard, TimestampReader};
 use crate::wire::steps::Steps;
 use crate::wire::timestamp::{self, Received};
 
-/// How long a thread that listens for timestamps may leave its commands unread. What it is told
-/// to announce is the time at the moment of writing, so waiting makes it no older.
+/// How long a thread that listens for timestamps may leave its commands unread until its client is
+/// served. What it is told to announce is the time at the moment of writing, so waiting makes it no
+/// older.
 const TICK: Duration = Duration::from_millis(100);
+
+/// A client that is served is told the time by the coordinator, see `connections.rs`: its thread
+/// has nothing to do but to listen.
+const LISTENING: Duration = Duration::from_hours(1);
+
+/// More reports than the shortest interval makes are of no use to anybody.
+const REPORTS: Limit = Limit::per(200, Duration::from_secs(1));
 
 /// What a peer turns out to speak that is not a client of the timestamp wire.
 #[derive(Debug)]
@@ -25,6 +35,8 @@ pub(crate) enum Other {
     Lines,
     /// It opens as a candidate does; these are the first bytes.
     Candidate(Vec<u8>),
+    /// It is about to prove a key.
+    Key,
 }
 
 /// The moment that some bytes came.
@@ -45,51 +57,82 @@ enum Client {
     Joined,
     /// It is told the time when a round has ended.
     Served,
+    /// It counts for nothing, and is told the time at this moment and then every interval.
+    Told(Instant),
 }
 
 /// Takes timestamps when they come and announces the time when a round has ended, until the peer
 /// shows that it speaks something else.
 pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Other, End> {
     let mut reader = TimestampReader::new();
-    let mut client = Client::Connected(Instant::now());
+    let mut client = Client::Connected(peer.connected);
+    let mut reports = Throttle::new(REPORTS);
+    let stranger = peer.shared.trust.client();
     loop {
+        if client == Client::Served {
+            let shared = &peer.shared;
+            shared
+                .connections
+                .announce_directly(peer.node, &shared.clock);
+        }
         if obey(peer, connection)? {
             client = Client::Served;
         }
         if let Client::Connected(at) = client {
-            if at.elapsed() > MESSAGE_DEADLINE {
+            if at.elapsed() > peer.shared.trust.opening_deadline() {
                 return Err(End::Silent);
             }
-            if let Some(opening) = opening_of_a_candidate(connection)? {
-                return Ok(Other::Candidate(opening));
+            if let Some(other) = other_opening(connection)? {
+                return Ok(other);
             }
         }
+        if let Client::Told(due) = &mut client
+            && *due <= Instant::now()
+        {
+            *due = Instant::now() + peer.shared.rhythm().interval();
+            tell_stranger(peer, connection)?;
+        }
         let shared = &peer.shared;
-        let arrival = || {
-            let mark = shared.clock.mark();
+        let arrival = |at| {
+            let mark = shared.clock.mark_at(at);
             Arrival {
                 target: mark.target,
                 steps: mark.steps,
                 interval: shared.ensemble().interval(),
             }
         };
-        match reader.next(connection, TICK, arrival)? {
+        let patience = match client {
+            Client::Served => LISTENING,
+            Client::Connected(_) | Client::Joined | Client::Told(_) => TICK,
+        };
+        let heard = reader.next(connection, patience, arrival)?;
+        if matches!(heard, Heard::Message(_)) && reports.admit(Instant::now()).is_none() {
+            return Err(End::Fault("too many reports".to_owned()));
+        }
+        match heard {
             // A follower's newline may come in a packet of its own, so a client is welcomed when
             // nothing more has come.
             Heard::Nothing if client == Client::Joined && !reader.newline_seen() => {
+                if let Some(kept) = keep_apart(peer)? {
+                    client = kept;
+                    continue;
+                }
                 if peer.shared.welcome_kept(peer.node) {
                     announce(peer, connection)?;
                 }
                 client = Client::Served;
             }
             Heard::Message(timestamp) if !reader.newline_seen() => {
-                report(peer, &timestamp);
+                if let Stranger::Member | Stranger::Observed | Stranger::Doubted = stranger {
+                    report(peer, &timestamp);
+                }
                 if let Client::Connected(_) = client {
                     client = Client::Joined;
                 }
             }
             Heard::Nothing | Heard::Message(_) => {}
-            Heard::End => return Err(End::Left),
+            // It may be us who ended its input.
+            Heard::End => return Err(peer.end_if_dismissed().err().unwrap_or(End::Left)),
         }
         if reader.newline_seen() {
             return Ok(Other::Lines);
@@ -97,14 +140,43 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
     }
 }
 
-/// What has come, if it is what a candidate opens with; it is waited for if nothing has come.
-fn opening_of_a_candidate(connection: &mut Connection) -> Result<Option<Vec<u8>>, End> {
+/// What has come, if it is what no client opens with; it is waited for if nothing has come.
+fn other_opening(connection: &mut Connection) -> Result<Option<Other>, End> {
     let opening = match connection.fill(TICK)? {
-        Incoming::Bytes(bytes) if bytes.first() == Some(&b'C') => bytes.to_vec(),
+        Incoming::Bytes(bytes @ [b'C', ..]) => bytes.to_vec(),
+        Incoming::Bytes([b'K', ..]) => return Ok(Some(Other::Key)),
         _ => return Ok(None),
     };
     connection.consume(opening.len());
-    Ok(Some(opening))
+    Ok(Some(Other::Candidate(opening)))
+}
+
+/// What becomes of a client, which has no key, in a group that has one: none is kept apart in a
+/// group without.
+fn keep_apart(peer: &Peer) -> Result<Option<Client>, End> {
+    match peer.shared.trust.client() {
+        Stranger::Member => Ok(None),
+        Stranger::Observed | Stranger::Doubted => {
+            peer.admit_unkeyed();
+            Ok(None)
+        }
+        Stranger::Told => {
+            peer.shared.connections.admitted(peer.node);
+            Ok(Some(Client::Told(Instant::now())))
+        }
+        Stranger::Refused => Err(End::Unwelcome(
+            "a client of the timestamp wire has no key; --serve-timestamps tells such the time"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Tells the time to a client that counts for nothing, if it is the group's.
+fn tell_stranger(peer: &Peer, connection: &mut Connection) -> Result<(), End> {
+    if peer.shared.clock.is_synchronized() {
+        announce(peer, connection)?;
+    }
+    Ok(())
 }
 
 fn report(peer: &mut Peer, received: &Received<Arrival>) {

@@ -4,7 +4,13 @@
 pub mod answering;
 #[cfg(feature = "cli")]
 pub mod document;
+#[cfg(feature = "cli")]
+pub mod http;
+#[cfg(feature = "cli")]
+pub mod metrics;
 pub mod record;
+#[cfg(feature = "cli")]
+pub mod replay;
 pub mod status;
 #[cfg(feature = "cli")]
 pub mod status_text;

@@ -57,11 +57,10 @@ pub struct Record(Writer);
 impl Record {
     /// Opens the file, or makes it. What is in it stays as it is until [`Record::begin`].
     ///
-    /// A file that does not open within a second, such as a FIFO that nobody reads, is written to
-    /// when it does.
+    /// A file that does not open within a second is written to when it does. No link is followed.
     ///
     /// # Errors
-    /// When the file can't be written.
+    /// When the file can't be written, or is something else than a regular file.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         Writer::open(path).map(Self)
     }

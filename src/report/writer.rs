@@ -1,5 +1,5 @@
-//! A file that grows by lines, written by a thread of its own: a disk that hangs, or a FIFO that
-//! nobody reads, holds up nothing but its lines.
+//! A file that grows by lines, written by a thread of its own: a disk that hangs holds up nothing but
+//! its lines.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::rate_limit::{Limit, Throttle};
+use crate::regular_file;
 
 /// How long the start waits for the file: a disk answers sooner. Whoever does not may still do so
 /// later, and is written to from then on.
@@ -111,8 +112,7 @@ impl Writer {
         let opened = wait(&opened)?;
         if !opened {
             log::warn!(
-                "--record {}: it can't be opened yet, which for a FIFO means that nobody reads it; \
-                 going on",
+                "--record {}: it can't be opened yet, because the disk does not answer; going on",
                 path.display()
             );
         }
@@ -221,7 +221,8 @@ struct WritingThread {
 impl WritingThread {
     fn run(mut self, opened: &Answer, queue: &Receiver<Job>) {
         // To append, so that a line that did not fit leaves no hole behind.
-        let file = File::options().create(true).append(true).open(&self.path);
+        let mut options = File::options();
+        let file = regular_file::open(&self.path, options.create(true).read(true).append(true));
         let mut file = match file {
             Ok(file) => {
                 tell(opened, Ok(()));
@@ -254,7 +255,7 @@ impl WritingThread {
     }
 
     fn begin(&self, file: &mut File, header: &str) -> Result<(), RecordError> {
-        match begin(file, &self.path, header) {
+        match begin(file, header) {
             Ok(Begun::Whole) => Ok(()),
             Ok(Begun::Mended) => {
                 log::warn!(
@@ -285,17 +286,13 @@ enum Begun {
     Refused,
 }
 
-fn begin(file: &mut File, path: &Path, header: &str) -> io::Result<Begun> {
+fn begin(file: &mut File, header: &str) -> io::Result<Begun> {
     let header = format!("{header}\n").into_bytes();
     let mut start = Vec::new();
-    // A FIFO or a device has no beginning.
-    let is_file = file.metadata()?.is_file();
-    if is_file {
-        let length = header.len() as u64;
-        File::open(path)?.take(length).read_to_end(&mut start)?;
-    }
-    if is_file && start == header {
-        let (whole, length) = whole_lines(&mut File::open(path)?)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.take(header.len() as u64).read_to_end(&mut start)?;
+    if start == header {
+        let (whole, length) = whole_lines(file)?;
         if whole == length {
             return Ok(Begun::Whole);
         }
@@ -306,9 +303,7 @@ fn begin(file: &mut File, path: &Path, header: &str) -> io::Result<Begun> {
         return Ok(Begun::Refused);
     }
     // It is empty, or all that it holds is a part of the header.
-    if is_file {
-        file.set_len(0)?;
-    }
+    file.set_len(0)?;
     file.write_all(&header)?;
     Ok(Begun::Whole)
 }
@@ -336,7 +331,7 @@ fn append(file: &mut File, lines: &str) -> io::Result<()> {
     let before = file.metadata()?.len();
     let written = file.write_all(lines.as_bytes());
     if written.is_err() {
-        // What did fit may be half a line. (A device has no length to set.)
+        // What did fit may be half a line.
         let _ = file.set_len(before);
     }
     written
@@ -415,16 +410,6 @@ mod tests {
             said.starts_with("cannot write --record /no/such/folder/x.csv: "),
             "{said}"
         );
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_device_that_is_full_is_an_error_at_the_start() {
-        let mut writer = Writer::open(Path::new("/dev/full")).unwrap();
-        assert!(matches!(
-            writer.begin(HEADER),
-            Err(RecordError::Write { .. })
-        ));
     }
 
     #[test]

@@ -13,12 +13,12 @@ use clock_steering::{Clock, LeapIndicator, TimeOffset};
 #[cfg(target_os = "linux")]
 use rtime_clock::adjtime::{Timex, adjtimex};
 
-use crate::clock::{Clock as _, WallClock};
+use crate::clock::{Clock as _, WallClock, asleep};
 use crate::discipline::network_clock::NetworkClock;
 use crate::lock::lock;
 use crate::rate_limit::Throttle;
 use crate::span;
-use crate::system_clock::oscillator::{Moment, Oscillator};
+use crate::system_clock::oscillator::Oscillator;
 use crate::system_clock::servo::{Action, PERIOD, Seen, Steer};
 use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 
@@ -27,6 +27,9 @@ const SUSPENDED: i64 = 1_000_000_000;
 
 /// A frequency this far from the one that was learned is another one, in ppm.
 const OTHER_PPM: f64 = 10.0;
+
+/// How often two clocks are read to have them at one moment: of these, the quickest counts.
+const TRIES: usize = 9;
 
 /// The clock that is steered.
 const KERNEL: UnixClock = UnixClock::CLOCK_REALTIME;
@@ -46,6 +49,9 @@ pub enum Error {
     /// The kernel refused to tell or to set the tick.
     #[error("the kernel lets the tick of its clock not be set: {0}")]
     Tick(io::Error),
+    /// Only Linux has a clock that can be steered so, and one beside it that nobody steers.
+    #[error("--steer system is for Linux only: leave it out, and read the network's time instead")]
+    OtherSystem,
     /// The operating system gives no more threads.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -78,16 +84,14 @@ fn set_tick(tick: i32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Other kernels have no tick to be set: it stays what it is, and all slews are made by the
-/// frequency.
 #[cfg(not(target_os = "linux"))]
 fn tick() -> Result<i32, Error> {
-    Ok(Speed::TICK)
+    Err(Error::OtherSystem)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn set_tick(_tick: i32) -> Result<(), Error> {
-    Ok(())
+    Err(Error::OtherSystem)
 }
 
 fn speed() -> Result<Speed, Error> {
@@ -171,7 +175,7 @@ impl SystemClock {
             network,
             oscillator: self.oscillator,
             steer: None,
-            looked: Moment::now(),
+            asleep: asleep(),
             speed: self.speed,
             sets: Throttle::default(),
             refusals: Throttle::default(),
@@ -230,8 +234,8 @@ struct Hands {
     network: NetworkClock,
     oscillator: Arc<Oscillator>,
     steer: Option<Steer>,
-    /// When the clock was last looked at.
-    looked: Moment,
+    /// For how long the machine had been suspended when the clock was last looked at.
+    asleep: i64,
     /// The speed that the clock was given last.
     speed: Speed,
     sets: Throttle,
@@ -282,11 +286,10 @@ impl Hands {
 
     fn look(&mut self) -> Result<(), Error> {
         let found = speed()?;
-        let now = Moment::now();
-        let (elapsed, awake) = now.since(self.looked);
-        self.looked = now;
+        let asleep = asleep();
+        let slept = asleep - std::mem::replace(&mut self.asleep, asleep);
         let seen = self.read_together(found);
-        if elapsed - awake > SUSPENDED {
+        if slept > SUSPENDED {
             // The frequency did not act meanwhile: after a long sleep, the clock is where somebody
             // might have set it. It is looked at as if for the first time.
             self.begin_anew();
@@ -304,26 +307,23 @@ impl Hands {
     /// The oscillator and the system's clock as nearly at one moment as can be had.
     fn read_together(&self, found: Speed) -> Seen {
         let read = |_| {
-            let before = Instant::now();
+            let before = WallClock.read();
             let (raw, aim) = self.network.aim();
-            let wall = WallClock.read();
+            let took = WallClock.read() - before;
             let seen = Seen {
                 raw,
-                wall,
+                wall: before + took / 2,
                 tick: found.tick,
                 frequency_ppm: found.frequency_ppm,
                 aim,
             };
-            (before.elapsed(), seen)
+            (took, seen)
         };
-        let all: [_; 5] = std::array::from_fn(read);
-        let (_, quickest) = all.into_iter().fold(
-            all[0],
-            |best, next| {
-                if next.0 < best.0 { next } else { best }
-            },
-        );
-        quickest
+        let all: [_; TRIES] = std::array::from_fn(read);
+        let quicker = |best: (TimeDelta, Seen), next: (TimeDelta, Seen)| {
+            if next.0 < best.0 { next } else { best }
+        };
+        all.into_iter().fold(all[0], quicker).1
     }
 
     fn perform(&mut self, action: Action) -> Result<(), Error> {
@@ -373,15 +373,13 @@ impl Hands {
     }
 
     fn set_speed(&mut self, speed: Speed) -> Result<(), Error> {
-        let now = &mut self.speed;
-        self.oscillator.change_speed(speed, || {
-            if speed.tick != now.tick {
-                set_tick(speed.tick)?;
-            }
-            *now = speed;
-            KERNEL.set_frequency(speed.frequency_ppm)?;
-            Ok(())
-        })
+        if speed.tick != self.speed.tick {
+            set_tick(speed.tick)?;
+        }
+        self.speed = speed;
+        KERNEL.set_frequency(speed.frequency_ppm)?;
+        self.oscillator.has_speed(speed);
+        Ok(())
     }
 }
 

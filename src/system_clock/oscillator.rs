@@ -1,116 +1,78 @@
 //! The machine's oscillator: its clock as it would run if nobody steered it.
+//!
+//! The kernel keeps a clock that nobody can steer. The oscillator is that one, with the tick that
+//! the machine's clock has of its own, and with the time for which the machine was suspended. No
+//! speed that we give the system's clock has any part in it, so none can make it wrong.
 
 use std::sync::Mutex;
-use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{Clock, WallClock, unsteered, uptime};
+use crate::clock::{self, Clock, WallClock, asleep, unsteered};
 use crate::lock::lock;
-use crate::span::{nanoseconds, since_epoch};
+use crate::span::{float_nanoseconds, nanoseconds, since_epoch};
 use crate::system_clock::speed::Speed;
 
-/// How often two clocks are read to have them at one moment: of these, the quickest counts.
-const TRIES: usize = 5;
+/// No suspend is shorter than this, in nanoseconds. What is less is the time between two readings.
+const SHORTEST_SLEEP: i64 = 1_000_000;
 
-/// The machine's oscillator. What others do to the clock it shares; what we do, it does not.
+/// The machine's oscillator. What others do to the clock's time and tick it shares; what we do, it
+/// does not.
 #[derive(Debug)]
 pub struct Oscillator(Mutex<Since>);
 
 #[derive(Debug, Clone, Copy)]
 struct Since {
-    at: Moment,
-    /// What it showed then, in nanoseconds since the Unix epoch.
+    /// See [`unsteered`].
+    unsteered: i64,
+    /// What the oscillator showed then, in nanoseconds since the Unix epoch.
     shown: i64,
-    /// The kernel's speed from then on: it makes both of a [`Moment`]'s clocks run faster, too,
-    /// but not while the machine is suspended.
-    speed: Speed,
-}
-
-/// A moment by the two clocks that differ by how long the machine was suspended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
-    /// See [`uptime`].
-    uptime: i64,
-    /// Stands still while the machine is suspended.
-    awake: Instant,
-}
-
-impl Moment {
-    pub(crate) fn now() -> Self {
-        Self {
-            uptime: uptime(),
-            awake: Instant::now(),
-        }
-    }
-
-    /// Now, and what the clock shows that nobody steers.
-    fn and_unsteered() -> (Self, i64) {
-        let read = || {
-            let began = unsteered();
-            let moment = Self::now();
-            let took = unsteered() - began;
-            (took, moment, began + took / 2)
-        };
-        let first = read();
-        let (_, moment, unsteered) = (1..TRIES).fold(first, |best, _| {
-            let next = read();
-            if next.0 < best.0 { next } else { best }
-        });
-        (moment, unsteered)
-    }
-
-    /// Nanoseconds since an earlier moment, and for how many of them the machine was awake.
-    pub(crate) fn since(self, earlier: Self) -> (i64, i64) {
-        let awake = self.awake.saturating_duration_since(earlier.awake);
-        (self.uptime - earlier.uptime, awake.as_nanos() as i64)
-    }
+    /// The clock's own tick from then on, in µs.
+    own_tick: i32,
+    /// For how long the machine has been suspended since it was booted, in nanoseconds.
+    asleep: i64,
+    /// By how many ppm the system's clock gains on the oscillator.
+    gain_ppm: f64,
 }
 
 impl Since {
-    fn read(&self, now: Moment) -> i64 {
-        let (elapsed, awake) = now.since(self.at);
-        let gain = self.speed.gain_ppm() * 1e-6;
-        // The two were read some ten nanoseconds apart, a tenth of which may be lost here.
-        let gained = awake as f64 * (gain / (1.0 + gain));
-        self.shown.saturating_add(elapsed - gained.round() as i64)
+    fn read(&self, unsteered: i64) -> i64 {
+        let elapsed = i128::from(unsteered - self.unsteered);
+        let own = elapsed * i128::from(self.own_tick) / i128::from(Speed::TICK);
+        self.shown.saturating_add(own as i64)
+    }
+
+    /// Counts what the machine has slept, of which it has just been told.
+    fn wake(&mut self, asleep: i64) {
+        let slept = asleep - self.asleep;
+        if slept > SHORTEST_SLEEP {
+            self.shown = self.shown.saturating_add(slept);
+            self.asleep = asleep;
+        }
     }
 }
 
 impl Oscillator {
     pub(crate) fn new(speed: Speed) -> Self {
         Self(Mutex::new(Since {
-            at: Moment::now(),
+            unsteered: unsteered(),
             shown: since_epoch(WallClock.read()),
-            speed,
+            own_tick: speed.own_tick,
+            asleep: asleep(),
+            gain_ppm: speed.gain_ppm(),
         }))
     }
 
-    /// Somebody has changed the kernel's speed, and this is it from now on.
+    /// The system's clock has this speed from now on. Only its own tick is the oscillator's.
     pub(crate) fn has_speed(&self, speed: Speed) {
         let mut since = lock(&self.0);
-        let at = Moment::now();
-        let shown = since.read(at);
-        *since = Since { at, shown, speed };
-    }
-
-    /// Changes the kernel's speed by `set`. Whoever reads the oscillator waits: when between two
-    /// readings the speed changes, by a tenth perhaps, is known only by the clock that nobody
-    /// steers.
-    pub(crate) fn change_speed<E>(
-        &self,
-        speed: Speed,
-        set: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut since = lock(&self.0);
-        let (before, began) = Moment::and_unsteered();
-        let result = set();
-        let (at, ended) = Moment::and_unsteered();
-        let own = f64::from(speed.own_tick) / f64::from(Speed::TICK);
-        let took = ((ended - began) as f64 * own).round() as i64;
-        let shown = since.read(before).saturating_add(took);
-        *since = Since { at, shown, speed };
-        result
+        since.gain_ppm = speed.gain_ppm();
+        if since.own_tick != speed.own_tick {
+            let now = unsteered();
+            since.shown = since.read(now);
+            since.unsteered = now;
+            since.own_tick = speed.own_tick;
+        }
     }
 
     /// Somebody has set the clock.
@@ -122,100 +84,79 @@ impl Oscillator {
 
 impl Clock for Oscillator {
     fn read(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(lock(&self.0).read(Moment::now()))
+        let mut since = lock(&self.0);
+        since.wake(asleep());
+        DateTime::from_timestamp_nanos(since.read(unsteered()))
+    }
+
+    /// The wall clock, which is slewed, may have shown more or less time since than has passed.
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        let late = float_nanoseconds(clock::since(arrived));
+        let gain = lock(&self.0).gain_ppm * 1e-6;
+        self.read() - TimeDelta::nanoseconds((late / (1.0 + gain)) as i64)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
-    fn speed(frequency_ppm: f64) -> Speed {
-        Speed {
-            frequency_ppm,
-            ..Speed::NOMINAL
+    const SECOND: i64 = 1_000_000_000;
+
+    fn since(own_tick: i32) -> Since {
+        Since {
+            unsteered: 7 * SECOND,
+            shown: 0,
+            own_tick,
+            asleep: 3 * SECOND,
+            gain_ppm: 0.0,
         }
     }
 
     #[test]
-    fn the_oscillator_is_not_moved_by_what_steers_it() {
-        // An oscillator that is right, for 1000 s at 100 ppm and then for 1000 s at -300 ppm.
-        let began = Moment::now();
-        let first = Since {
-            at: began,
-            shown: 0,
-            speed: speed(100.0),
-        };
-        let then = later(began, Duration::from_millis(1_000_100), Duration::ZERO);
-        assert_eq!(first.read(then), 1_000_000_000_000);
-        let second = Since {
-            at: then,
-            shown: first.read(then),
-            speed: speed(-300.0),
-        };
-        let end = later(then, Duration::from_millis(999_700), Duration::ZERO);
-        assert_eq!(second.read(end), 2_000_000_000_000);
+    fn it_runs_by_its_own_tick() {
+        assert_eq!(since(Speed::TICK).read(1007 * SECOND), 1000 * SECOND);
+        // 100 ppm fast.
+        let fast = since(Speed::TICK + 1).read(1007 * SECOND);
+        assert_eq!(fast, 1000 * SECOND + SECOND / 10);
+        // In 30 years, too.
+        let years = 30 * 365 * 86_400 * SECOND;
+        assert_eq!(
+            since(9_999).read(years + 7 * SECOND),
+            years / 10_000 * 9_999
+        );
     }
 
     #[test]
-    fn the_oscillator_is_not_moved_by_the_tick_that_slews_it() {
-        // It gains 100 ppm by itself, by its own tick, and is slewed by 5 % for 1000 s of it.
-        let began = Moment::now();
-        let since = Since {
-            at: began,
-            shown: 0,
-            speed: Speed {
-                own_tick: 10_001,
-                tick: 10_501,
-                frequency_ppm: 0.0,
-            },
-        };
-        let end = later(began, Duration::from_millis(1_050_100), Duration::ZERO);
-        assert_eq!(since.read(end), 1_000_100_000_000);
+    fn it_goes_on_while_the_machine_is_suspended() {
+        let mut since = since(Speed::TICK);
+        since.wake(3603 * SECOND);
+        assert_eq!(since.read(1007 * SECOND), 4600 * SECOND);
+        // It is told again and again, more or less exactly.
+        for told in [3603 * SECOND, 3602 * SECOND, 3603 * SECOND + 20] {
+            since.wake(told);
+            assert_eq!(since.read(1007 * SECOND), 4600 * SECOND);
+        }
     }
 
     #[test]
-    fn the_oscillator_goes_on_while_the_machine_is_suspended() {
-        let began = Moment::now();
-        let since = Since {
-            at: began,
-            shown: 0,
-            speed: speed(100.0),
-        };
-        // Awake for 1000 s at 100 ppm, and asleep for an hour, which the kernel counts unsteered.
-        let hour = Duration::from_hours(1);
-        let end = later(began, Duration::from_millis(1_000_100), hour);
-        assert_eq!(since.read(end), 4_600_000_000_000);
-    }
-
-    #[test]
-    fn how_long_it_takes_to_change_the_speed_is_not_taken_for_time_at_either() {
+    fn another_tick_counts_from_now_on() {
         let oscillator = Oscillator::new(Speed::NOMINAL);
-        let before = unsteered();
-        let shown = since_epoch(oscillator.read());
-        let slewed = Speed {
-            tick: 11_000,
-            ..Speed::NOMINAL
-        };
-        // The kernel's clocks keep their speed here, so none of this time may count at the other.
-        let set = || {
-            std::thread::sleep(Duration::from_millis(50));
-            Ok::<_, ()>(())
-        };
-        oscillator.change_speed(slewed, set).unwrap();
-        let elapsed = unsteered() - before;
+        let (began, shown) = (unsteered(), since_epoch(oscillator.read()));
+        oscillator.has_speed(Speed::of_its_own(11_000, 0.0));
         oscillator.has_speed(Speed::NOMINAL);
-        let wrong = since_epoch(oscillator.read()) - shown - elapsed;
-        // A tenth of the 50 ms would be 5 ms; 500 ppm of them, by which this machine's clock may
-        // be steered, are 25 µs.
-        assert!(wrong.abs() < 1_000_000, "{wrong} ns");
+        let wrong = since_epoch(oscillator.read()) - shown - (unsteered() - began);
+        assert!(wrong.abs() < 10_000_000, "{wrong} ns");
     }
 
-    fn later(moment: Moment, awake: Duration, asleep: Duration) -> Moment {
-        Moment {
-            uptime: moment.uptime + (awake + asleep).as_nanos() as i64,
-            awake: moment.awake + awake,
-        }
+    #[test]
+    fn a_slewed_wall_clock_does_not_tell_wrong_how_late_a_reader_is() {
+        let oscillator = Oscillator::new(Speed::NOMINAL);
+        oscillator.has_speed(Speed::NOMINAL.slewed_by(100_000.0));
+        let late = TimeDelta::milliseconds(550);
+        let before = oscillator.read();
+        let came = oscillator.read_at(WallClock.read() - late);
+        let wrong = (before - came) - TimeDelta::milliseconds(500);
+        assert!(wrong.abs() < TimeDelta::milliseconds(20), "{wrong}");
     }
 }

@@ -1,11 +1,14 @@
 //! A socket with a deadline for every whole message, not for every system call.
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
+use crate::wire::arrival::Receiver;
 use crate::wire::line::LONGEST_LINE;
 
 /// A message that has begun must be whole within this time, in either direction; so must the
@@ -34,6 +37,8 @@ pub(crate) struct Connection<'a> {
     /// The read time-out in force: setting the same one again would cost a system call between
     /// a question and its answer.
     wait: Cell<Option<Duration>>,
+    receiver: Receiver,
+    arrived: Option<DateTime<Utc>>,
 }
 
 impl<'a> Connection<'a> {
@@ -45,6 +50,8 @@ impl<'a> Connection<'a> {
             buffer: Box::new([0; LONGEST_LINE]),
             unread: 0..0,
             wait: Cell::new(None),
+            receiver: Receiver::new(stream),
+            arrived: None,
         })
     }
 
@@ -59,6 +66,17 @@ impl<'a> Connection<'a> {
         Ok(Incoming::Bytes(&self.buffer[all]))
     }
 
+    /// The bytes that have come and were not consumed yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.buffer[self.unread.clone()]
+    }
+
+    /// What the machine's wall clock showed when the kernel received the bytes that were shown
+    /// last, if it tells: a thread that had to wait for a processor sees them later.
+    pub(crate) fn arrived(&self) -> Option<DateTime<Utc>> {
+        self.arrived
+    }
+
     /// Takes the first `count` of the bytes that [`Connection::fill`] has shown.
     pub(crate) fn consume(&mut self, count: usize) {
         self.unread.start = (self.unread.start + count).min(self.unread.end);
@@ -68,7 +86,7 @@ impl<'a> Connection<'a> {
     /// until they are consumed.
     pub(crate) fn fill(&mut self, wait: Duration) -> io::Result<Incoming<'_>> {
         if !self.unread.is_empty() {
-            return Ok(Incoming::Bytes(&self.buffer[self.unread.clone()]));
+            return Ok(Incoming::Bytes(self.unread()));
         }
         // The operating system takes a time-out of zero for none at all.
         let wait = wait.max(Duration::from_millis(1));
@@ -78,9 +96,10 @@ impl<'a> Connection<'a> {
         }
         let began = Instant::now();
         loop {
-            match self.stream.read(&mut *self.buffer) {
-                Ok(0) => return Ok(Incoming::End),
-                Ok(length) => {
+            match self.receiver.receive(self.stream, &mut *self.buffer) {
+                Ok((0, _)) => return Ok(Incoming::End),
+                Ok((length, arrived)) => {
+                    self.arrived = arrived;
                     self.unread = 0..length;
                     return Ok(Incoming::Bytes(&self.buffer[..length]));
                 }

@@ -12,7 +12,7 @@ pub struct Correction {
     /// `offset` may be wrong by this. Never negative.
     pub error: TimeDelta,
     /// By how many ppm every clock of the group is to run faster than it did, see
-    /// [`mean_rate`](crate::average::consensus::mean_rate).
+    /// [`mean_rate`](crate::average::rates).
     pub common_ppm: f64,
 }
 

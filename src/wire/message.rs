@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
 //! | `POLL n steps=SERIES,NUMBER,SPAN` | master | what is your time, once you have taken these [steps](crate::wire::steps) of the group; `steps` in the first poll of a connection, and after a step |
-//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` once I have followed a correction; `machine=SPAN`: my machine's own clock is so far ahead of this one; `reference=SPAN`: and is right, ± this; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` while I know the group's time; `machine=SPAN`: my machine's own clock is so far ahead of this one; `reference=SPAN`: and is right, ± this; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
 //! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |

@@ -4,6 +4,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use crate::wire::connection::{Connection, Incoming, MESSAGE_DEADLINE};
 use crate::wire::line::{LineDecoder, Malformed};
 use crate::wire::timestamp::{Decoder, FRACTION_WAIT, NotATimestamp, Received};
@@ -88,25 +90,26 @@ impl LineReader {
 
     /// Waits for a whole line, but no longer than `patience`. What comes after the line stays in
     /// the connection. `stamp` notes the moment at which bytes come, before they are looked at: a
-    /// line is returned with that of its last ones.
+    /// line is returned with that of its last ones. It is told when the kernel received them, if
+    /// that is known, by the wall clock.
     pub(crate) fn next<Stamp>(
         &mut self,
         connection: &mut Connection,
         patience: Duration,
-        stamp: impl Fn() -> Stamp,
+        stamp: impl Fn(Option<DateTime<Utc>>) -> Stamp,
     ) -> Result<Heard<(&str, Stamp)>, ReadError<Malformed>> {
         let mut patience = Patience::new(patience);
         loop {
             let now = Instant::now();
             let left = patience.left(now);
             let wait = self.deadline.wait(left, now);
-            let bytes = match connection.fill(wait.ok_or(ReadError::Unfinished)?)? {
-                Incoming::Bytes(bytes) => bytes,
-                Incoming::Nothing => &[],
-                Incoming::End => return Ok(Heard::End),
-            };
-            let came = stamp();
-            let (taken, whole) = self.take(bytes).map_err(ReadError::Malformed)?;
+            let wait = wait.ok_or(ReadError::Unfinished)?;
+            if let Incoming::End = connection.fill(wait)? {
+                return Ok(Heard::End);
+            }
+            let came = stamp(connection.arrived());
+            let taken = self.take(connection.unread());
+            let (taken, whole) = taken.map_err(ReadError::Malformed)?;
             connection.consume(taken);
             let now = Instant::now();
             self.deadline.note(self.decoder.is_in_line(), now);
@@ -154,7 +157,7 @@ impl<Stamp: Clone> TimestampReader<Stamp> {
         &mut self,
         connection: &mut Connection,
         patience: Duration,
-        stamp: impl Fn() -> Stamp,
+        stamp: impl Fn(Option<DateTime<Utc>>) -> Stamp,
     ) -> Result<Heard<Received<Stamp>>, ReadError<NotATimestamp>> {
         let mut patience = Patience::new(patience);
         loop {
@@ -166,8 +169,9 @@ impl<Stamp: Clone> TimestampReader<Stamp> {
             }
             let wait = self.deadline.wait(wait, now);
             match connection.fill(wait.ok_or(ReadError::Unfinished)?)? {
-                Incoming::Bytes(bytes) => {
-                    let (taken, received) = take(&mut self.decoder, bytes, &stamp())?;
+                Incoming::Bytes(_) => {
+                    let came = stamp(connection.arrived());
+                    let (taken, received) = take(&mut self.decoder, connection.unread(), &came)?;
                     connection.consume(taken);
                     self.came = Instant::now();
                     if received.is_some() {
@@ -261,19 +265,19 @@ mod tests {
         theirs.write_all(b"POLL 1\nPOLL 2\n\nPO").unwrap();
         for expected in ["POLL 1", "POLL 2", ""] {
             assert_eq!(
-                line(reader.next(&mut connection, LONG, || ()).unwrap()),
+                line(reader.next(&mut connection, LONG, |_| ()).unwrap()),
                 expected
             );
         }
-        let nothing = reader.next(&mut connection, SHORT, || ()).unwrap();
+        let nothing = reader.next(&mut connection, SHORT, |_| ()).unwrap();
         assert_eq!(nothing, Heard::Nothing);
         theirs.write_all(b"LL 3\n").unwrap();
         drop(theirs);
         assert_eq!(
-            line(reader.next(&mut connection, LONG, || ()).unwrap()),
+            line(reader.next(&mut connection, LONG, |_| ()).unwrap()),
             "POLL 3"
         );
-        let end = reader.next(&mut connection, LONG, || ()).unwrap();
+        let end = reader.next(&mut connection, LONG, |_| ()).unwrap();
         assert_eq!(end, Heard::End);
     }
 
@@ -291,7 +295,7 @@ mod tests {
                 }
             });
             let began = Instant::now();
-            let heard = reader.next(&mut connection, SHORT, || ()).unwrap();
+            let heard = reader.next(&mut connection, SHORT, |_| ()).unwrap();
             assert_eq!(heard, Heard::Nothing, "not whole in time");
             assert!(began.elapsed() < LONG);
             drop(done);
@@ -326,7 +330,7 @@ mod tests {
             .write_all(format!("{long}{short}{long}\n{short}").as_bytes())
             .unwrap();
         for (newline, text) in [(false, long), (false, short), (true, long), (true, short)] {
-            let heard = reader.next(&mut connection, LONG, || ()).unwrap();
+            let heard = reader.next(&mut connection, LONG, |_| ()).unwrap();
             let Heard::Message(received) = heard else {
                 panic!("{heard:?} where {text} was to come");
             };
@@ -346,7 +350,7 @@ mod tests {
         theirs.write_all(b"2024-01-02 03:04:05").unwrap();
         let began = Instant::now();
         let brief = Duration::from_millis(1);
-        while reader.next(&mut connection, brief, || ()).unwrap() == Heard::Nothing {}
+        while reader.next(&mut connection, brief, |_| ()).unwrap() == Heard::Nothing {}
         assert!(began.elapsed() >= FRACTION_WAIT, "{:?}", began.elapsed());
     }
 }

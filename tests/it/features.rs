@@ -18,7 +18,16 @@ fn without_the_feature_cli_there_is_no_command_line_in_the_library() {
         .filter_map(|line| line.split(' ').next())
         .collect();
     assert!(names.contains(&"chrono"), "{names:?}");
-    for name in ["anyhow", "clap", "env_logger", "humantime", "signal-hook"] {
+    for name in [
+        "anyhow",
+        "clap",
+        "env_logger",
+        "httparse",
+        "humantime",
+        "prometheus-client",
+        "serde_json",
+        "signal-hook",
+    ] {
         assert!(!names.contains(&name), "{name} is among {names:?}");
     }
 }

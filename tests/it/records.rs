@@ -1,7 +1,7 @@
-//! What is recorded over restarts, and where nobody takes what is written.
+//! What is recorded over restarts, and into what.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::programs::{Program, SOON};
@@ -61,51 +61,28 @@ fn a_record_of_something_else_is_refused_and_left_alone() {
     assert_eq!(left, format!("{FOLLOWER_HEADER}\n"));
 }
 
-fn fifo(folder: &TempDir) -> PathBuf {
-    let path = folder.path().join("fifo");
-    let made = Command::new("mkfifo").arg(&path).status();
+#[test]
+fn what_is_no_regular_file_is_refused_and_left_alone() {
+    let folder = TempDir::new().expect("a folder");
+    let theirs = folder.path().join("theirs");
+    fs::write(&theirs, "").expect("a file");
+    let [fifo, link] = ["fifo", "link"].map(|name| folder.path().join(name));
+    let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo");
-    path
-}
-
-#[test]
-fn a_fifo_that_nobody_reads_stops_neither_the_start_nor_the_rounds() {
-    let folder = TempDir::new().expect("a folder");
-    let fifo = fifo(&folder);
-    let path = fifo.to_str().expect("a name");
-    let master = Program::master(&["--interval", "100ms", "--record", path]);
-    master.log_line("it can't be opened yet");
-    let _client = Client::join(master.address(), TimeDelta::zero());
-    master.line("Round 3: ");
-    // A reader that comes late gets all of it.
-    let reader = Program::start(Command::new("cat").arg(&fifo));
-    assert_eq!(reader.line("time").text, MASTER_HEADER);
-    for round in 1..=5 {
-        reader.line(&format!("Z,{round},master,"));
+    std::os::unix::fs::symlink(&theirs, &link).expect("a link");
+    for (path, why) in [(&fifo, "not a regular file"), (&link, "a symbolic link")] {
+        let path = path.to_str().expect("a name");
+        let mut master = Program::master(&["--record", path]);
+        let error = master.log_line("error: ").text;
+        assert!(error.contains("--record") && error.contains(why), "{error}");
+        assert_eq!(master.ends_within(SOON).code(), Some(1));
     }
+    assert_eq!(fs::read_to_string(&theirs).expect("a file"), "");
+    // A drift file's rate is not read through a link, and takes its place.
+    fs::write(&theirs, "40 0.1\n").expect("a file");
+    let path = link.to_str().expect("a name");
+    let master = Program::master(&["--drift-file", path]);
+    master.log_line("a symbolic link");
     master.stops_at("TERM");
-}
-
-#[test]
-fn a_reader_that_hangs_stops_neither_the_rounds_nor_the_end() {
-    let folder = TempDir::new().expect("a folder");
-    let fifo = fifo(&folder);
-    let path = fifo.to_str().expect("a name");
-    // It opens the FIFO and reads nothing.
-    let reader = Program::start(
-        Command::new("sh")
-            .args(["-c", "exec 3<\"$0\"; echo open; kill -s STOP $$"])
-            .arg(&fifo),
-    );
-    let master = Program::master(&["--interval", "10ms", "--record", path]);
-    let address = master.address();
-    reader.line("open");
-    let clients: Vec<_> = (0..50)
-        .map(|_| Client::join(address, TimeDelta::zero()))
-        .collect();
-    // A pipe of 64 KiB holds some 15 of these rounds.
-    master.line("Round 100: ");
-    master.line("Round 200: ");
-    master.stops_at("TERM");
-    drop(clients);
+    assert_eq!(fs::read_to_string(&theirs).expect("a file"), "40 0.1\n");
 }

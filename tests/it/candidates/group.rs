@@ -16,6 +16,7 @@ use berkeley::{Follower, FollowerEvent, FollowerOptions, Master, MasterOptions};
 use chrono::TimeDelta;
 use socket2::{Domain, Socket, Type};
 
+use crate::support::keys::{self, Keys};
 use crate::support::programs::{Program, SOON};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -69,6 +70,7 @@ impl Ports {
             Command::new(env!("CARGO_BIN_EXE_berkeley-master"))
                 .args(["--listen", &list[rank], "--candidates", &list.join(",")])
                 .args(["--interval", interval])
+                .args(keys::master_flags(arguments))
                 .args(arguments),
         )
     }
@@ -81,6 +83,7 @@ impl Ports {
             listen,
             interval: INTERVAL,
             candidates: Some(candidates),
+            key_file: keys::of_all().map(Keys::group_file),
             ..MasterOptions::default()
         })
         .expect("a master")
@@ -115,6 +118,7 @@ pub(crate) fn followers(ports: &Ports, count: usize) -> Vec<Watched> {
                 offset: TimeDelta::zero(),
                 drift_ppm: drift(number),
             },
+            credentials: keys::credentials(),
             ..FollowerOptions::default()
         };
         let follower = Follower::connect(ports.list(), options).expect("a follower");

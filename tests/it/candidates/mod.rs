@@ -1,7 +1,7 @@
 //! Masters that elect their leader, with the leader as a process that is killed, stopped or told
 //! to end, and clocks that are watched all the time.
 
-mod group;
+pub(crate) mod group;
 mod handing_over;
 mod missing;
 mod orders;

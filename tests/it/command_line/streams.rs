@@ -84,9 +84,9 @@ fn held() -> (Piped, Vec<Client>) {
     let clients: Vec<_> = (0..50)
         .map(|_| Client::join(address, TimeDelta::zero()))
         .collect();
-    // Some 2000 bytes a round fill a pipe of 64 KiB in a third of a second. A client is told the
-    // time ten times a second.
-    for _ in 0..10 {
+    // Some 2000 bytes a round fill a pipe of 64 KiB in 33 rounds, in each of which a client is told
+    // the time.
+    for _ in 0..100 {
         clients[0].hear(SOON).expect("the rounds go on");
     }
     (master, clients)

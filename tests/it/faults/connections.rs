@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 use super::group::{Group, INTERVAL, LIMIT, row, wait_for};
 use super::peer::{OPENING, Peer};
 use super::process::Process;
+use crate::support::keys;
 use crate::support::programs::{Program, SOON, STOPPED_WITHIN};
 use crate::support::relay::{BOTH, Relay};
 
@@ -167,6 +168,7 @@ fn starving(arguments: &[&str]) -> Program {
         Command::new("sh")
             .args(["-c", &limited, env!("CARGO_BIN_EXE_berkeley-master")])
             .args(["--listen", "127.0.0.1:0"])
+            .args(keys::master_flags(arguments))
             .args(arguments),
     )
 }

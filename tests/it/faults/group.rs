@@ -1,6 +1,7 @@
 //! A master with healthy followers, and what they notice while something fails beside them.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub(crate) struct Limit {
 pub(crate) struct Group {
     pub(crate) master: Program,
     followers: Vec<Healthy>,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     interval: Duration,
     _folder: TempDir,
 }
@@ -74,15 +75,28 @@ impl Group {
 
     /// Followers of the given master, all of which have been corrected three times.
     pub(crate) fn of(master: Program, followers: usize, interval: Duration) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
         let address = master.address();
-        let follower = |number| {
+        Self::at(master, (0..followers).map(|_| address), interval)
+    }
+
+    /// Followers of the given master at each of these addresses, all of which have been corrected
+    /// three times.
+    pub(crate) fn at(
+        master: Program,
+        addresses: impl Iterator<Item = SocketAddr>,
+        interval: Duration,
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut last = None;
+        let follower = |(number, address): (usize, SocketAddr)| {
+            last = Some(address);
             let record = folder.path().join(format!("follower {number}.csv"));
             let path = record.to_str().expect("a name");
             let program = Program::follower(address, &["--record", path]);
             Healthy { program, record }
         };
-        let followers = (1..=followers).map(follower).collect();
+        let followers = (1..).zip(addresses).map(follower).collect();
+        let address = last.expect("a follower");
         let group = Self {
             master,
             followers,
@@ -94,7 +108,7 @@ impl Group {
         group
     }
 
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 

@@ -11,6 +11,7 @@ use berkeley::internals::discipline::network_clock::NetworkClock;
 use berkeley::internals::wire::address::Address;
 use berkeley::{Follower, FollowerEvent, FollowerOptions, FollowerStopper};
 
+use crate::support::keys;
 use crate::support::programs::SOON;
 
 pub(crate) struct LocalFollower {
@@ -22,7 +23,8 @@ pub(crate) struct LocalFollower {
 }
 
 impl LocalFollower {
-    pub(crate) fn of(master: SocketAddr, options: FollowerOptions) -> Self {
+    pub(crate) fn of(master: SocketAddr, mut options: FollowerOptions) -> Self {
+        options.credentials = options.credentials.or_else(keys::credentials);
         let follower = Follower::connect([Address::from(master)], options).expect("a follower");
         let (clock, stopper) = (follower.clock(), follower.stopper());
         let (told, events) = mpsc::channel();

@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 use super::group::{Group, INTERVAL, LIMIT, row, wait_for};
 use super::local::LocalFollower;
 use super::process::Process;
+use crate::support::keys;
 use crate::support::programs::{Program, SOON};
 
 /// How far apart their targets are, read in next to no time.
@@ -37,6 +38,7 @@ fn a_master_is_killed_and_restarted() {
         Program::start(
             Command::new(env!("CARGO_BIN_EXE_berkeley-master"))
                 .args(["--interval", "200ms", "--listen", address])
+                .args(keys::master_flags(&[]))
                 .args(lone),
         )
     };

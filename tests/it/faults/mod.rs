@@ -6,12 +6,12 @@
 
 mod connections;
 mod followers;
-mod group;
+pub(crate) mod group;
 mod lies;
 mod links;
-mod local;
+pub(crate) mod local;
 mod master;
 mod network;
 mod nonsense;
-mod peer;
+pub(crate) mod peer;
 mod process;

@@ -89,13 +89,21 @@ pub(crate) struct Liar {
 }
 
 impl Liar {
-    pub(crate) fn of(master: SocketAddr, mut lie: impl Lie) -> Self {
+    pub(crate) fn of(master: SocketAddr, lie: impl Lie) -> Self {
+        Self::over(move || TcpStream::connect(master), lie)
+    }
+
+    /// One that connects in a way of its own.
+    pub(crate) fn over(
+        connect: impl Fn() -> std::io::Result<TcpStream> + Send + 'static,
+        mut lie: impl Lie,
+    ) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         let asked_to_stop = Arc::clone(&stopping);
         let run = move || {
             while !asked_to_stop.load(Ordering::SeqCst) {
                 // The master may be gone, or have no room.
-                let Ok(stream) = TcpStream::connect(master) else {
+                let Ok(stream) = connect() else {
                     thread::sleep(Duration::from_millis(50));
                     continue;
                 };

@@ -1,6 +1,6 @@
 //! A network that falls into two parts and grows together again.
 
-mod sides;
+pub(crate) mod sides;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -49,6 +49,10 @@ pub struct Scenario {
     /// The part of the nodes that lie, and what.
     pub liars: f64,
     pub lie: Lie,
+    /// After so many rounds another master leads, with the same clock, which knows nobody yet.
+    pub elections: Option<usize>,
+    /// What the last two nodes tell for their rates, from the 251st round on.
+    pub rate_lie: Option<RateLie>,
     pub steering: Steering,
 }
 
@@ -70,6 +74,8 @@ impl Default for Scenario {
             loss: 0.0,
             liars: 0.0,
             lie: Lie::AtRandom,
+            elections: None,
+            rate_lie: None,
             steering: Steering::default(),
         }
     }
@@ -85,6 +91,8 @@ pub struct Reference {
 
 /// To what error references state that their clocks are right.
 const STATED: TimeDelta = TimeDelta::microseconds(100);
+/// A rate that is told, in ppm, given the right one and the number of the round.
+pub type RateLie = fn(f64, usize) -> f64;
 
 /// What liars answer.
 #[derive(Debug, Clone, Copy)]
@@ -305,6 +313,7 @@ impl Network {
     pub fn round(&mut self) -> Option<Round> {
         self.rounds += 1;
         self.rejoin_liars();
+        self.elect();
         let interval = self.ensemble.interval();
         let length = self.interval();
         let mut marks = vec![None; self.nodes.len()];
@@ -315,7 +324,7 @@ impl Network {
             if let Some((sample, mark)) = self.burst(id, begins, self.now + length) {
                 let machine = self.machine_ahead(id, begins);
                 let heard = Heard {
-                    rate_ppm: Some(self.nodes[id].discipline.rate().ppm),
+                    rate_ppm: Some(self.told_rate(id)),
                     machine,
                     reference: machine.map(|_| STATED),
                     ..Heard::from(sample)
@@ -367,6 +376,14 @@ impl Network {
         Some(round)
     }
 
+    /// The rate that a node tells.
+    fn told_rate(&self, id: usize) -> f64 {
+        let right = self.nodes[id].discipline.rate().ppm;
+        let lies = id + 2 >= self.nodes.len() && self.rounds > 250;
+        let lie = self.scenario.rate_lie.filter(|_| lies);
+        lie.map_or(right, |lie| lie(right, self.rounds))
+    }
+
     /// Liars that were heard once too often come back under a new name.
     fn rejoin_liars(&mut self) {
         let Lie::ThenRejoining(every, _) = self.scenario.lie else {
@@ -377,6 +394,17 @@ impl Network {
                 let id = NodeId(id as u64);
                 self.ensemble.leave(id);
                 self.ensemble.join(id, "node", None, Wire::Line);
+            }
+        }
+    }
+
+    /// Begins a new master's memory, if that is due.
+    fn elect(&mut self) {
+        let due = |every: usize| self.rounds.is_multiple_of(every);
+        if self.scenario.elections.is_some_and(due) {
+            self.ensemble = Ensemble::new(Settings::default());
+            for id in 1..self.nodes.len() as u64 {
+                self.ensemble.join(NodeId(id), "node", None, Wire::Line);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The algorithm in virtual time: one scenario a test, with limits that it reaches with little to
 //! spare. The rooms are the library's own; clocks and links are made up, from a seed.
 
-use super::network::{HOUR, Lie, MILLISECOND, Network, Node, SECOND, Scenario};
+use super::network::{HOUR, Lie, MILLISECOND, Network, Node, RateLie, SECOND, Scenario};
 use super::queue::Traffic;
 use berkeley::internals::discipline::correction::Steering;
 use chrono::TimeDelta;
@@ -83,6 +83,40 @@ fn a_day_of_24_hours() {
             "the network gains {rate} ppm on its oscillators"
         );
         assert!(median <= 27 && worst <= 65, "{median} {worst}");
+    });
+}
+
+/// The rate of nine nodes against the mean of their raw clocks, when it has settled: two of them
+/// tell lies once the group is settled, if any.
+fn rate_with(rate_lie: Option<RateLie>, seed: u64) -> f64 {
+    let mut network = Network::new(Scenario {
+        seed,
+        nodes: 9,
+        drift_ppm: 60.0,
+        rate_lie,
+        ..Scenario::default()
+    });
+    network.rounds(2000);
+    network.rate_against_raw(100)
+}
+
+#[test]
+fn two_of_nine_that_begin_to_lie_of_their_rates_move_the_groups_by_less_than_5_ppm() {
+    let lies: [(&str, RateLie); 4] = [
+        ("tell 130 ppm", |_, _| 130.0),
+        ("tell 12,000 ppm", |_, _| 12_000.0),
+        ("tell 100 ppm too much", |right, _| right + 100.0),
+        ("tell 0.1 ppm more in each round", |right, round| {
+            right + (round - 250) as f64 * 0.1
+        }),
+    ];
+    with_seeds(|seed| {
+        let honest = rate_with(None, seed);
+        for (what, lie) in lies {
+            let moved = rate_with(Some(lie), seed) - honest;
+            println!("rules | two of nine {what} | the group's rate moved by {moved:.2} ppm");
+            assert!(moved.abs() <= 5.0, "they {what}: moved by {moved} ppm");
+        }
     });
 }
 
@@ -264,6 +298,33 @@ fn a_third_of_the_clocks_drag_the_others() {
             // Half of 20 ppm of an interval and of the median deviation in it, see `standing`.
             assert!(dragged.abs() <= 12.0, "{lie:?}: {dragged} ppm");
             assert!(median <= 70 && worst <= 200, "{lie:?}: {median} {worst}");
+        }
+    });
+}
+
+#[test]
+fn liars_that_force_elections_drag_the_others_by_less_than_10_ppm() {
+    const MICROSECOND: i64 = 1000;
+    with_seeds(|seed| {
+        for every in [2, 3, 9] {
+            for ahead in [90, 200, 900] {
+                let mut network = Network::new(Scenario {
+                    seed,
+                    nodes: 9,
+                    drift_ppm: 30.0,
+                    liars: 2.0 / 9.0,
+                    lie: Lie::Ahead(ahead * MICROSECOND),
+                    elections: Some(every),
+                    ..Scenario::default()
+                });
+                network.rounds(200);
+                let dragged = network.rate_against_raw(400);
+                println!(
+                    "rules | two of nine are {ahead} µs ahead, an election each {every} rounds | \
+                     dragged at {dragged:.2} ppm"
+                );
+                assert!(dragged.abs() <= 10.0, "{ahead} µs: {dragged} ppm");
+            }
         }
     });
 }

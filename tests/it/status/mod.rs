@@ -1,10 +1,12 @@
 //! Running programs are asked how they are: at their sockets, over HTTP, on the page.
 
+mod page;
 mod questions;
 mod readers;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -67,17 +69,29 @@ impl Machine {
     }
 
     /// The document of the program with this name, of which one runs here.
+    #[track_caller]
     fn status(&self, program: &str) -> Value {
-        let output = self.ask(program, &["status", "--json"]);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{error}");
-        serde_json::from_slice(&output.stdout).expect("JSON")
+        let status = self.try_status(program);
+        status.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The document of a program as soon as `wanted` is true of it.
+    /// The same, or why there is none.
+    fn try_status(&self, program: &str) -> Result<Value, String> {
+        let output = self.ask(program, &["status", "--json"]);
+        if !output.status.success() {
+            return Err(text(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout).expect("JSON"))
+    }
+
+    /// The document of a program as soon as it is there and `wanted` is true of it.
     #[track_caller]
     fn status_when(&self, program: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        until(|| Some(self.status(program)).filter(|status| wanted(status)))
+        until(|| {
+            self.try_status(program)
+                .ok()
+                .filter(|status| wanted(status))
+        })
     }
 
     fn sockets(&self) -> usize {
@@ -96,6 +110,24 @@ fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "it did not come to this");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Where a program shows its status over HTTP. To be asked once, after its address.
+fn site(program: &Program) -> SocketAddr {
+    let line = program.line("Showing the status at http://");
+    let (_, address) = line.text.split_once("http://").expect("an address");
+    let address = address.trim_end_matches('/');
+    address.parse().expect("ADDRESS:PORT")
+}
+
+/// The whole answer to a request.
+fn get(http: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(http).expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 fn text(bytes: &[u8]) -> String {

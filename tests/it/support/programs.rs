@@ -21,6 +21,8 @@ use berkeley::internals::wire::timestamp;
 use chrono::{NaiveDateTime, TimeDelta};
 use socket2::{Domain, Socket, Type};
 
+use super::keys;
+
 /// How long anything may take that should happen at once: a busy machine's pause, not ours.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
@@ -114,6 +116,7 @@ impl Program {
         Self::start(
             Command::new(env!("CARGO_BIN_EXE_berkeley-master"))
                 .args(["--listen", "127.0.0.1:0"])
+                .args(keys::master_flags(arguments))
                 .args(arguments),
         )
     }
@@ -123,6 +126,7 @@ impl Program {
         Self::start(
             Command::new(env!("CARGO_BIN_EXE_berkeley-follower"))
                 .arg(master.to_string())
+                .args(keys::follower_flags(arguments))
                 .args(arguments),
         )
     }

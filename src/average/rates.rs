@@ -1,0 +1,139 @@
+//! The rate of a group, held in place by the rates that its clocks tell.
+//!
+//! Each node follows the rate that the group had, and the group has the rate that its nodes follow:
+//! together they would wander off, by a ppm or more in a day. Each node tells the group's rate
+//! against its own oscillator, so the mean of these rates is the group's against the mean of all
+//! oscillators, and the group is asked to give up [`RATE_GAIN`] of it in each round. All nodes are
+//! asked alike, so this sets none of them apart from the others.
+//!
+//! A clock can tell what it likes of its own oscillator, and nobody can see whether that is so: two
+//! of nine that tell 130 ppm move the group by 25. So the rates themselves are averaged only while
+//! a group is new. From then on it is held by what each rate has changed by: the changes of honest
+//! clocks are all alike, and no minority moves their mean by more than they differ. The mean of the
+//! rates themselves counts within [`LEVEL_PPM`] then.
+
+use crate::average::consensus::mean_rate;
+use crate::average::round::{Heard, Vote};
+use crate::clock::CRYSTAL_PPM;
+
+/// The part of the group's change that it gives up in a round. The rates follow what the group does
+/// only as fast as the window of the drift fit moves, so this must be slow.
+pub const RATE_GAIN: f64 = 0.1;
+
+/// For so many rounds a rate is told before it is known. By then the group has given up what its
+/// first rounds have made of its rate, which may be tens of ppm.
+pub const SETTLING: u32 = 200;
+
+/// By so many ppm the mean of the rates themselves moves the group at most.
+pub const LEVEL_PPM: f64 = 2.0;
+
+/// What the rate that a clock tells is compared with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Baseline {
+    /// It was told in so many rounds, and is not known yet.
+    Settling(u32),
+    /// What it would have told, in ppm, when the group's rate was what it is to be.
+    Known(f64),
+}
+
+impl Default for Baseline {
+    fn default() -> Self {
+        Self::Settling(0)
+    }
+}
+
+impl Baseline {
+    /// Notes what was told in a round in which the group had changed by so many ppm.
+    fn note(&mut self, told_ppm: f64, change_ppm: f64) {
+        if let Self::Settling(rounds) = self {
+            *self = if *rounds < SETTLING {
+                Self::Settling(*rounds + 1)
+            } else {
+                Self::Known(told_ppm - change_ppm)
+            };
+        }
+    }
+}
+
+/// By how many ppm all clocks are to run faster, given the rates in ppm that voters tell: nothing,
+/// unless most of the `voters` tell theirs.
+pub fn common_rate(told: &mut [(&mut Baseline, f64)], voters: usize) -> f64 {
+    let known = told.iter().filter_map(|(baseline, ppm)| match baseline {
+        Baseline::Known(baseline) => Some((*baseline, ppm - *baseline)),
+        Baseline::Settling(_) => None,
+    });
+    let (baselines, changes): (Vec<_>, Vec<_>) = known.unzip();
+    let is_known = changes.len() * 2 > voters;
+    let change = is_known.then(|| mean_rate(&changes)).flatten();
+    let off = match change {
+        Some(change) => {
+            let level = mean_rate(&baselines).unwrap_or(0.0);
+            change + level.clamp(-LEVEL_PPM, LEVEL_PPM)
+        }
+        None if told.len() * 2 > voters && !is_known => {
+            let rates: Vec<_> = told.iter().map(|(_, ppm)| *ppm).collect();
+            mean_rate(&rates).unwrap_or(0.0)
+        }
+        None => 0.0,
+    };
+    for (baseline, ppm) in told {
+        baseline.note(*ppm, change.unwrap_or(0.0));
+    }
+    (-RATE_GAIN * off).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
+}
+
+/// The mean of the rates that voters tell, in ppm; `None`, unless most of the voters tell theirs.
+#[must_use]
+pub fn told_rate(clocks: &[Heard], cast: &[Vote]) -> Option<f64> {
+    let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
+    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
+    let most = rates.len() * 2 > voters().count();
+    most.then(|| mean_rate(&rates)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How far a group's rate is moved, in ppm, whose clocks' oscillators are off by so much, by two
+    /// more that tell the truth at first and then a rate of their own, given the group's.
+    fn moved(oscillators: &[f64], lie: fn(f64) -> f64) -> f64 {
+        let mut baselines = vec![Baseline::default(); oscillators.len()];
+        let (mut group, mut before) = (50.0, 0.0);
+        for round in 0..2000 {
+            if round == SETTLING + 20 {
+                before = group;
+            }
+            let honest = oscillators.iter().map(|oscillator| group - oscillator);
+            let mut rates: Vec<f64> = honest.collect();
+            if round > SETTLING + 20 {
+                rates[..2].fill(lie(group));
+            }
+            let mut told: Vec<_> = baselines.iter_mut().zip(rates).collect();
+            let voters = told.len();
+            group += common_rate(&mut told, voters);
+        }
+        let mean = oscillators.iter().sum::<f64>() / oscillators.len() as f64;
+        assert!(
+            (before - mean).abs() < 0.1,
+            "a group is brought to its mean"
+        );
+        group - before
+    }
+
+    #[test]
+    fn two_of_nine_that_begin_to_lie_move_the_rate_by_less_than_5_ppm() {
+        let oscillators = [-60.0, -40.0, -20.0, -10.0, 0.0, 13.0, 20.0, 40.0, 60.0];
+        let lies: [fn(f64) -> f64; 5] = [
+            |_| 130.0,
+            |_| -20_000.0,
+            |_| 0.0,
+            |group| group + 100.0,
+            |group| group * 4.0 + 1.0,
+        ];
+        for lie in lies {
+            let moved = moved(&oscillators, lie);
+            assert!(moved.abs() <= 5.0, "{moved} ppm");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! A master's record, read again: each round as the document that the master would have given.
+//!
+//! A record holds what was measured and decided, so the median and the window are worked out anew.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use chrono::TimeDelta;
+
+use crate::average::consensus::{Consensus, NoMajority, Rules, consensus};
+use crate::average::round::Vote;
+use crate::measurement::sample::Sample;
+use crate::report::record::MASTER_HEADER;
+use crate::report::status::{
+    ClockStatus, GroupClock, LeadStatus, MASTER, MasterCounters, MasterStatus, ProcessStatus,
+    RoundStatus, VERSION,
+};
+use crate::span::nanoseconds;
+
+/// No line of a record is longer.
+const LONGEST_LINE: u64 = 1024;
+
+/// Why a record can't be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The file can't be read.
+    #[error("cannot read the record {0}")]
+    Read(PathBuf, #[source] io::Error),
+    /// It is something else.
+    #[error(
+        "{0} is no record of a master: its first line is not {MASTER_HEADER}; berkeley-master --record writes one"
+    )]
+    Header(PathBuf),
+    /// A line is none of a record.
+    #[error("line {1} of {0} is no line of a record")]
+    Line(PathBuf, u64),
+    /// There is no round in it.
+    #[error("the record {0} holds no round yet")]
+    Empty(PathBuf),
+}
+
+/// A record whose rounds can be looked at in any order.
+#[derive(Debug)]
+pub struct Replay {
+    file: File,
+    /// Where each round begins, and where the last one ends.
+    begins: Vec<u64>,
+    rules: Rules,
+}
+
+impl Replay {
+    /// Opens a record, whose rounds were held by these rules.
+    ///
+    /// # Errors
+    /// [`ReplayError`] says what is wrong with it.
+    pub fn open(path: &Path, rules: Rules) -> Result<Self, ReplayError> {
+        let cannot_read = |error| ReplayError::Read(path.to_owned(), error);
+        let file = File::open(path).map_err(cannot_read)?;
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        let mut next = |line: &mut Vec<u8>| -> io::Result<u64> {
+            line.clear();
+            let limited = &mut io::Read::take(&mut reader, LONGEST_LINE);
+            limited.read_until(b'\n', line).map(|length| length as u64)
+        };
+        let mut at = next(&mut line).map_err(cannot_read)?;
+        if !line.starts_with(MASTER_HEADER.as_bytes()) || !line.ends_with(b"\n") {
+            return Err(ReplayError::Header(path.to_owned()));
+        }
+        let (mut begins, mut round) = (Vec::new(), Vec::new());
+        for number in 2.. {
+            let length = next(&mut line).map_err(cannot_read)?;
+            // The last line may still be being written.
+            if length == 0 || (!line.ends_with(b"\n") && length < LONGEST_LINE) {
+                break;
+            }
+            let text = str::from_utf8(&line).ok();
+            if text.is_some_and(is_order) {
+                at += length;
+                continue;
+            }
+            let Some(row) = text.and_then(Row::parse) else {
+                return Err(ReplayError::Line(path.to_owned(), number));
+            };
+            let key = format!("{} {}", row.time, row.round).into_bytes();
+            if round != key {
+                begins.push(at);
+                round = key;
+            }
+            at += length;
+        }
+        if begins.is_empty() {
+            return Err(ReplayError::Empty(path.to_owned()));
+        }
+        begins.push(at);
+        Ok(Self {
+            file,
+            begins,
+            rules,
+        })
+    }
+
+    /// How many rounds it holds; at least one.
+    #[must_use]
+    pub fn rounds(&self) -> usize {
+        self.begins.len() - 1
+    }
+
+    /// What the master would have said after a round, counted from 0; `None` where there is none.
+    #[must_use]
+    pub fn status(&self, round: usize) -> Option<MasterStatus> {
+        let (begin, end) = (self.begins.get(round)?, self.begins.get(round + 1)?);
+        let mut text = vec![0; usize::try_from(end - begin).ok()?];
+        self.file.read_exact_at(&mut text, *begin).ok()?;
+        let text = String::from_utf8(text).ok()?;
+        let lines = text.lines().filter(|line| !is_order(line));
+        let rows: Option<Vec<Row>> = lines.map(Row::parse).collect();
+        status(&rows?, &self.rules)
+    }
+}
+
+/// Whether a line tells what an operator has said, after a round.
+fn is_order(line: &str) -> bool {
+    line.split(',')
+        .nth(2)
+        .is_some_and(|name| name.starts_with('#'))
+}
+
+/// A line of a record.
+#[derive(Debug)]
+struct Row<'a> {
+    time: &'a str,
+    round: u64,
+    name: &'a str,
+    address: Option<&'a str>,
+    sample: Sample,
+    vote: &'a str,
+    correction_ns: Option<i64>,
+    term: Option<u64>,
+}
+
+impl<'a> Row<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.trim_end_matches('\n').split(',');
+        let mut field = || fields.next();
+        let number = |text: &str| text.parse::<i64>().ok();
+        let (time, round, name) = (field()?, field()?.parse().ok()?, field()?);
+        let address = Some(field()?).filter(|address| !address.is_empty());
+        let offset = TimeDelta::nanoseconds(number(field()?)?);
+        let delay = number(field()?).map(TimeDelta::nanoseconds);
+        let (vote, correction_ns) = (field()?, number(field()?));
+        let error = TimeDelta::nanoseconds(number(field()?)?);
+        Some(Self {
+            time,
+            round,
+            name,
+            address,
+            sample: Sample {
+                offset,
+                delay,
+                error,
+            },
+            vote,
+            correction_ns,
+            term: field().and_then(|term| term.parse().ok()),
+        })
+    }
+
+    fn votes(&self) -> bool {
+        self.vote == "yes"
+    }
+
+    /// Whether it was asked for agreement.
+    fn counts(&self) -> bool {
+        let never_asked = [Vote::Dropped, Vote::SameMachine];
+        !never_asked.iter().any(|vote| vote.to_string() == self.vote)
+    }
+
+    fn clock(&self, agreed: Option<&Consensus>) -> GroupClock {
+        let weight = agreed.filter(|_| self.votes());
+        GroupClock {
+            name: self.name.to_owned(),
+            address: self.address.map(str::to_owned),
+            offset_ns: Some(nanoseconds(self.sample.offset)),
+            error_ns: Some(nanoseconds(self.sample.error)),
+            delay_ns: self.sample.delay.map(nanoseconds),
+            correction_ns: self.correction_ns,
+            vote: Some(match self.vote {
+                "-" => "abandoned".to_owned(),
+                vote => vote.to_owned(),
+            }),
+            weight: Some(weight.map_or(0.0, |agreed| agreed.part(&self.sample))),
+            ..GroupClock::default()
+        }
+    }
+}
+
+fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
+    // The first row is the master's own.
+    let own = rows.first()?;
+    let asked = rows.iter().filter(|row| row.counts());
+    let samples: Vec<Sample> = asked.map(|row| row.sample).collect();
+    let agreed = consensus(&samples, rules);
+    let voters = rows.iter().filter(|row| row.votes());
+    let voting = agreed.map(|agreed| agreed.among(voters.map(|row| &row.sample)));
+    Some(MasterStatus {
+        version: VERSION,
+        program: MASTER.to_owned(),
+        process: ProcessStatus {
+            id: 0,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            name: None,
+            time: own.time.to_owned(),
+            uptime_s: 0.0,
+        },
+        listen: String::new(),
+        interval_s: 0.0,
+        dry_run: false,
+        clock: ClockStatus {
+            synchronized: own.correction_ns.is_some(),
+            error_ns: None,
+            slew_left_ns: 0,
+            rate_ppm: 0.0,
+            rate_error_ppm: 0.0,
+            holdover_s: None,
+            steps: 0,
+            steer: "none".to_owned(),
+        },
+        lead: LeadStatus {
+            role: "leads".to_owned(),
+            leader: None,
+            term: own.term,
+            since_s: 0.0,
+            candidates: Vec::new(),
+        },
+        round: Some(round(rows, voting)),
+        correction: None,
+        clocks: rows
+            .iter()
+            .map(|row| row.clock(voting.as_ref().ok()))
+            .collect(),
+        counters: MasterCounters::default(),
+    })
+}
+
+fn round(rows: &[Row], voting: Result<Consensus, NoMajority>) -> RoundStatus {
+    let own = &rows[0];
+    let agreed = voting.ok().filter(|_| own.correction_ns.is_some());
+    let abandoned = match voting {
+        Err(refused) => Some(refused.to_string()),
+        Ok(_) if agreed.is_none() => Some("no majority agreed".to_owned()),
+        Ok(_) => None,
+    };
+    RoundStatus {
+        number: own.round,
+        ago_s: 0.0,
+        clocks: rows.len(),
+        votes: rows.iter().filter(|row| row.votes()).count(),
+        abandoned,
+        // The master's offset is 0, so its correction is the average.
+        average_ns: own.correction_ns.filter(|_| agreed.is_some()),
+        error_ns: agreed.map(|agreed| nanoseconds(agreed.error)),
+        median_ns: agreed.map(|agreed| nanoseconds(agreed.median)),
+        window_ns: agreed.map(|agreed| nanoseconds(agreed.window)),
+        references: 0,
+        references_followed: 0,
+        reference_ahead_ns: None,
+        led_ppm: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const MINUTE: i64 = 60_000_000_000;
+
+    fn record(lines: &str) -> Result<Replay, ReplayError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.csv");
+        fs::write(&path, format!("{MASTER_HEADER}\n{lines}")).unwrap();
+        Replay::open(&path, Rules::default())
+    }
+
+    #[test]
+    fn what_an_operator_told_is_no_round_and_a_dropped_clock_is_not_asked() {
+        let replay = record(
+            "2026-11-24T14:00:00Z,1,#root,,,,admit slow,,\n\
+             2026-11-24T14:00:01Z,1,master,,0,,yes,0,10\n\
+             2026-11-24T14:00:01Z,1,slow,127.0.0.1:1,1000,20,yes,-500,10\n\
+             2026-11-24T14:00:01Z,1,fast,127.0.0.1:2,7000,20,dropped,-7000,10\n\
+             2026-11-24T14:00:02Z,1,#root,,,,set +90s,90000000000,\n\
+             2026-11-24T14:00:03Z,2,master,,0,,yes,0,10\n\
+             2026-11-24T14:00:03Z,2,slow,127.0.0.1:1,0,20,yes,0,10\n",
+        );
+        let replay = replay.unwrap();
+        assert_eq!(replay.rounds(), 2);
+        let first = replay.status(0).unwrap();
+        assert_eq!(first.clocks.len(), 3);
+        assert_eq!(first.round.unwrap().median_ns, Some(500));
+        assert_eq!(replay.status(1).unwrap().clocks.len(), 2);
+    }
+
+    #[test]
+    fn the_worked_example_is_what_it_was() {
+        let line = |round: u64, name: &str, offset: i64, correction: i64| {
+            let address = if name == "master" { "" } else { "127.0.0.1:1" };
+            let (offset, correction) = (offset * MINUTE, correction * MINUTE);
+            format!(
+                "2026-11-24T14:00:0{round}Z,{round},{name},{address},{offset},20,yes,{correction},10\n"
+            )
+        };
+        let clocks = [("master", 0, 2), ("slow", -14, 16), ("fast", 20, -18)];
+        let first = clocks.map(|(name, offset, correction)| line(1, name, offset, correction));
+        let second = clocks.map(|(name, _, _)| line(2, name, 0, 0));
+        let half_a_line = "2026-11-24T14:00:03Z,3,mas";
+        let replay = record(&(first.concat() + &second.concat() + half_a_line)).unwrap();
+        assert_eq!(replay.rounds(), 2);
+        let status = replay.status(0).unwrap();
+        let round = status.round.unwrap();
+        assert_eq!((round.number, round.clocks, round.votes), (1, 3, 3));
+        assert_eq!(round.average_ns, Some(2 * MINUTE));
+        assert_eq!(round.median_ns, Some(0));
+        assert_eq!(status.clocks[1].correction_ns, Some(16 * MINUTE));
+        assert_eq!(replay.status(1).unwrap().round.unwrap().average_ns, Some(0));
+        assert!(replay.status(2).is_none());
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        assert!(matches!(record(""), Err(ReplayError::Empty(_))));
+        for line in ["a\n", "t,1,a,,x,,yes,,1\n", "\0\n"] {
+            assert!(matches!(record(line), Err(ReplayError::Line(_, 2))));
+        }
+        let long = "x".repeat(3000) + "\n";
+        assert!(matches!(record(&long), Err(ReplayError::Line(_, 2))));
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other.csv");
+        fs::write(&other, "time,round,correction_ns\n").unwrap();
+        let refused = Replay::open(&other, Rules::default());
+        assert!(matches!(refused, Err(ReplayError::Header(_))));
+    }
+}
