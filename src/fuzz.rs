@@ -127,6 +127,9 @@ fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => number(),
         1 => number().prop_map(|rate| format!("rate={rate}")),
+        1 => ("[0-2]", "[0-9]", number()).prop_map(|(series, count, total)| {
+            format!("steps={series},{count},{total}")
+        }),
         1 => number().prop_map(|term| format!("term={term}")),
         1 => number().prop_map(|interval| format!("interval={interval}")),
         1 => prop::sample::select(vec![
@@ -305,6 +308,8 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
             dry_run: false,
             steers_system: false,
             started: Instant::now(),
+            simulation: crate::clock::Simulation::NONE,
+            reference: None,
         },
     );
     let node = NodeId(1);
@@ -367,6 +372,7 @@ fn follow(said: &[Vec<u8>], keyed: Keyed) -> (NetworkClock, bool) {
     let stepped = events.any(|event| {
         let made = match event {
             FollowerEvent::Synchronized { made, .. } => made,
+            FollowerEvent::Stepped { .. } => Some(Applied::Stepped),
             FollowerEvent::Connected(_) => None,
         };
         made == Some(Applied::Stepped)

@@ -95,6 +95,7 @@ mod wire;
 
 pub use average::consensus::{Consensus, NoMajority, Rules, consensus};
 pub use average::round::{NodeId, Round, Row, Vote, Wire};
+pub use average::told::Untold;
 pub use clock::{Clock, Simulation};
 pub use discipline::correction::{Applied, NetworkTime, Steering};
 pub use discipline::drift_file::DriftFile;
@@ -111,7 +112,9 @@ pub use keys::credentials::Credentials;
 pub use master::error::MasterError;
 pub use master::event::MasterEvent;
 pub use master::handle::{Master, MasterStopper};
+pub use master::operator::Operator;
 pub use master::options::{DEFAULT_BURST, MasterOptions};
+pub use master::order::{Done, Order, OrderError};
 pub use master::state_file::{StateFile, StateFileError};
 pub use master::status::MasterObserver;
 pub use measurement::sample::{Impossible, ONE_WAY_ERROR, Sample};

@@ -325,7 +325,7 @@ impl Load {
                 continue;
             }
             match Message::parse(follower.channel.open(line)?)? {
-                Message::Poll { n } => {
+                Message::Poll { n, .. } => {
                     follower.burst.get_or_insert((time, 0)).1 += 1;
                     let answer = Message::Time {
                         n,
@@ -336,6 +336,8 @@ impl Load {
                         term: None,
                         synchronized: false,
                         name: None,
+                        machine: None,
+                        reference: None,
                     };
                     follower.say(&answer.line())?;
                     self.messages += 1;

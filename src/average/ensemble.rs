@@ -10,13 +10,13 @@ use std::sync::Arc;
 use chrono::{NaiveDate, TimeDelta};
 
 use crate::average::acquaintances::{Acquaintances, known_as};
-use crate::average::consensus::{Consensus, NoMajority, consensus};
-use crate::average::electorate::{Contender, electorate};
+use crate::average::dropped::Dropped;
 use crate::average::member::Member;
 use crate::average::names::Names;
-use crate::average::rates::{Reference, common_rate};
-use crate::average::reputation::{Doubt, Standing, allowance, most_doubt};
-use crate::average::round::{Closed, Heard, NodeId, Round, Row, Vote, Wire};
+use crate::average::rates::{Baseline, told_rate};
+use crate::average::reference::Guide;
+use crate::average::reputation::Standing;
+use crate::average::round::{Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
 pub use crate::average::settings::{MISSED_ROUNDS, Settings};
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
@@ -25,14 +25,16 @@ use crate::wire::machine::Machine;
 /// Everybody the master knows.
 #[derive(Debug)]
 pub struct Ensemble {
-    settings: Settings,
-    members: BTreeMap<NodeId, Member>,
+    pub(in crate::average) settings: Settings,
+    pub(in crate::average) members: BTreeMap<NodeId, Member>,
+    pub(in crate::average) dropped: Dropped,
+    pub(in crate::average) guide: Guide,
     names: Names,
     acquaintances: Acquaintances,
     /// The first round waits for a majority of them.
     awaits_known: bool,
     /// What the rate of the master's own clock is compared with.
-    own_rate: Reference,
+    pub(in crate::average) own_rate: Baseline,
     intervals: u64,
     rounds: u64,
 }
@@ -51,10 +53,12 @@ impl Ensemble {
         Self {
             settings,
             members: BTreeMap::new(),
+            dropped: Dropped::default(),
+            guide: Guide::default(),
             names: Names::default(),
             awaits_known: !acquaintances.is_empty(),
             acquaintances,
-            own_rate: Reference::default(),
+            own_rate: Baseline::default(),
             intervals: 0,
             rounds: 0,
         }
@@ -175,9 +179,10 @@ impl Ensemble {
     pub fn is_enough(&self) -> bool {
         let (wanted, (_, reported)) = (self.wanted(), self.present());
         reported >= wanted && !self.awaits_known() && {
-            let electorate = self.electorate();
-            // The first is the master.
-            electorate[1..].iter().filter(|counts| **counts).count() >= wanted
+            // The first is the master. Those that were dropped are still to be corrected.
+            let followers = self.electorate().into_iter().skip(1);
+            let counting = followers.filter(|bar| *bar != Some(Vote::SameMachine));
+            counting.count() >= wanted
         }
     }
 
@@ -240,6 +245,9 @@ impl Ensemble {
         }
         if let Some(member) = self.members.get_mut(&node) {
             heard.sample.offset += member.kept;
+            if member.wire == Wire::Timestamp {
+                heard.machine = Some(-member.kept);
+            }
             member.heard = Some(heard);
             member.fresh = true;
         }
@@ -317,97 +325,19 @@ impl Ensemble {
         silent
     }
 
-    /// Which clocks count: the master's own, then of the followers that gave their time so many of
-    /// each machine.
-    fn electorate(&self) -> Vec<bool> {
-        let heard = self.members.iter().filter(|(_, it)| it.heard.is_some());
-        let contenders: Vec<_> = heard
-            .map(|(&node, member)| Contender {
-                node,
-                machine: member.machine,
-                wire: member.wire,
-                standing: &member.standing,
-            })
-            .collect();
-        let followers = electorate(&contenders, self.settings.votes_per_address);
-        std::iter::once(true).chain(followers).collect()
-    }
-
-    /// How much a vote of each clock would be in doubt, in the same order.
-    fn doubts(&self, agreed: &Consensus) -> Vec<Doubt> {
-        let allowance = allowance(self.settings.interval, agreed.deviation);
-        let followers = self.members.values().filter_map(|member| {
-            let sample = member.heard?.sample;
-            let distance = agreed.pull(&sample);
-            Some(match member.wire {
-                // Nobody is told a correction.
-                _ if self.settings.dry_run => Doubt::None,
-                _ if member.unkeyed => Doubt::Unkeyed,
-                Wire::Line => match member.standing.doubt(distance, allowance) {
-                    Doubt::None if agreed.is_uncertain(&sample) => Doubt::Uncertain,
-                    doubt => doubt,
-                },
-                // The master keeps its correction for it, and can't tell whether it drifts or
-                // lies. Its vote is asked for where there is no majority without.
-                Wire::Timestamp => Doubt::Timestamp,
-            })
-        });
-        std::iter::once(Doubt::None).chain(followers).collect()
-    }
-
-    /// Notes who has voted, in the same order. What one clock of a machine has voted is noted for
-    /// all of them: none of its connections is to have a reputation that another one has spent.
-    fn note(&mut self, agreed: &Consensus, votes: &[Vote]) {
-        let mut pulled: BTreeMap<Machine, TimeDelta> = BTreeMap::new();
-        let mut votes = votes[1..].iter();
-        let mut others = Vec::new();
-        for (&node, member) in &mut self.members {
-            let Some(Heard { sample, .. }) = member.heard else {
-                continue;
-            };
-            let Some(vote) = votes.next() else { break };
-            if *vote == Vote::SameMachine {
-                others.push(node);
-                continue;
-            }
-            let pull = vote.counts().then(|| agreed.pull(&sample));
-            member.standing.note(agreed.votes(sample.offset), pull);
-            if let (Some(machine), Some(pull)) = (member.machine, pull) {
-                let largest = pulled.entry(machine).or_default();
-                *largest = std::cmp::max_by_key(*largest, pull, TimeDelta::abs);
-            }
-        }
-        for node in others {
-            if let Some(member) = self.members.get_mut(&node) {
-                let pull = member.machine.and_then(|it| pulled.get(&it)).copied();
-                member.standing.note(false, pull);
-            }
-        }
-    }
-
-    /// By how many ppm all clocks are to run faster, given the rates that voters tell.
-    fn common_rate(&mut self, own: &Heard, votes: &[Vote]) -> f64 {
-        let heard = self.members.values_mut().filter_map(|member| {
-            let heard = member.heard?;
-            Some((&mut member.rate, heard.rate_ppm))
-        });
-        let all = std::iter::once((&mut self.own_rate, own.rate_ppm)).chain(heard);
-        let telling = all.zip(votes).filter(|(_, vote)| vote.counts());
-        let mut told: Vec<_> = telling
-            .filter_map(|((reference, ppm), _)| Some((reference, ppm?)))
-            .collect();
-        let count = votes.iter().filter(|vote| vote.counts()).count();
-        common_rate(&mut told, count)
-    }
-
     fn average(&mut self, own: Heard) -> Round {
         let followers = self.members.values().filter_map(|member| member.heard);
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
-        let common_ppm = self.common_rate(&own, &votes);
+        let led_ppm = self.guide.rate_ppm();
+        let led = outcome
+            .ok()
+            .and_then(|it| self.lead(&it, &own, told_rate(&clocks, &votes)));
+        let change_ppm = self.guide.rate_ppm() - led_ppm;
+        let common_ppm = self.common_rate(&own, &votes, led_ppm) + change_ppm;
         let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
-            name: member.map_or_else(|| Arc::from("master"), |(_, it)| Arc::clone(&it.name)),
+            name: member.map_or_else(|| Arc::from(MASTER), |(_, it)| Arc::clone(&it.name)),
             address: member.and_then(|(_, member)| member.address),
             sample,
             vote: vote.unwrap_or(Vote::Abandoned),
@@ -419,9 +349,16 @@ impl Ensemble {
         let mut rows = Vec::with_capacity(clocks.len());
         rows.push(row(None, own.sample, in_turn.next()));
         for (&node, member) in &mut self.members {
-            let Some(Heard { sample, .. }) = member.heard else {
+            let Some(Heard {
+                sample, machine, ..
+            }) = member.heard
+            else {
                 continue;
             };
+            if let Ok(agreed) = outcome {
+                let ahead = |machine| sample.offset + machine - agreed.average;
+                member.machine_ahead = machine.map(ahead);
+            }
             rows.push(row(Some((node, member)), sample, in_turn.next()));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
@@ -435,59 +372,9 @@ impl Ensemble {
             interval: self.intervals - 1,
             rows,
             outcome,
+            led,
             dry_run: self.settings.dry_run,
         }
-    }
-
-    /// What the clocks agree on, the master's own first, and which of them have voted.
-    fn agree(&mut self, clocks: &[Heard]) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
-        // A master that has just started is no part of a group that agrees already, nor is any
-        // other clock that has: those tell the time that followed a master before, if they are
-        // the most of the followers. (Anybody can claim to be one of them.)
-        let electorate = self.electorate();
-        let counted = || {
-            clocks
-                .iter()
-                .zip(&electorate)
-                .filter(|(_, counts)| **counts)
-        };
-        let followers = counted().count() - 1;
-        let group = counted().skip(1).filter(|(clock, _)| clock.synchronized);
-        let returns = !clocks[0].synchronized && group.count() * 2 > followers;
-        let is_new = |clock: &Heard| returns && !clock.synchronized;
-        let samples = counted().filter(|(clock, _)| !is_new(clock));
-        let samples: Vec<Sample> = samples.map(|(clock, _)| clock.sample).collect();
-        let agreed = match consensus(&samples, &self.settings.rules) {
-            Ok(agreed) => agreed,
-            Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
-        };
-        // Why a clock may not vote, whatever its reputation.
-        let bar = |(clock, counts): (&Heard, &bool)| {
-            if !counts {
-                Some(Vote::SameMachine)
-            } else if !agreed.votes(clock.sample.offset) {
-                Some(Vote::Outlier)
-            } else {
-                is_new(clock).then_some(Vote::New)
-            }
-        };
-        let barred: Vec<_> = clocks.iter().zip(&electorate).map(bar).collect();
-        let doubts = self.doubts(&agreed);
-        let voting = doubts.iter().zip(&barred);
-        let voting = voting.filter(|(_, barred)| barred.is_none());
-        let most = most_doubt(voting.map(|(doubt, _)| *doubt), samples.len());
-        let vote = |(doubt, barred): (Doubt, Option<Vote>)| match barred {
-            Some(why) => why,
-            None if doubt <= most => Vote::Yes,
-            None => Vote::from(doubt),
-        };
-        let votes: Vec<Vote> = doubts.into_iter().zip(barred).map(vote).collect();
-        self.note(&agreed, &votes);
-        let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
-        (
-            Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),
-            votes,
-        )
     }
 }
 
@@ -512,6 +399,8 @@ mod tests {
         sample: Sample::OWN,
         rate_ppm: Some(0.0),
         synchronized: true,
+        machine: None,
+        reference: None,
     };
 
     fn heard(ensemble: &mut Ensemble, node: u64, offset: TimeDelta) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::average::rates::Reference;
+use crate::average::rates::Baseline;
 use crate::average::reputation::Standing;
 use crate::average::round::{Heard, Wire};
 use crate::wire::machine::Machine;
@@ -34,9 +34,11 @@ pub struct Member {
     /// It has no key, where others do.
     pub unkeyed: bool,
     /// What the rate that it tells is compared with.
-    pub rate: Reference,
+    pub rate: Baseline,
     /// What a peer that never corrects itself was told to add so far.
     pub kept: TimeDelta,
+    /// How far the machine's own clock was ahead of the group's time in the last round.
+    pub machine_ahead: Option<TimeDelta>,
 }
 
 impl Member {
@@ -60,8 +62,9 @@ impl Member {
             missed: 0,
             standing,
             unkeyed: false,
-            rate: Reference::default(),
+            rate: Baseline::default(),
             kept: TimeDelta::zero(),
+            machine_ahead: None,
         }
     }
 

@@ -2,11 +2,16 @@
 
 pub mod acquaintances;
 pub mod consensus;
+pub mod dropped;
 pub mod electorate;
 pub mod ensemble;
+pub mod leading;
 pub mod member;
 pub mod names;
 pub mod rates;
+pub mod reference;
 pub mod reputation;
 pub mod round;
 pub mod settings;
+pub mod told;
+pub mod voting;

@@ -13,6 +13,7 @@
 //! rates themselves counts within [`LEVEL_PPM`] then.
 
 use crate::average::consensus::mean_rate;
+use crate::average::round::{Heard, Vote};
 use crate::clock::CRYSTAL_PPM;
 
 /// The part of the group's change that it gives up in a round. The rates follow what the group does
@@ -28,20 +29,20 @@ pub const LEVEL_PPM: f64 = 2.0;
 
 /// What the rate that a clock tells is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Reference {
+pub enum Baseline {
     /// It was told in so many rounds, and is not known yet.
     Settling(u32),
     /// What it would have told, in ppm, when the group's rate was what it is to be.
     Known(f64),
 }
 
-impl Default for Reference {
+impl Default for Baseline {
     fn default() -> Self {
         Self::Settling(0)
     }
 }
 
-impl Reference {
+impl Baseline {
     /// Notes what was told in a round in which the group had changed by so many ppm.
     fn note(&mut self, told_ppm: f64, change_ppm: f64) {
         if let Self::Settling(rounds) = self {
@@ -56,17 +57,17 @@ impl Reference {
 
 /// By how many ppm all clocks are to run faster, given the rates in ppm that voters tell: nothing,
 /// unless most of the `voters` tell theirs.
-pub fn common_rate(told: &mut [(&mut Reference, f64)], voters: usize) -> f64 {
-    let known = told.iter().filter_map(|(reference, ppm)| match reference {
-        Reference::Known(reference) => Some((*reference, ppm - *reference)),
-        Reference::Settling(_) => None,
+pub fn common_rate(told: &mut [(&mut Baseline, f64)], voters: usize) -> f64 {
+    let known = told.iter().filter_map(|(baseline, ppm)| match baseline {
+        Baseline::Known(baseline) => Some((*baseline, ppm - *baseline)),
+        Baseline::Settling(_) => None,
     });
-    let (references, changes): (Vec<_>, Vec<_>) = known.unzip();
+    let (baselines, changes): (Vec<_>, Vec<_>) = known.unzip();
     let is_known = changes.len() * 2 > voters;
     let change = is_known.then(|| mean_rate(&changes)).flatten();
     let off = match change {
         Some(change) => {
-            let level = mean_rate(&references).unwrap_or(0.0);
+            let level = mean_rate(&baselines).unwrap_or(0.0);
             change + level.clamp(-LEVEL_PPM, LEVEL_PPM)
         }
         None if told.len() * 2 > voters && !is_known => {
@@ -75,10 +76,19 @@ pub fn common_rate(told: &mut [(&mut Reference, f64)], voters: usize) -> f64 {
         }
         None => 0.0,
     };
-    for (reference, ppm) in told {
-        reference.note(*ppm, change.unwrap_or(0.0));
+    for (baseline, ppm) in told {
+        baseline.note(*ppm, change.unwrap_or(0.0));
     }
     (-RATE_GAIN * off).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
+}
+
+/// The mean of the rates that voters tell, in ppm; `None`, unless most of the voters tell theirs.
+#[must_use]
+pub fn told_rate(clocks: &[Heard], cast: &[Vote]) -> Option<f64> {
+    let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
+    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
+    let most = rates.len() * 2 > voters().count();
+    most.then(|| mean_rate(&rates)).flatten()
 }
 
 #[cfg(test)]
@@ -88,7 +98,7 @@ mod tests {
     /// How far a group's rate is moved, in ppm, whose clocks' oscillators are off by so much, by two
     /// more that tell the truth at first and then a rate of their own, given the group's.
     fn moved(oscillators: &[f64], lie: fn(f64) -> f64) -> f64 {
-        let mut references = vec![Reference::default(); oscillators.len()];
+        let mut baselines = vec![Baseline::default(); oscillators.len()];
         let (mut group, mut before) = (50.0, 0.0);
         for round in 0..2000 {
             if round == SETTLING + 20 {
@@ -99,7 +109,7 @@ mod tests {
             if round > SETTLING + 20 {
                 rates[..2].fill(lie(group));
             }
-            let mut told: Vec<_> = references.iter_mut().zip(rates).collect();
+            let mut told: Vec<_> = baselines.iter_mut().zip(rates).collect();
             let voters = told.len();
             group += common_rate(&mut told, voters);
         }

@@ -4,10 +4,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::average::consensus::{Consensus, NoMajority};
 use crate::average::reputation::Doubt;
 use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
+
+/// What the master's own clock is called in its rounds.
+pub const MASTER: &str = "master";
 
 /// One connection of a follower, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +47,10 @@ pub struct Heard {
     /// Whether it knows its group's time: it has followed a correction since it started, and was
     /// not set by hand since.
     pub synchronized: bool,
+    /// How far the machine's own clock is ahead of the one that the node keeps, if it says.
+    pub machine: Option<TimeDelta>,
+    /// To what error the machine's own clock is right, if it is a reference.
+    pub reference: Option<TimeDelta>,
 }
 
 impl From<Sample> for Heard {
@@ -51,6 +60,8 @@ impl From<Sample> for Heard {
             sample,
             rate_ppm: None,
             synchronized: false,
+            machine: None,
+            reference: None,
         }
     }
 }
@@ -66,6 +77,8 @@ pub struct Round {
     pub rows: Vec<Row>,
     /// What the clocks agree on, if they do.
     pub outcome: Result<Consensus, NoMajority>,
+    /// How the group is led towards references, if there are any.
+    pub led: Option<Led>,
     /// Nobody is told of the corrections.
     pub dry_run: bool,
 }
@@ -83,6 +96,8 @@ pub enum Vote {
     Biased,
     /// It is on the timestamp wire and can't follow a correction; others that can are a majority.
     Timestamp,
+    /// An operator has taken its vote away.
+    Dropped,
     /// It has no key; those that have one are a majority.
     Unkeyed,
     /// Its measurement is far worse than the others'.
@@ -124,12 +139,26 @@ impl fmt::Display for Vote {
             Self::Outlier => "outlier",
             Self::Biased => "biased",
             Self::Timestamp => "timestamp",
+            Self::Dropped => "dropped",
             Self::Unkeyed => "unkeyed",
             Self::Uncertain => "uncertain",
             Self::SameMachine => "same machine",
             Self::Abandoned => "-",
         })
     }
+}
+
+/// How a group was led in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Led {
+    /// How many references there are.
+    pub references: usize,
+    /// How many of them are followed.
+    pub followed: usize,
+    /// How far the median of those is ahead of the group; nothing, if there are none.
+    pub ahead: TimeDelta,
+    /// How much faster the group runs than its clocks do on average, in ppm.
+    pub rate_ppm: f64,
 }
 
 /// One clock in a round.

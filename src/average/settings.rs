@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::average::consensus::Rules;
+use crate::average::reference::SLEW_PPM;
 
 /// A node that gives no clock in so many rounds in a row is dropped.
 pub const MISSED_ROUNDS: u32 = 3;
@@ -19,6 +20,8 @@ pub struct Settings {
     /// A peer on the timestamp wire reports when it likes: its last report counts until it has
     /// been silent for so many intervals, [`MISSED_ROUNDS`] at least.
     pub timestamp_patience: u32,
+    /// The fastest that the group is led towards references, in ppm; 0 leads it nowhere.
+    pub reference_slew_ppm: f64,
     /// How many votes the connections from one machine have together.
     pub votes_per_address: usize,
     /// Nobody will be told of the corrections, so none is kept for anybody.
@@ -32,6 +35,7 @@ impl Default for Settings {
             rules: Rules::default(),
             min_followers: 1,
             timestamp_patience: MISSED_ROUNDS,
+            reference_slew_ppm: SLEW_PPM,
             votes_per_address: 1,
             dry_run: false,
         }

@@ -94,6 +94,7 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
         simulation: common.simulation(),
         steering: steered.steering,
         drift_file: steered.drift_file,
+        reference: common.reference,
         system_clock: steered.system_clock,
         record,
     };

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
 use berkeley::internals::command_line::keys::{GroupCommand, GroupFlags};
-use berkeley::internals::command_line::program;
 use berkeley::internals::command_line::questions;
 use berkeley::internals::command_line::remembering::Remembering;
 use berkeley::internals::command_line::replay::Replay;
 use berkeley::internals::command_line::signals::StopSignals;
 use berkeley::internals::command_line::site::Http;
 use berkeley::internals::command_line::values;
+use berkeley::internals::command_line::{control_socket, orders, program};
 use berkeley::internals::election::candidates::Candidates;
 use berkeley::status::{MASTER, Status};
 use berkeley::{DEFAULT_BURST, Master, MasterOptions};
@@ -61,13 +61,19 @@ struct Arguments {
     keys: GroupFlags,
 }
 
-/// What a running master, or a record, is asked, and the group's keys.
+/// What a running master, or a record, is asked and told, and the group's keys.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say how the masters are that run on this machine, and their clocks
     Status(questions::Status),
     /// Wait until the time is known on this machine, for scripts
     Wait(questions::Wait),
+    /// Set the time of the whole group, in one step of all its clocks
+    Set(orders::Set),
+    /// Take the vote of a clock, which is corrected as before
+    Drop(orders::Clock),
+    /// Let a clock vote again that was dropped
+    Admit(orders::Clock),
     /// Show a record on the page, round by round
     Replay(Replay),
     /// Make, hand out and revoke the keys of a group
@@ -81,6 +87,9 @@ fn main() -> ExitCode {
         return match command {
             Command::Status(status) => program::report(status.run(MASTER)),
             Command::Wait(wait) => program::report(wait.run(MASTER)),
+            Command::Set(set) => program::report(set.run()),
+            Command::Drop(clock) => program::report(clock.drop()),
+            Command::Admit(clock) => program::report(clock.admit()),
             Command::Replay(replay) => program::run(|signals| replay.run(signals)),
             Command::Key(command) => program::command(|| command.run()),
         };
@@ -129,12 +138,15 @@ fn run(
         steering: steered.steering,
         drift_file: steered.drift_file,
         state_file: arguments.remembering.open(&common, arguments.dry_run)?,
+        reference: common.reference,
+        reference_slew_ppm: arguments.voting.reference_slew,
         system_clock: steered.system_clock,
         record,
     })?;
     let observer = master.observer();
     let status = move || Status::Master(Box::new(observer.status()));
     let (_socket, page) = program::answer_questions(MASTER, &arguments.http, status)?;
+    let _control = control_socket::open(master.operator());
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
     let listening = format!("Listening on {}", master.local_addr());

@@ -70,6 +70,11 @@ pub struct Common {
     #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = values::threshold)]
     panic_threshold: TimeDelta,
 
+    /// This machine's own clock is right, to this error: lead the group towards it. It is not
+    /// steered then
+    #[arg(long, value_name = "ERROR", num_args = 0..=1, require_equals = true, default_missing_value = "1ms", value_parser = values::reference)]
+    pub reference: Option<TimeDelta>,
+
     /// Only take away what a program that was killed has left of a slew of the system's clock
     #[arg(long)]
     pub mend_clock: bool,
@@ -119,7 +124,9 @@ impl Common {
             "--record and --drift-file name one file, and each would destroy what the other has \
              written: give each a file of its own",
         );
-        one_file.or(self.steering_conflict(only_told))
+        let reference = (only_told && self.reference.is_some())
+            .then_some("--reference does not go with --wire timestamp: timestamps lead nobody");
+        one_file.or(reference).or(self.steering_conflict(only_told))
     }
 
     /// Whether the record is where the rate is kept, or is written before it takes its place.
@@ -171,7 +178,11 @@ impl Common {
             ..Steering::default()
         };
         let mut system_clock = None;
-        if (self.steer == Steer::System || self.mend_clock) && !dry_run {
+        if self.steer == Steer::System && self.reference.is_some() {
+            log::info!("this machine's clock is a reference, so --steer system leaves it alone");
+        }
+        let steers = self.steer == Steer::System && self.reference.is_none();
+        if (steers || self.mend_clock) && !dry_run {
             let system = SystemClock::open()?;
             steering.panic_threshold = Some(self.panic_threshold);
             steering.rate.ppm = system.frequency_ppm();
@@ -228,6 +239,10 @@ pub struct Voting {
     /// How far from the median a clock may be and still vote, whatever the tolerance
     #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true, value_parser = values::largest_offset)]
     max_offset: TimeDelta,
+
+    /// Lead the group towards references by so many parts per million at most; 0 ignores them
+    #[arg(long, value_name = "PPM", default_value = "50ppm", allow_hyphen_values = true, value_parser = values::slew_ppm)]
+    pub reference_slew: f64,
 }
 
 impl Voting {

@@ -79,7 +79,11 @@ pub fn ask(socket: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(document)
 }
 
-fn connect(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+/// Connects to a socket, for which others may queue.
+///
+/// # Errors
+/// The operating system's; and when it takes too long.
+pub fn connect(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A socket whose queue is full would hold us for as long as it stays so.
     socket.set_nonblocking(true)?;

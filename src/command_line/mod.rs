@@ -2,8 +2,10 @@
 
 pub mod arguments;
 pub mod asking;
+pub mod control_socket;
 pub mod keys;
 pub mod logging;
+pub mod orders;
 pub mod program;
 pub mod questions;
 pub mod remembering;
@@ -12,4 +14,5 @@ pub mod runtime_folder;
 pub mod signals;
 pub mod site;
 pub mod status_socket;
+pub mod telling;
 pub mod values;

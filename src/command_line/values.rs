@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::wire::address::{self, Address};
-use crate::wire::message::INTERVALS;
+use crate::wire::message::{INTERVALS, LARGEST_ERROR};
 
 /// Reads a duration with its unit: `5s`, `200ms`, `1h 30m`.
 fn duration(text: &str) -> Result<Duration, String> {
@@ -20,7 +20,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a duration with its unit and perhaps a sign: `5s`, `-14m`, `+1.5ms`, `1h 30m`.
-fn signed_duration(text: &str) -> Result<TimeDelta, String> {
+///
+/// # Errors
+/// A sentence that says what belongs there.
+pub fn signed_duration(text: &str) -> Result<TimeDelta, String> {
     let (negative, length) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -123,6 +126,35 @@ pub fn patience(text: &str) -> Result<Duration, String> {
         Ok(patience)
     } else {
         Err("a time-out is at most a year".to_owned())
+    }
+}
+
+/// For `--reference`.
+///
+/// # Errors
+/// For what is no duration, or more than [`LARGEST_ERROR`].
+pub fn reference(text: &str) -> Result<TimeDelta, String> {
+    let error = TimeDelta::from_std(duration(text)?).unwrap_or(TimeDelta::MAX);
+    if error <= LARGEST_ERROR {
+        Ok(error)
+    } else {
+        Err("a clock that is wrong by more than 1h is no reference".to_owned())
+    }
+}
+
+/// For `--reference-slew`, in ppm.
+///
+/// # Errors
+/// For what is no number, negative, or more than 500.
+pub fn slew_ppm(text: &str) -> Result<f64, String> {
+    let otherwise =
+        || "a slew is a number of ppm from 0 to 500, for example 50 or 10ppm".to_owned();
+    let number = text.strip_suffix("ppm").unwrap_or(text).trim_end();
+    let ppm: f64 = number.parse().map_err(|_| otherwise())?;
+    if (0.0..=500.0).contains(&ppm) {
+        Ok(ppm)
+    } else {
+        Err(otherwise())
     }
 }
 

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::discipline::rate::{DriftFit, Line, Point, Rate};
 use crate::span::{at_rate, nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
+use crate::wire::steps::Steps;
 
 /// How fast the reading may approach the target: 10 %, so a second is caught up in ten.
 pub const SLEW_PPM: f64 = 100_000.0;
@@ -91,6 +92,20 @@ pub struct Mark {
     /// How often the raw clock had been set by then: what was measured before it was set says
     /// nothing of it after.
     pub sets: u32,
+    /// The steps of its group that it had taken by then: a target before a step and one after it
+    /// don't compare.
+    pub steps: Option<Steps>,
+}
+
+impl Mark {
+    /// The same of a clock that has since been stepped with its group.
+    #[must_use]
+    pub fn stepped(self, by: TimeDelta) -> Self {
+        Self {
+            target: self.target + by,
+            ..self
+        }
+    }
 }
 
 /// Where a clock has to be steered to.
@@ -188,6 +203,8 @@ pub struct Discipline {
     sets: u32,
     /// A step was made that the system's clock has not followed yet.
     step_due: bool,
+    /// The steps of its group that it has taken; `None` before it has heard of any group.
+    steps: Option<Steps>,
 }
 
 impl Discipline {
@@ -214,6 +231,7 @@ impl Discipline {
             in_doubt: false,
             sets: 0,
             step_due: false,
+            steps: None,
             steering,
         }
     }
@@ -231,6 +249,7 @@ impl Discipline {
             raw,
             target: self.target(raw),
             sets: self.sets,
+            steps: self.steps,
         }
     }
 
@@ -348,6 +367,39 @@ impl Discipline {
         }
     }
 
+    /// The steps of its group that it has taken; `None` before it has heard of any group.
+    #[must_use]
+    pub fn steps(&self) -> Option<Steps> {
+        self.steps
+    }
+
+    /// Takes those steps of its group that it has not taken yet, at once, however large they are.
+    /// What an operator tells the group is no error of this clock, so neither its rate nor the slew
+    /// that is under way changes, and the panic threshold does not refuse it. By how much it was
+    /// moved: nothing, where it has just come into the group, which measures it as it is.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] as for [`Discipline::correct`]; nothing is changed.
+    pub fn take_steps(
+        &mut self,
+        steps: Steps,
+        raw: DateTime<Utc>,
+    ) -> Result<TimeDelta, OutOfRange> {
+        let by = steps.missing(self.steps);
+        let target = self.target(raw).checked_add_signed(by).ok_or(OutOfRange)?;
+        target.timestamp_nanos_opt().ok_or(OutOfRange)?;
+        self.steps = Some(steps);
+        if by.is_zero() {
+            return Ok(by);
+        }
+        self.ahead = self.ahead.saturating_add(nanoseconds(by));
+        self.fit.step(by);
+        self.line = self.line.map(|line| line.stepped(by));
+        self.shown = i64::MIN;
+        self.step_due = true;
+        Ok(by)
+    }
+
     /// The raw clock was set, by `by`: the target goes along, for others are to see it, and the
     /// line starts anew.
     pub fn raw_was_set(&mut self, by: TimeDelta) {
@@ -448,6 +500,54 @@ mod tests {
                 assert_eq!((made, jumped), (Applied::Slewing, TimeDelta::zero()));
             }
         }
+    }
+
+    #[test]
+    fn a_step_of_the_group_changes_neither_the_rate_nor_the_slew_nor_the_error() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::seconds(10)),
+            ..Steering::default()
+        };
+        let run = |step: TimeDelta| {
+            let mut clock = Discipline::new(steering, raw(0.0));
+            assert_eq!(
+                clock.take_steps(Steps::none(7), raw(0.0)),
+                Ok(TimeDelta::zero())
+            );
+            for round in 1..=20 {
+                // The clock loses 80 ppm, and slews to the group from 900 ms away in the end.
+                let now = 5.0 * f64::from(round);
+                let offset = if round == 19 { 900_000 } else { 400 };
+                correct(&mut clock, now, TimeDelta::microseconds(offset));
+                clock.read(raw(now));
+            }
+            let mark = clock.mark(raw(100.0));
+            let steps = Steps::none(7).and(step).unwrap();
+            assert_eq!(clock.take_steps(steps, raw(101.0)), Ok(step));
+            assert_eq!(clock.take_steps(steps, raw(101.0)), Ok(TimeDelta::zero()));
+            // A correction that was measured before it.
+            let told = by(TimeDelta::nanoseconds(300));
+            let made = clock.correct(mark.stepped(step), told, raw(101.5)).unwrap();
+            let aim = clock.aim(raw(102.0)).unwrap();
+            (clock.read(raw(102.0)), aim, clock.rate(), made)
+        };
+        let (still, still_aim, still_rate, _) = run(TimeDelta::zero());
+        for step in [TimeDelta::seconds(90), TimeDelta::seconds(-90)] {
+            let (read, aim, rate, made) = run(step);
+            assert_eq!(made, Applied::Slewing, "no panic");
+            assert_eq!(read.time - still.time, step);
+            assert_eq!(aim.target - still_aim.target, step);
+            assert_eq!((read.error, rate), (still.error, still_rate));
+            assert!(aim.step_due, "the system's clock has to follow");
+        }
+        let mut clock = clock();
+        clock.take_steps(Steps::none(7), raw(0.0)).unwrap();
+        let far = Steps::none(7).and(TimeDelta::days(36_000)).unwrap();
+        clock.take_steps(far, raw(0.0)).unwrap();
+        let mut farther = far;
+        farther.total = TimeDelta::days(100_000);
+        assert_eq!(clock.take_steps(farther, raw(0.0)), Err(OutOfRange));
+        assert_eq!(clock.steps(), Some(far));
     }
 
     #[test]

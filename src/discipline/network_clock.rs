@@ -13,6 +13,7 @@ use crate::discipline::correction::{
 use crate::discipline::rate::Rate;
 use crate::lock::lock;
 use crate::wire::correction::Correction;
+use crate::wire::steps::Steps;
 
 /// A steered clock that any thread may read: network time.
 ///
@@ -50,7 +51,8 @@ impl NetworkClock {
     }
 
     /// The network's time: never earlier than one read before, by any thread, except after a
-    /// step in one of the first rounds (see [`Steering`]).
+    /// step in one of the first rounds (see [`Steering`]) or one that an operator has told the
+    /// group.
     #[must_use]
     pub fn now(&self) -> NetworkTime {
         // The raw clock is read under the lock, so that readings are taken in order.
@@ -91,6 +93,21 @@ impl NetworkClock {
     pub fn correct(&self, mark: Mark, correction: Correction) -> Result<Applied, OutOfRange> {
         let mut discipline = self.lock();
         discipline.correct(mark, correction, self.raw.read())
+    }
+
+    /// The steps of its group that it has taken; `None` before it has heard of any group.
+    #[must_use]
+    pub fn steps(&self) -> Option<Steps> {
+        self.lock().steps()
+    }
+
+    /// Takes those steps of its group that it has not taken yet, see [`Discipline::take_steps`].
+    ///
+    /// # Errors
+    /// [`OutOfRange`], as there.
+    pub fn take_steps(&self, steps: Steps) -> Result<TimeDelta, OutOfRange> {
+        let mut discipline = self.lock();
+        discipline.take_steps(steps, self.raw.read())
     }
 
     /// What the raw clock shows, and where the system's clock is to be steered to.

@@ -156,6 +156,15 @@ impl Line {
         }
     }
 
+    /// The same of a network that was stepped.
+    #[must_use]
+    pub fn stepped(self, by: TimeDelta) -> Self {
+        Self {
+            ahead: self.ahead + by,
+            ..self
+        }
+    }
+
     /// How fast the error grows, in ppm.
     #[must_use]
     pub fn error_growth_ppm(&self) -> f64 {
@@ -346,6 +355,15 @@ impl DriftFit {
         turned.rate = turned.rate.within(largest);
         self.line = Some(turned);
         turned
+    }
+
+    /// The network as a whole was stepped: the points are moved along, for its rate is what it was.
+    pub fn step(&mut self, by: TimeDelta) {
+        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
+        for point in self.points.iter_mut().chain(before) {
+            point.ahead += by;
+        }
+        self.line = self.line.map(|line| line.stepped(by));
     }
 
     /// Forgets the points, because a clock was set and they lie on another line, and keeps the

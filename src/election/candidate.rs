@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use crate::election::rules::{Election, HEARTBEAT, SILENCE};
+use crate::election::steps::GroupSteps;
 use crate::election::term::{self, ImpossibleTerm, Source};
 use crate::wire::candidate::{Heartbeat, Rank, Ranks, Role, Term};
+use crate::wire::steps::Steps;
 
 /// However often something changes, others are not told more often than this.
 const LEAST_PAUSE: Duration = Duration::from_millis(25);
@@ -42,6 +44,10 @@ pub enum Input {
     Knows(Term),
     /// Our clock has followed a correction.
     Synchronized,
+    /// Our clock has taken these steps of its group.
+    Took(Steps),
+    /// An operator tells us, who lead, that the group is to make these.
+    Ordered(Steps),
     /// We are about to stop, and give away the lead if we have it.
     Resign,
 }
@@ -51,6 +57,8 @@ pub enum Input {
 pub enum Action {
     /// Let nobody correct our clock.
     StopFollowing,
+    /// Let our clock, and our group, make these steps as far as they have not.
+    Step(Steps),
     /// Let all others know.
     Publish(View),
     /// Begin to hold rounds.
@@ -180,6 +188,7 @@ pub struct Candidate {
     follows: Option<Rank>,
     /// Which of the others were there when people were told last.
     present: Option<Ranks>,
+    steps: GroupSteps,
 }
 
 impl Candidate {
@@ -194,6 +203,7 @@ impl Candidate {
             told: None,
             follows: None,
             present: None,
+            steps: GroupSteps::default(),
         }
     }
 
@@ -216,8 +226,8 @@ impl Candidate {
         let heartbeat = self.tells_at(now);
         match self.phase {
             Phase::TakingPart => {
-                let step = self.election.due(now);
-                step.map_or(heartbeat, |step| step.min(heartbeat))
+                let steps = [self.election.due(now), self.steps.due()];
+                steps.into_iter().flatten().fold(heartbeat, Duration::min)
             }
             Phase::HandingOver { until } => heartbeat.min(until),
             Phase::Ended => Duration::MAX,
@@ -228,8 +238,15 @@ impl Candidate {
     fn tells_at(&self, now: Duration) -> Duration {
         match self.told {
             None => now,
-            Some((told, at)) if told == self.election.heartbeat(now) => at + HEARTBEAT,
+            Some((told, at)) if told == self.heartbeat(now) => at + HEARTBEAT,
             Some((_, at)) => at + LEAST_PAUSE,
+        }
+    }
+
+    fn heartbeat(&self, now: Duration) -> Heartbeat {
+        Heartbeat {
+            steps: self.steps.known(),
+            ..self.election.heartbeat(now)
         }
     }
 
@@ -274,6 +291,8 @@ impl Candidate {
             }
             Input::Knows(term) => self.election.knows(term),
             Input::Synchronized => self.election.synchronized(),
+            Input::Took(steps) => self.steps.took(steps),
+            Input::Ordered(steps) => self.steps.order(steps, now),
             Input::Resign => self.resign(now),
         }
     }
@@ -291,6 +310,9 @@ impl Candidate {
         }
         *known = Some((link, now));
         self.election.heard(from, heartbeat, now);
+        if let Some(steps) = heartbeat.steps {
+            self.steps.hear(steps, self.election.is_synchronized());
+        }
         if let Phase::HandingOver { .. } = self.phase
             && heartbeat.role == Role::Leads
         {
@@ -323,6 +345,12 @@ impl Candidate {
         if self.follows.is_some() && self.follows != other {
             actions.push(Action::StopFollowing);
         }
+        if role == Role::Leads {
+            let all_know = self.election.all_know(self.steps.known(), now);
+            actions.extend(self.steps.make(all_know, now).map(Action::Step));
+        } else {
+            self.steps.leave_to_others();
+        }
         actions.push(Action::Publish(self.view(now)));
         match role {
             Role::Leads if !led => actions.push(Action::TakeLead),
@@ -350,7 +378,7 @@ impl Candidate {
 
     fn tell(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.phase != Phase::Ended && self.tells_at(now) <= now {
-            let heartbeat = self.election.heartbeat(now);
+            let heartbeat = self.heartbeat(now);
             self.told = Some((heartbeat, now));
             let in_touch = self.election.touches(now);
             actions.push(Action::Tell {
@@ -614,6 +642,7 @@ mod tests {
                 role: Role::Seeks,
                 synchronized: true,
                 hears: Ranks::default(),
+                steps: None,
             },
             link: Link(link),
         };

@@ -4,4 +4,5 @@ pub mod allegiance;
 pub mod candidate;
 pub mod candidates;
 pub mod rules;
+pub mod steps;
 pub mod term;

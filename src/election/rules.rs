@@ -23,6 +23,7 @@
 use std::time::Duration;
 
 use crate::wire::candidate::{Heartbeat, LARGEST_TERM, Rank, Ranks, Role, Term};
+use crate::wire::steps::Steps;
 
 /// How often a candidate sends its heartbeat, if nothing changes.
 pub const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -124,6 +125,12 @@ impl Election {
         self.synchronized = true;
     }
 
+    /// Whether our clock has followed a correction.
+    #[must_use]
+    pub fn is_synchronized(&self) -> bool {
+        self.synchronized
+    }
+
     /// What to tell the others.
     #[must_use]
     pub fn heartbeat(&self, now: Duration) -> Heartbeat {
@@ -135,6 +142,7 @@ impl Election {
             hears: hears
                 .filter(|rank| self.hears(*rank, now).is_some())
                 .collect(),
+            steps: None,
         }
     }
 
@@ -260,6 +268,13 @@ impl Election {
     #[must_use]
     pub fn listens(&self, now: Duration) -> bool {
         now < self.listens_until
+    }
+
+    /// Whether all that are in touch tell that they know of these steps of the group.
+    #[must_use]
+    pub fn all_know(&self, steps: Option<Steps>, now: Duration) -> bool {
+        self.in_touch(now)
+            .all(|(_, heartbeat)| heartbeat.steps == steps)
     }
 
     /// Whom we hear and are heard by.
@@ -449,6 +464,7 @@ mod tests {
             role: Leads,
             synchronized: true,
             hears: Ranks::default(),
+            steps: None,
         };
         election.heard(Rank(0), heartbeat, SECOND);
         election.act(SECOND);
@@ -473,6 +489,7 @@ mod tests {
                     role,
                     synchronized: true,
                     hears: [Rank(0), Rank(1)].into_iter().collect(),
+                    steps: None,
                 };
                 election.heard(Rank(2), heartbeat, now);
                 election.act(now);
@@ -489,6 +506,7 @@ mod tests {
             role: Follows(Rank(5)),
             synchronized: true,
             hears: [Rank(1)].into_iter().collect(),
+            steps: None,
         };
         election.heard(Rank(0), heartbeat, SECOND);
         election.act(SECOND);

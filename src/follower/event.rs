@@ -27,12 +27,27 @@ pub enum FollowerEvent {
         /// What was done; on the timestamp wire, nothing.
         made: Option<Applied>,
     },
+    /// It has made a step of the whole group, which an operator has told.
+    #[non_exhaustive]
+    Stepped {
+        /// What its clock has added.
+        by: TimeDelta,
+        /// How many steps the group has made, with this one.
+        number: u32,
+    },
 }
 
 impl Display for FollowerEvent {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected(address) => write!(out, "Connected to {address}"),
+            Self::Stepped { by, number } => {
+                write!(
+                    out,
+                    "Stepped with the group by {} (step {number})",
+                    signed(*by)
+                )
+            }
             Self::Synchronized {
                 time,
                 correction,

@@ -14,7 +14,6 @@ use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
 use crate::follower::options::FollowerOptions;
 use crate::follower::status::{Facts, FollowerObserver};
-use crate::keys::credentials::Credentials;
 use crate::keys::holder::Role;
 use crate::report::record::FOLLOWER_HEADER;
 use crate::report::status::FollowerStatus;
@@ -22,7 +21,6 @@ use crate::system_clock::kernel::{Following, StopFollowing};
 use crate::wire::address::Address;
 use crate::wire::candidate::Term;
 use crate::wire::message::INTERVALS;
-use crate::wire::name::NodeName;
 
 /// A running follower.
 ///
@@ -108,20 +106,13 @@ impl Follower {
         Self::start(Allegiance::new(masters), clock, following, options)
     }
 
-    /// A candidate that follows the one that leads, with the clock that it leads with; `None` calls
-    /// it by its host name.
+    /// A candidate that follows the one that leads, with the clock that it leads with.
     pub(crate) fn of_leader(
         leader: Address,
         term: Term,
         clock: NetworkClock,
-        name: Option<NodeName>,
-        credentials: Option<Credentials>,
+        options: FollowerOptions,
     ) -> Result<Self, FollowerError> {
-        let options = FollowerOptions {
-            name,
-            credentials,
-            ..FollowerOptions::default()
-        };
         Self::start(Allegiance::to_leader(leader, term), clock, None, options)
     }
 

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+
+use crate::clock::Clock;
 use crate::discipline::correction::Mark;
 use crate::election::allegiance::{Greeted, LONGEST_SILENCE, patience};
 use crate::follower::end::End;
@@ -17,6 +20,7 @@ use crate::wire::correction::Correction;
 use crate::wire::message::{INTERVALS, Message, VERSION};
 use crate::wire::name::NodeName;
 use crate::wire::reader::{Heard, LineReader};
+use crate::wire::steps::Steps;
 
 /// A master that polls is lost when it is silent for this many of its intervals, or for
 /// [`LONGEST_SILENCE`]...
@@ -133,7 +137,10 @@ impl<'a, 'b> Dialogue<'a, 'b> {
                 "BERKELEY {version}, and this follower knows version {VERSION} only; update the \
                  older program"
             ))),
-            (Message::Poll { n }, Phase::Greeted { .. }) => self.answer(n, arrival),
+            (Message::Poll { n, steps }, &Phase::Greeted { term, .. }) => {
+                let by = steps.map_or(Ok(TimeDelta::zero()), |it| self.take_steps(it, term))?;
+                self.answer(n, arrival.stepped(by))
+            }
             (Message::Adjust { n, correction }, &Phase::Greeted { term, .. }) => {
                 self.adjust(n, correction, term)
             }
@@ -171,6 +178,20 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         }
     }
 
+    /// Makes the steps of the group, if its leader is to be believed. By how much our clock moved.
+    fn take_steps(&mut self, steps: Steps, term: Option<Term>) -> Result<TimeDelta, End> {
+        let node = &mut *self.link.node;
+        if term.is_some_and(|term| !node.allegiance.believes(term)) {
+            return Ok(TimeDelta::zero());
+        }
+        let by = node.take_steps(steps)?;
+        // A correction that follows from an earlier answer holds on both sides of a step.
+        for (_, mark) in &mut self.marks {
+            *mark = mark.stepped(by);
+        }
+        Ok(by)
+    }
+
     /// Tells our clock.
     fn answer(&mut self, n: u64, arrival: Mark) -> Result<(), End> {
         if self.marks.len() == REMEMBERED {
@@ -183,6 +204,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let synchronized = node.clock.knows_the_time();
         let certificate = node.certificate.filter(|_| self.link.channel.is_keyed());
         let code_cost = self.link.code_cost();
+        let machine = node.wall.read() - node.clock.mark().target;
         // Last of all: what is done after this is taken for the network's delay.
         let departure = node.clock.mark();
         if departure.sets != arrival.sets {
@@ -197,6 +219,8 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             rate_ppm,
             term: (known > 0).then_some(known),
             synchronized,
+            machine: self.name.is_none().then_some(machine),
+            reference: node.options.reference.filter(|_| self.name.is_none()),
             name: self.name.take(),
         };
         let mut line = time.line();

@@ -16,12 +16,17 @@ use crate::follower::options::{FollowerOptions, WireChoice};
 use crate::keys::code::Code;
 use crate::rate_limit::{Limit, Refusals, Throttle};
 use crate::report::record::FollowerRow;
+use crate::span::signed;
 use crate::wire::correction::Correction;
 use crate::wire::name::NodeName;
+use crate::wire::steps::Steps;
 use crate::wire::timestamp;
 
 /// More corrections than the shortest interval makes are an attack on our disk.
 const CORRECTIONS: Limit = Limit::per(200, Duration::from_secs(1));
+
+/// No operator tells more steps than this.
+const STEPS: Limit = Limit::per(20, Duration::from_secs(10));
 
 /// A master that knows lines greets at once, and `server.py` tells its time every 5 s.
 const GREETING_PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +54,7 @@ pub(crate) struct Node {
     pub(crate) received: u64,
     steers_system: bool,
     corrections: Throttle,
+    steps: Throttle,
     refusals: Refusals,
 }
 
@@ -70,6 +76,7 @@ impl Node {
             received: 0,
             steers_system,
             corrections: Throttle::new(CORRECTIONS),
+            steps: Throttle::new(STEPS),
             refusals: Refusals::default(),
             options,
         }
@@ -133,20 +140,7 @@ impl Node {
         if let Some(file) = &mut self.options.drift_file {
             file.keep(rate, Instant::now());
         }
-        let time = WallClock.read();
-        let (clock, network) = self.clock.raw_and_now();
-        let row = FollowerRow {
-            time,
-            round: self.received + 1,
-            correction: correction.offset,
-            clock,
-            // The system's clock as it will be when the slew under way is done.
-            network: if self.steers_system {
-                self.clock.mark().target
-            } else {
-                network.time
-            },
-        };
+        let row = self.row(self.received + 1, correction.offset);
         let event = FollowerEvent::Synchronized {
             time: timestamp::local(self.clock.mark().target),
             correction: correction.offset,
@@ -154,6 +148,43 @@ impl Node {
             made: Some(made),
         };
         self.count(&row, event)
+    }
+
+    /// Makes the steps of the group that were not made yet. By how much our clock moved.
+    pub(crate) fn take_steps(&mut self, steps: Steps) -> Result<TimeDelta, End> {
+        let by = self.clock.take_steps(steps)?;
+        if by.is_zero() {
+            return Ok(by);
+        }
+        if self.steps.admit(Instant::now()).is_none() {
+            return Err(End::Fault("too many steps".to_owned()));
+        }
+        log::info!("step {} of the group: by {}", steps.number, signed(by));
+        let row = self.row(self.received, by);
+        if let Some(record) = &mut self.options.record {
+            record.follower(&row);
+        }
+        let number = steps.number;
+        self.control.tell(FollowerEvent::Stepped { by, number });
+        Ok(by)
+    }
+
+    /// What is recorded of our clock now.
+    fn row(&self, round: u64, correction: TimeDelta) -> FollowerRow {
+        let time = WallClock.read();
+        let (clock, network) = self.clock.raw_and_now();
+        FollowerRow {
+            time,
+            round,
+            correction,
+            clock,
+            // The system's clock as it will be when the slew under way is done.
+            network: if self.steers_system {
+                self.clock.mark().target
+            } else {
+                network.time
+            },
+        }
     }
 
     /// Counts, records and tells a correction; ends the session if it was the last.

@@ -44,6 +44,7 @@ impl Told {
                 self.connections += 1;
                 self.lost = None;
             }
+            FollowerEvent::Stepped { .. } => self.steps += 1,
             FollowerEvent::Synchronized {
                 correction,
                 error,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::clock::Simulation;
 use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
@@ -42,6 +44,9 @@ pub struct FollowerOptions {
     pub rounds: Option<u64>,
     /// How wrong this machine's clock pretends to be.
     pub simulation: Simulation,
+    /// To what error this machine's own clock is right, if it is a reference: the group is led
+    /// towards it.
+    pub reference: Option<TimeDelta>,
     /// The operating system's clock, if it is to follow the network.
     pub system_clock: Option<SystemClock>,
     /// Where corrections are recorded.
@@ -61,6 +66,7 @@ impl Default for FollowerOptions {
             steering: Steering::default(),
             rounds: None,
             simulation: Simulation::NONE,
+            reference: None,
             system_clock: None,
             record: None,
             drift_file: None,

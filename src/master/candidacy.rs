@@ -10,6 +10,10 @@ use crate::election::candidates::Candidates;
 use crate::election::term::{ImpossibleTerm, Source};
 use crate::lock::lock;
 use crate::wire::candidate::{Heartbeat, Leader, Leadership, Rank, Role, Term};
+use crate::wire::steps::Steps;
+
+/// How long an order may take until it is carried out.
+const ORDERED: Duration = Duration::from_secs(3);
 
 /// The election's time. A machine that was asleep has to notice, so its sleep counts.
 pub(crate) fn now() -> Duration {
@@ -106,6 +110,31 @@ impl Candidacy {
             let _ = self.inputs.try_send(Input::Knows(term));
         }
         Ok(())
+    }
+
+    /// Lets the group make these steps, if we lead, once the other candidates know of them. Whether
+    /// they were made, when that was waited for: `made` tells.
+    pub(crate) fn order(&self, steps: Steps, made: impl Fn() -> bool) -> bool {
+        if self.inputs.send(Input::Ordered(steps)).is_err() {
+            return false;
+        }
+        let view = lock(&self.view);
+        let waiting = |_: &mut View| !made();
+        let waited = self.published.wait_timeout_while(view, ORDERED, waiting);
+        drop(waited);
+        made()
+    }
+
+    /// The same, and nobody waits for it.
+    pub(crate) fn propose(&self, steps: Steps) {
+        let _ = self.inputs.send(Input::Ordered(steps));
+    }
+
+    /// A step that was ordered is made.
+    pub(crate) fn wake(&self) {
+        // Whoever waits looks with the view locked, so it either has seen it or is woken.
+        drop(lock(&self.view));
+        self.published.notify_all();
     }
 
     /// Gives the lead to another candidate, if we have it and one can take it.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::election::candidate::{Action, Candidate, Input};
 use crate::follower::handle::Follower;
+use crate::follower::options::FollowerOptions;
 use crate::keys::credentials::Credentials;
 use crate::master::candidacy::{Candidacy, now};
 use crate::master::error::MasterError;
@@ -17,13 +18,17 @@ use crate::master::event::MasterEvent;
 use crate::master::shared::Shared;
 use crate::master::teller::{Tell, Teller};
 use crate::master::threads::spawn;
-use crate::rate_limit::Throttle;
+use crate::rate_limit::{Limit, Throttle};
 use crate::wire::address::Address;
 use crate::wire::candidate::{Leader, Leadership, Rank, Ranks, Role, Term};
 use crate::wire::name::NodeName;
+use crate::wire::steps::Steps;
 
 /// So many things may have happened that the election has not heard of yet.
 pub(crate) const MOST_INPUTS: usize = 1024;
+
+/// No operator tells more steps than this, and followers make no more.
+const STEPS: Limit = Limit::per(20, Duration::from_secs(10));
 
 /// The election's thread, and what it acts with.
 pub(crate) struct CandidateThread {
@@ -38,6 +43,7 @@ pub(crate) struct CandidateThread {
     /// What it proves itself with, to other candidates and to the leader that it follows.
     credentials: Option<Credentials>,
     news: News,
+    steps: Throttle,
 }
 
 /// What people have still to be told.
@@ -78,6 +84,7 @@ impl CandidateThread {
             name,
             credentials,
             news: News::default(),
+            steps: Throttle::new(STEPS),
         })
     }
 
@@ -93,7 +100,8 @@ impl CandidateThread {
             // No more than there can be, or who tells us faster than we listen would hold us up.
             let inputs = (first.into_iter())
                 .chain(self.inputs.try_iter().take(MOST_INPUTS))
-                .chain(synchronized.then_some(Input::Synchronized));
+                .chain(synchronized.then_some(Input::Synchronized))
+                .chain(self.shared.clock.steps().map(Input::Took));
             for action in self.candidate.step(inputs, now()) {
                 if action == Action::End {
                     return;
@@ -115,6 +123,7 @@ impl CandidateThread {
         match action {
             // To drop a follower stops it, and waits until it has ended.
             Action::StopFollowing => self.follower = None,
+            Action::Step(steps) => self.step_group(steps),
             Action::Publish(view) => self.candidacy.publish(view),
             Action::TakeLead => self.shared.take_lead(),
             Action::StepDown => self.shared.step_down(),
@@ -143,13 +152,35 @@ impl CandidateThread {
         }
     }
 
+    fn step_group(&mut self, steps: Steps) {
+        if self.steps.admit(Instant::now()).is_none() {
+            let refused = "the group is not stepped: another candidate tells of too many steps";
+            self.shared.outlet.warn("election", refused);
+            return;
+        }
+        match self.shared.take_steps(steps) {
+            Ok(()) => self.candidacy.wake(),
+            Err(error) => {
+                let refused = format!("the group is not stepped: {error}");
+                self.shared.outlet.warn("election", &refused);
+            }
+        }
+    }
+
     fn follow(&mut self, leader: Rank, term: Term) {
         let Some(address) = self.candidacy.candidates.at(leader) else {
             return;
         };
         let clock = self.shared.clock.clone();
-        let (name, credentials) = (self.name.clone(), self.credentials.clone());
-        match Follower::of_leader(address.clone(), term, clock, name, credentials) {
+        let facts = &self.shared.observations.facts;
+        let options = FollowerOptions {
+            name: self.name.clone(),
+            credentials: self.credentials.clone(),
+            simulation: facts.simulation,
+            reference: facts.reference,
+            ..FollowerOptions::default()
+        };
+        match Follower::of_leader(address.clone(), term, clock, options) {
             Ok(follower) => self.follower = Some(follower),
             Err(error) => log::warn!("cannot follow {address}: {error}"),
         }

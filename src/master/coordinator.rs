@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::average::round::{Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
-use crate::discipline::correction::Applied;
+use crate::discipline::correction::{Applied, STEP_THRESHOLD};
 use crate::discipline::drift_file::DriftFile;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
@@ -18,6 +18,7 @@ use crate::master::waiting::Waiting;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
+use crate::span::signed;
 use crate::wire::correction::{Correction, Learned};
 
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
@@ -35,6 +36,10 @@ pub(crate) struct Coordinator {
     pub(crate) shared_votes: SharedVotes,
     /// How often our clock had been set when the last interval ended.
     pub(crate) sets: u32,
+    /// The number of the last round.
+    pub(crate) held: u64,
+    /// Whether the group was led towards references yet.
+    pub(crate) led: bool,
     pub(crate) wake: Receiver<()>,
     /// Disconnected when the acceptor and all connections' threads have ended.
     pub(crate) all_ended: Receiver<()>,
@@ -43,6 +48,7 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) fn run(mut self) {
         while !self.shared.is_stopping() {
+            self.record_orders();
             let now = Instant::now();
             let wait = self.shared.rhythm().next_round(now) - now;
             let woken = self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
@@ -59,12 +65,31 @@ impl Coordinator {
         self.say_goodbye();
     }
 
+    fn record_orders(&mut self) {
+        for order in self.shared.take_told() {
+            if let Some(record) = &mut self.record {
+                let lead = self.shared.candidacy.as_ref().map(|us| us.lead());
+                record.order(WallClock.read(), self.held, &order, lead);
+            }
+        }
+    }
+
     /// Whether the first round has waited for the answer that has just come.
     fn first_round_is_due(&self) -> bool {
         let due = self.shared.rhythm().first_round_is_due(Instant::now());
         due && self.shared.leads() && !self.shared.is_stopping() && {
             let ensemble = self.shared.ensemble();
             ensemble.is_enough()
+        }
+    }
+
+    fn own_clock(&self) -> Heard {
+        Heard {
+            sample: Sample::OWN,
+            rate_ppm: Some(self.shared.clock.rate().ppm),
+            synchronized: self.shared.clock.is_synchronized(),
+            machine: Some(self.shared.machine_ahead()),
+            reference: self.shared.observations.facts.reference,
         }
     }
 
@@ -75,11 +100,7 @@ impl Coordinator {
             self.shared.ensemble().abandon_interval();
             return false;
         }
-        let own = Heard {
-            sample: Sample::OWN,
-            rate_ppm: Some(self.shared.clock.rate().ppm),
-            synchronized: self.shared.clock.is_synchronized(),
-        };
+        let own = self.own_clock();
         let rhythm = self.shared.rhythm();
         let mut ensemble = self.shared.ensemble();
         if !rhythm.can_be_missed() {
@@ -113,12 +134,15 @@ impl Coordinator {
         let Some(round) = round else {
             return false;
         };
+        let opening = group == Group::New || self.shared.rhythm().is_opening();
+        self.held = round.number;
         self.shared.round_held(group, round.rows.len());
         self.shared_votes.tell(&round);
         if !self.dry_run {
             self.correct(&round);
         }
         self.keep_state();
+        self.step_to_references(&round, opening);
         if let Some(record) = &mut self.record {
             let lead = self.shared.candidacy.as_ref().map(|us| us.lead());
             record.master(WallClock.read(), &round, lead);
@@ -126,6 +150,28 @@ impl Coordinator {
         let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
         self.shared.outlet.tell(MasterEvent::Round(round));
         last
+    }
+
+    /// A new group that is far from its references is stepped to them, once, while `opening`: to be
+    /// led there would take years.
+    fn step_to_references(&mut self, round: &Round, opening: bool) {
+        let Some(led) = round.led.filter(|led| led.followed > 0 && !self.dry_run) else {
+            return;
+        };
+        let first = !std::mem::replace(&mut self.led, true);
+        if first && opening && led.ahead.abs() > STEP_THRESHOLD {
+            let made = self.shared.clock.steps();
+            if let Some(steps) = made.and_then(|made| made.and(led.ahead)) {
+                log::info!(
+                    "the group is stepped to its references, by {}",
+                    signed(led.ahead)
+                );
+                match &self.shared.candidacy {
+                    None => drop(self.shared.take_steps(steps)),
+                    Some(candidacy) => candidacy.propose(steps),
+                }
+            }
+        }
     }
 
     /// While another candidate leads: who is told timestamps is told its time.
@@ -209,6 +255,7 @@ impl Coordinator {
 
     /// Ends all connections: in order those that listen, by force those that don't.
     fn say_goodbye(mut self) {
+        self.record_orders();
         if let Some(file) = &mut self.drift_file {
             file.save(self.shared.clock.rate());
         }

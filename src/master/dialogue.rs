@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::keys::channel::{self, Channel};
 use crate::keys::code::Code;
@@ -39,6 +39,8 @@ pub(crate) struct Answer {
     /// What only a candidate can have made for that term.
     pub(crate) certificate: Option<Code>,
     pub(crate) synchronized: bool,
+    pub(crate) machine: Option<TimeDelta>,
+    pub(crate) reference: Option<TimeDelta>,
 }
 
 impl Dialogue {
@@ -118,6 +120,8 @@ impl Dialogue {
                 term,
                 synchronized,
                 name,
+                machine,
+                reference,
             } if n > self.answered && n <= self.n => {
                 self.answered = n;
                 self.name = name.or(self.name.take());
@@ -128,6 +132,8 @@ impl Dialogue {
                     term,
                     certificate: None,
                     synchronized,
+                    machine,
+                    reference,
                 };
                 // One to a poll that was given up is no fault, and of no use.
                 Ok((n == self.n).then_some(answer))
@@ -156,7 +162,6 @@ fn read(line: &str) -> Result<Option<Message>, End> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::TimeDelta;
 
     /// What is heard of a line when the latest poll has this number.
     fn heard(dialogue: &mut Dialogue, line: &str) -> Result<Option<Answer>, End> {

@@ -4,8 +4,11 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::average::round::{Round, Wire};
 use crate::follower::event::FollowerEvent;
+use crate::span::signed;
 use crate::wire::candidate::{Leader, Leadership};
 
 /// What a master has to tell.
@@ -39,6 +42,20 @@ pub enum MasterEvent {
     Withheld(u64),
     /// A round has ended and its corrections are on their way.
     Round(Round),
+    /// The group has made a step that an operator has told.
+    Stepped {
+        /// What every clock has added.
+        by: TimeDelta,
+        /// How many steps there were, with this one.
+        number: u32,
+    },
+    /// An operator has told this master something, which it has done.
+    Told {
+        /// Who it was.
+        who: String,
+        /// What, and what came of it.
+        order: String,
+    },
     /// Among candidates, the lead has changed.
     Lead(Leadership),
     /// This candidate does not lead, and this is what it hears from the one that does.
@@ -60,6 +77,10 @@ impl Display for MasterEvent {
             ),
             Self::Withheld(count) => write!(out, "({count} more joined or left)"),
             Self::Round(round) => write!(out, "{round}"),
+            Self::Stepped { by, number } => {
+                write!(out, "Group stepped by {} (step {number})", signed(*by))
+            }
+            Self::Told { who, order } => write!(out, "{who} told: {order}"),
             Self::Lead(Leadership { term, leader, .. }) => match leader {
                 Leader::Speaker => write!(out, "Leading, in term {term}"),
                 Leader::Other(leader) => write!(out, "Following {leader}, in term {term}"),

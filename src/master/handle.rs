@@ -22,6 +22,7 @@ use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
 use crate::master::key_watch;
 use crate::master::observations::Facts;
+use crate::master::operator::Operator;
 use crate::master::options::MasterOptions;
 use crate::master::rhythm::Rhythm;
 use crate::master::shared::{Entrance, Shared};
@@ -37,6 +38,7 @@ use crate::system_clock::kernel::{Following, StopFollowing};
 use crate::wire::limits::longest_line;
 use crate::wire::line::LONGEST_LINE;
 use crate::wire::name::NodeName;
+use crate::wire::steps::Steps;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
 /// Python programs report every 5 s.
@@ -106,6 +108,7 @@ impl Master {
             None => Arc::new(options.simulation.over(SteadyClock::start())),
         };
         let clock = NetworkClock::new(raw, options.steering);
+        let _ = clock.take_steps(Steps::none(fastrand::u32(..)));
         let following = system_clock.map(|system| system.follow(clock.clone()));
         let following = following.transpose().map_err(MasterError::Steer)?;
         let (inputs, heard) = mpsc::sync_channel(MOST_INPUTS);
@@ -126,6 +129,8 @@ impl Master {
                 dry_run: options.dry_run,
                 steers_system: following.is_some(),
                 started: Instant::now(),
+                simulation: options.simulation,
+                reference: options.reference,
             },
         );
         // From here on, what is started is stopped again when this is dropped.
@@ -147,6 +152,8 @@ impl Master {
             refusals: Refusals::default(),
             shared_votes: SharedVotes::default(),
             sets: 0,
+            held: 0,
+            led: false,
             wake: receivers.wake,
             all_ended,
         };
@@ -215,6 +222,12 @@ impl Master {
         MasterStopper(Arc::clone(&self.shared), following)
     }
 
+    /// A handle by which an operator tells this master what to do.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        Operator::new(&self.shared)
+    }
+
     /// Waits until the master has ended, by itself or by its [`MasterStopper`].
     ///
     /// # Errors
@@ -276,6 +289,7 @@ fn ensemble(options: &MasterOptions) -> Ensemble {
         rules: options.rules,
         min_followers: options.min_followers,
         timestamp_patience: timestamp_patience(options.interval),
+        reference_slew_ppm: options.reference_slew_ppm,
         votes_per_address: options.votes_per_address,
         dry_run: options.dry_run,
     };

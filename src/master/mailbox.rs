@@ -19,13 +19,15 @@ pub(crate) enum Command {
     },
     /// Tell the network's time, on the timestamp wire.
     Announce,
+    /// Tell the group's steps, of which there is a new one; on the timestamp wire, the time.
+    TellSteps,
     /// Say who leads and end the connection, unless it is on the timestamp wire.
     StepDown,
     /// Say why, and end the connection.
     Dismiss(&'static str),
 }
 
-/// Holds one correction and one dismissal. A newer correction takes the place of one that was not
+/// Holds one step, one correction and one dismissal. A newer correction takes the place of one that was not
 /// sent yet, which is out of date by then; a dismissal comes after the last correction. There are
 /// as many of these as followers: std's channels would need 2 KiB each.
 #[derive(Debug, Default)]
@@ -36,17 +38,19 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Commands {
+    step: Option<Command>,
     correction: Option<Command>,
     dismissal: Option<Command>,
 }
 
 impl Commands {
     fn take(&mut self) -> Option<Command> {
-        self.correction.take().or_else(|| self.dismissal.take())
+        let step = self.step.take().or_else(|| self.correction.take());
+        step.or_else(|| self.dismissal.take())
     }
 
     fn are_none(&self) -> bool {
-        self.correction.is_none() && self.dismissal.is_none()
+        self.step.is_none() && self.correction.is_none() && self.dismissal.is_none()
     }
 }
 
@@ -55,6 +59,7 @@ impl Mailbox {
         let mut commands = lock(&self.commands);
         match command {
             Command::Correct { .. } | Command::Announce => commands.correction = Some(command),
+            Command::TellSteps => commands.step = Some(command),
             Command::Dismiss(_) => commands.dismissal = Some(command),
             Command::StepDown => drop(commands.dismissal.get_or_insert(command)),
         }

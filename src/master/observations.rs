@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use chrono::TimeDelta;
+
 use crate::average::round::{Heard, NodeId, Round, Wire};
+use crate::clock::Simulation;
 use crate::follower::event::FollowerEvent;
 use crate::follower::observations::Told;
 use crate::lock::lock;
@@ -24,6 +27,10 @@ pub(crate) struct Facts {
     pub(crate) dry_run: bool,
     pub(crate) steers_system: bool,
     pub(crate) started: Instant,
+    /// How wrong this machine's clock pretends to be.
+    pub(crate) simulation: Simulation,
+    /// To what error this machine's own clock is right, if it is a reference.
+    pub(crate) reference: Option<TimeDelta>,
 }
 
 /// An answer to a poll, small enough to be kept of each of ten thousand followers.

@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::average::consensus::Rules;
+use crate::average::reference::SLEW_PPM;
 use crate::clock::Simulation;
 use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
@@ -60,6 +63,11 @@ pub struct MasterOptions {
     pub rounds: Option<u64>,
     /// How wrong this machine's clock pretends to be.
     pub simulation: Simulation,
+    /// To what error this machine's own clock is right, if it is a reference: the group is led
+    /// towards it.
+    pub reference: Option<TimeDelta>,
+    /// The fastest that the group is led towards references, in ppm; 0 leads it nowhere.
+    pub reference_slew_ppm: f64,
     /// The operating system's clock, if it is to follow the network.
     pub system_clock: Option<SystemClock>,
     /// Where rounds are recorded.
@@ -97,6 +105,8 @@ impl Default for MasterOptions {
             steering: Steering::default(),
             rounds: None,
             simulation: Simulation::NONE,
+            reference: None,
+            reference_slew_ppm: SLEW_PPM,
             system_clock: None,
             record: None,
             drift_file: None,

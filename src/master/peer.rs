@@ -16,6 +16,7 @@ use crate::master::trust::Stranger;
 use crate::wire::connection::Connection;
 use crate::wire::machine::Machine;
 use crate::wire::message::Message;
+use crate::wire::steps::Steps;
 
 /// A connection's thread, whatever its peer speaks.
 pub(crate) struct Peer {
@@ -88,8 +89,15 @@ impl Peer {
     }
 
     /// Notes the clock of the peer, which becomes a member with its first one. `name` is what it
-    /// calls itself, if it does; who has a key is called by its name.
-    pub(crate) fn report(&mut self, name: Option<&str>, wire: Wire, interval: u64, heard: Heard) {
+    /// calls itself, if it does (who has a key is called by its name); `steps` are those that we had taken when we heard it.
+    pub(crate) fn report(
+        &mut self,
+        name: Option<&str>,
+        wire: Wire,
+        interval: u64,
+        steps: Option<Steps>,
+        heard: Heard,
+    ) {
         if self.member.is_none() {
             let proven = self.holder.as_ref().map(|holder| holder.name.as_str());
             let joined = (self.shared).join(self.node, self.address, proven.or(name), wire);
@@ -102,7 +110,7 @@ impl Peer {
             }
             self.member = Some(joined);
         }
-        self.shared.report(self.node, interval, heard);
+        self.shared.report(self.node, interval, steps, heard);
     }
 
     /// Ends the connection, as an error, if the coordinator wants that.

@@ -18,6 +18,7 @@ use crate::measurement::sample::Sample;
 use crate::wire::connection::Connection;
 use crate::wire::correction::Correction;
 use crate::wire::message::{Message, VERSION};
+use crate::wire::steps::Steps;
 
 /// What a follower is told that comes to a candidate that does not lead.
 const ELSEWHERE: &str = "this candidate does not lead";
@@ -27,6 +28,8 @@ const ELSEWHERE: &str = "this candidate does not lead";
 struct Measured {
     /// The interval it belongs to.
     interval: u64,
+    /// The group's steps that we had taken.
+    steps: Option<Steps>,
     /// The number of the poll whose answer was the best.
     n: u64,
     /// When that poll left, by our raw clock.
@@ -43,6 +46,8 @@ struct Polling<'p, 'c, 's> {
     told: Option<String>,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
+    /// The group's steps that it was told last, on this connection.
+    told_steps: Option<Steps>,
     /// The answers of its last burst, for whoever asks.
     answers: Vec<Answer>,
 }
@@ -55,6 +60,7 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
         dialogue: Dialogue::new(Instant::now()),
         told: None,
         measured: None,
+        told_steps: None,
         answers: Vec::new(),
     };
     let Err(end) = polling.run();
@@ -121,8 +127,9 @@ impl Polling<'_, '_, '_> {
         self.measured = self.burst()?;
         if let Some(found) = self.measured {
             let name = self.dialogue.name();
+            let (interval, steps) = (found.interval, found.steps);
             self.peer
-                .report(name, Wire::Line, found.interval, found.heard);
+                .report(name, Wire::Line, interval, steps, found.heard);
             let (shared, node) = (&self.peer.shared, self.peer.node);
             (shared.observations).burst(node, std::mem::take(&mut self.answers));
         }
@@ -172,6 +179,8 @@ impl Polling<'_, '_, '_> {
                     }
                     due = self.next_burst();
                 }
+                // The answer comes before those to the next burst, and is not waited for.
+                Some(Command::TellSteps) => drop(self.poll()?),
                 Some(Command::Announce) => {}
                 Some(Command::StepDown) => {
                     self.dismiss(ELSEWHERE)?;
@@ -190,6 +199,20 @@ impl Polling<'_, '_, '_> {
         }
     }
 
+    /// Polls once; the number of the poll, and our clock when it left.
+    fn poll(&mut self) -> Result<(u64, Mark), End> {
+        let n = self.dialogue.next_poll();
+        let steps = self.peer.shared.clock.steps();
+        let untold = steps.filter(|_| self.told_steps != steps);
+        // With its code, which takes its time.
+        let mut poll = Message::Poll { n, steps: untold }.line();
+        self.peer.channel.seal(&mut poll);
+        let t1 = self.peer.shared.clock.mark();
+        self.connection.write(poll.as_bytes())?;
+        self.told_steps = steps;
+        Ok((n, Mark { steps, ..t1 }))
+    }
+
     /// Polls back to back and keeps the sample of least delay.
     fn burst(&mut self) -> Result<Option<Measured>, End> {
         let began = Instant::now();
@@ -198,22 +221,21 @@ impl Polling<'_, '_, '_> {
         let mut best: Option<Measured> = None;
         self.answers.clear();
         for _ in 0..rhythm.burst() {
-            let n = self.dialogue.next_poll();
-            // With its code, which takes its time.
-            let mut poll = Message::Poll { n }.line();
-            self.peer.channel.seal(&mut poll);
-            let t1 = self.peer.shared.clock.mark();
-            self.connection.write(poll.as_bytes())?;
+            let (n, t1) = self.poll()?;
             let clock = &self.peer.shared.clock;
             let deadline = rhythm.answer_deadline();
-            let t4 = |at| clock.mark_at(at).target;
+            let t4 = |at| clock.mark_at(at);
             let channel = &mut self.peer.channel;
             let answer = (self.dialogue).answer(self.connection, channel, deadline, t4)?;
             let Some((answer, t4)) = answer else {
                 break;
             };
             self.peer.shared.knows(answer.term, answer.certificate)?;
-            let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4) {
+            if t1.steps != t4.steps {
+                // The group was stepped meanwhile.
+                break;
+            }
+            let sample = match Sample::round_trip(t1.target, answer.t2, answer.t3, t4.target) {
                 Ok(sample) => sample,
                 // Our own clock was moved meanwhile, by the end of a round or by hand.
                 Err(_) if self.peer.shared.ensemble().interval() != interval => break,
@@ -226,12 +248,15 @@ impl Polling<'_, '_, '_> {
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,
+                    steps: t1.steps,
                     n,
                     at: t1.raw,
                     heard: Heard {
                         sample,
                         rate_ppm: answer.rate_ppm,
                         synchronized: answer.synchronized,
+                        machine: answer.machine,
+                        reference: answer.reference,
                     },
                 });
             }

@@ -95,6 +95,11 @@ impl Rhythm {
         matches!(self.phase, Phase::Gathering { .. })
     }
 
+    /// Whether the first rounds of a new group follow each other.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Opening { .. })
+    }
+
     /// Whether a follower that gives no time in a round has missed it: the rounds of an opening
     /// may be too quick for a slow link.
     pub(crate) fn can_be_missed(&self) -> bool {

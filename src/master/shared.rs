@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use chrono::TimeDelta;
+
 use crate::average::ensemble::Ensemble;
 use crate::average::round::{Heard, NodeId, Wire};
+use crate::clock::{Clock, WallClock};
+use crate::discipline::correction::OutOfRange;
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::term::ImpossibleTerm;
 use crate::keys::code::Code;
@@ -28,8 +32,14 @@ use crate::master::observations::{Facts, Observations};
 use crate::master::outlet::Outlet;
 use crate::master::rhythm::{Group, Rhythm};
 use crate::master::trust::Trust;
+use crate::report::record::ToldRow;
+use crate::span::signed;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::correction::Correction;
+use crate::wire::steps::Steps;
+
+/// More orders than an operator gives before the coordinator takes them.
+const MOST_TOLD: usize = 1000;
 
 /// How long the acceptor may take to notice that it is stopped.
 const WAKING: Duration = Duration::from_millis(200);
@@ -51,6 +61,8 @@ pub(crate) struct Shared {
     /// What the acceptor will be called by, to notice that it is stopped: when that is due, the
     /// last descriptor may be the one that `accept` waits with.
     caller: Mutex<Option<Socket>>,
+    /// What an operator has told that is still to be recorded.
+    told: Mutex<Vec<ToldRow>>,
 }
 
 /// What [`Shared`] sends to, for those who receive it.
@@ -107,6 +119,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             wake_coordinator,
             caller: Mutex::new(caller_of(address).ok()),
+            told: Mutex::default(),
         };
         (Arc::new(shared), Receivers { wake, events })
     }
@@ -186,13 +199,60 @@ impl Shared {
     /// The election has made us the leader: followers come now, and are not to wait for long.
     pub(crate) fn take_lead(&self) {
         lock(&self.rhythm).restart(Instant::now());
-        self.ensemble().abandon_interval();
+        let mut ensemble = self.ensemble();
+        ensemble.begin_to_lead();
+        ensemble.abandon_interval();
+        drop(ensemble);
         self.wake_coordinator();
     }
 
     /// Another candidate leads: our followers are to go there.
     pub(crate) fn step_down(&self) {
         self.connections.command_all(|| Command::StepDown);
+    }
+
+    /// Makes those of the group's steps that this master has not made yet, and lets all followers
+    /// make them now.
+    ///
+    /// # Errors
+    /// [`OutOfRange`], as for [`NetworkClock::take_steps`]; nothing is changed.
+    pub(crate) fn take_steps(&self, steps: Steps) -> Result<(), OutOfRange> {
+        // No clock is noted between the two.
+        let mut ensemble = self.ensemble();
+        let by = self.clock.take_steps(steps)?;
+        ensemble.step(by);
+        drop(ensemble);
+        if by.is_zero() {
+            return Ok(());
+        }
+        self.connections.command_all(|| Command::TellSteps);
+        self.observations.stepped();
+        let number = steps.number;
+        log::info!("step {number} of the group: by {}", signed(by));
+        self.outlet.tell(MasterEvent::Stepped { by, number });
+        Ok(())
+    }
+
+    /// An operator has told us something, which is to be recorded.
+    pub(crate) fn note_told(&self, row: ToldRow) {
+        let mut told = lock(&self.told);
+        // The coordinator takes them at once, unless it is held up for good.
+        if told.len() < MOST_TOLD {
+            told.push(row);
+        }
+        drop(told);
+        self.wake_coordinator();
+    }
+
+    /// What was told since this was asked last.
+    pub(crate) fn take_told(&self) -> Vec<ToldRow> {
+        std::mem::take(&mut lock(&self.told))
+    }
+
+    /// How far this machine's own clock is ahead of our target.
+    pub(crate) fn machine_ahead(&self) -> TimeDelta {
+        let machine = self.observations.facts.simulation.over(WallClock);
+        machine.read() - self.clock.mark().target
     }
 
     /// Takes a follower in and tells of it. What it is called from now on.
@@ -229,8 +289,13 @@ impl Shared {
     }
 
     /// Notes a clock. If the first round waits for it, the coordinator looks.
-    pub(crate) fn report(&self, node: NodeId, interval: u64, heard: Heard) {
-        self.ensemble().report(node, interval, heard);
+    pub(crate) fn report(&self, node: NodeId, interval: u64, steps: Option<Steps>, heard: Heard) {
+        let mut ensemble = self.ensemble();
+        // What was heard before a step is kept, and moved along, only if it was noted before.
+        if self.clock.steps() == steps {
+            ensemble.report(node, interval, heard);
+        }
+        drop(ensemble);
         self.observations.heard(node, heard);
         if lock(&self.rhythm).answered(Instant::now()) {
             self.wake_coordinator();
@@ -255,7 +320,7 @@ impl Shared {
     }
 
     /// How wrong our target may be, if we know the group's time and may tell it.
-    fn group_error(&self) -> Option<chrono::TimeDelta> {
+    fn group_error(&self) -> Option<TimeDelta> {
         let (_, aim) = self.clock.aim();
         aim.and_then(|aim| aim.error).filter(|_| self.leads())
     }

@@ -13,6 +13,7 @@ use crate::measurement::sample::Sample;
 use crate::rate_limit::{Limit, Throttle};
 use crate::wire::connection::{Connection, Incoming};
 use crate::wire::reader::{Heard, TimestampReader};
+use crate::wire::steps::Steps;
 use crate::wire::timestamp::{self, Received};
 
 /// How long a thread that listens for timestamps may leave its commands unread until its client is
@@ -41,8 +42,9 @@ pub(crate) enum Other {
 /// The moment that some bytes came.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
-    /// What the network's clock showed.
+    /// What the network's clock showed, and which steps it had taken.
     target: DateTime<Utc>,
+    steps: Option<Steps>,
     interval: u64,
 }
 
@@ -91,9 +93,13 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             tell_stranger(peer, connection)?;
         }
         let shared = &peer.shared;
-        let arrival = |at| Arrival {
-            target: shared.clock.mark_at(at).target,
-            interval: shared.ensemble().interval(),
+        let arrival = |at| {
+            let mark = shared.clock.mark_at(at);
+            Arrival {
+                target: mark.target,
+                steps: mark.steps,
+                interval: shared.ensemble().interval(),
+            }
         };
         let patience = match client {
             Client::Served => LISTENING,
@@ -176,12 +182,10 @@ fn tell_stranger(peer: &Peer, connection: &mut Connection) -> Result<(), End> {
 fn report(peer: &mut Peer, received: &Received<Arrival>) {
     let target = received.stamp.target;
     let sample = Sample::one_way(timestamp::moment(received.time, target) - target);
-    peer.report(
-        None,
-        Wire::Timestamp,
-        received.stamp.interval,
-        sample.into(),
-    );
+    let Arrival {
+        interval, steps, ..
+    } = received.stamp;
+    peer.report(None, Wire::Timestamp, interval, steps, sample.into());
 }
 
 /// Does what the coordinator has left. Whether the time was told.
@@ -189,11 +193,16 @@ fn obey(peer: &Peer, connection: &mut Connection) -> Result<bool, End> {
     let mut told = false;
     while let Some(command) = peer.mailbox.take() {
         match command {
-            Command::Correct { .. } | Command::Announce if peer.is_member() => {
+            Command::Correct { .. } | Command::Announce | Command::TellSteps
+                if peer.is_member() =>
+            {
                 announce(peer, connection)?;
                 told = true;
             }
-            Command::Correct { .. } | Command::Announce | Command::StepDown => {}
+            Command::Correct { .. }
+            | Command::Announce
+            | Command::TellSteps
+            | Command::StepDown => {}
             Command::Dismiss(reason) => return Err(End::Dismissed(reason)),
         }
     }

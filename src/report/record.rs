@@ -37,6 +37,18 @@ pub struct FollowerRow {
     pub network: DateTime<Utc>,
 }
 
+/// What an operator has told a master, as it records it: in the column of the clock's name, `#`,
+/// which no name has, and who told it; in that of the vote, the order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldRow {
+    /// Who it was. No comma is in it, nor in the order.
+    pub who: String,
+    /// What was told.
+    pub order: String,
+    /// By how much the group was stepped, if it was.
+    pub by: Option<TimeDelta>,
+}
+
 /// A file that grows by some lines each round. Dropping it waits a fifth of a second, at most, for
 /// the last of them to be written.
 #[derive(Debug)]
@@ -68,6 +80,16 @@ impl Record {
         self.0.append(rows.to_string());
     }
 
+    /// Writes what an operator has told the master after this round.
+    pub fn order(&mut self, time: DateTime<Utc>, round: u64, told: &ToldRow, lead: Option<Lead>) {
+        let time = stamp(time);
+        let by = OrNothing(told.by.map(exact_nanoseconds));
+        let mut row = format!("{time},{round},#{},,,,{},{by},", told.who, told.order);
+        write_lead(&mut row, lead);
+        row.push('\n');
+        self.0.append(row);
+    }
+
     /// Writes a correction that a follower received.
     pub fn follower(&mut self, row: &FollowerRow) {
         self.0.append(row.to_string());
@@ -97,12 +119,19 @@ impl Display for MasterRows<'_> {
             let correction = row.correction.map(|it| exact_nanoseconds(it.offset));
             write!(out, ",{}", OrNothing(correction))?;
             write!(out, ",{}", exact_nanoseconds(row.sample.error))?;
-            if let Some(Lead { term, rank, waited }) = self.lead {
-                write!(out, ",{term},{},{}", rank.0, waited.as_nanos())?;
-            }
-            out.write_char('\n')?;
+            let mut lead = String::new();
+            write_lead(&mut lead, self.lead);
+            writeln!(out, "{lead}")?;
         }
         Ok(())
+    }
+}
+
+/// The columns of a master that is one of several candidates.
+fn write_lead(row: &mut String, lead: Option<Lead>) {
+    if let Some(Lead { term, rank, waited }) = lead {
+        // Writing to a string fails only if a `Display` does.
+        let _ = write!(row, ",{term},{},{}", rank.0, waited.as_nanos());
     }
 }
 
@@ -171,6 +200,7 @@ mod tests {
             interval: 0,
             rows: rows.to_vec(),
             outcome,
+            led: None,
             dry_run: false,
         }
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 
 use crate::average::consensus::{Consensus, NoMajority, Rules, consensus};
+use crate::average::round::Vote;
 use crate::measurement::sample::Sample;
 use crate::report::record::MASTER_HEADER;
 use crate::report::status::{
@@ -75,8 +76,12 @@ impl Replay {
             if length == 0 || (!line.ends_with(b"\n") && length < LONGEST_LINE) {
                 break;
             }
-            let text = str::from_utf8(&line).ok().and_then(Row::parse);
-            let Some(row) = text else {
+            let text = str::from_utf8(&line).ok();
+            if text.is_some_and(is_order) {
+                at += length;
+                continue;
+            }
+            let Some(row) = text.and_then(Row::parse) else {
                 return Err(ReplayError::Line(path.to_owned(), number));
             };
             let key = format!("{} {}", row.time, row.round).into_bytes();
@@ -110,9 +115,17 @@ impl Replay {
         let mut text = vec![0; usize::try_from(end - begin).ok()?];
         self.file.read_exact_at(&mut text, *begin).ok()?;
         let text = String::from_utf8(text).ok()?;
-        let rows: Option<Vec<Row>> = text.lines().map(Row::parse).collect();
+        let lines = text.lines().filter(|line| !is_order(line));
+        let rows: Option<Vec<Row>> = lines.map(Row::parse).collect();
         status(&rows?, &self.rules)
     }
+}
+
+/// Whether a line tells what an operator has said, after a round.
+fn is_order(line: &str) -> bool {
+    line.split(',')
+        .nth(2)
+        .is_some_and(|name| name.starts_with('#'))
 }
 
 /// A line of a record.
@@ -159,6 +172,12 @@ impl<'a> Row<'a> {
         self.vote == "yes"
     }
 
+    /// Whether it was asked for agreement.
+    fn counts(&self) -> bool {
+        let never_asked = [Vote::Dropped, Vote::SameMachine];
+        !never_asked.iter().any(|vote| vote.to_string() == self.vote)
+    }
+
     fn clock(&self, agreed: Option<&Consensus>) -> GroupClock {
         let weight = agreed.filter(|_| self.votes());
         GroupClock {
@@ -181,7 +200,8 @@ impl<'a> Row<'a> {
 fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
     // The first row is the master's own.
     let own = rows.first()?;
-    let samples: Vec<Sample> = rows.iter().map(|row| row.sample).collect();
+    let asked = rows.iter().filter(|row| row.counts());
+    let samples: Vec<Sample> = asked.map(|row| row.sample).collect();
     let agreed = consensus(&samples, rules);
     let voters = rows.iter().filter(|row| row.votes());
     let voting = agreed.map(|agreed| agreed.among(voters.map(|row| &row.sample)));
@@ -244,6 +264,10 @@ fn round(rows: &[Row], voting: Result<Consensus, NoMajority>) -> RoundStatus {
         error_ns: agreed.map(|agreed| nanoseconds(agreed.error)),
         median_ns: agreed.map(|agreed| nanoseconds(agreed.median)),
         window_ns: agreed.map(|agreed| nanoseconds(agreed.window)),
+        references: 0,
+        references_followed: 0,
+        reference_ahead_ns: None,
+        led_ppm: None,
     }
 }
 
@@ -259,6 +283,25 @@ mod tests {
         let path = folder.path().join("record.csv");
         fs::write(&path, format!("{MASTER_HEADER}\n{lines}")).unwrap();
         Replay::open(&path, Rules::default())
+    }
+
+    #[test]
+    fn what_an_operator_told_is_no_round_and_a_dropped_clock_is_not_asked() {
+        let replay = record(
+            "2026-11-24T14:00:00Z,1,#root,,,,admit slow,,\n\
+             2026-11-24T14:00:01Z,1,master,,0,,yes,0,10\n\
+             2026-11-24T14:00:01Z,1,slow,127.0.0.1:1,1000,20,yes,-500,10\n\
+             2026-11-24T14:00:01Z,1,fast,127.0.0.1:2,7000,20,dropped,-7000,10\n\
+             2026-11-24T14:00:02Z,1,#root,,,,set +90s,90000000000,\n\
+             2026-11-24T14:00:03Z,2,master,,0,,yes,0,10\n\
+             2026-11-24T14:00:03Z,2,slow,127.0.0.1:1,0,20,yes,0,10\n",
+        );
+        let replay = replay.unwrap();
+        assert_eq!(replay.rounds(), 2);
+        let first = replay.status(0).unwrap();
+        assert_eq!(first.clocks.len(), 3);
+        assert_eq!(first.round.unwrap().median_ns, Some(500));
+        assert_eq!(replay.status(1).unwrap().clocks.len(), 2);
     }
 
     #[test]

@@ -26,6 +26,14 @@ impl Display for Round {
             }
             Err(reason) => write!(out, "Round {} abandoned: {reason}", self.number)?,
         }
+        if let Some(led) = &self.led {
+            let (ahead, ppm) = (or_zero(signed(led.ahead)), led.rate_ppm);
+            write!(
+                out,
+                "\n  {} of {} references followed, {ahead} ahead: led at {ppm:+.3} ppm",
+                led.followed, led.references
+            )?;
+        }
         let correction = if self.dry_run {
             "would add"
         } else {
@@ -138,6 +146,7 @@ mod tests {
             interval: 6,
             rows: samples.iter().enumerate().map(row).collect(),
             outcome,
+            led: None,
             dry_run: false,
         }
     }

@@ -1,6 +1,7 @@
 //! What candidates tell each other, and their followers, of who leads.
 
 use crate::wire::address::Address;
+use crate::wire::steps::Steps;
 
 /// The longest list of candidates.
 pub const MOST_CANDIDATES: usize = 9;
@@ -69,6 +70,8 @@ pub struct Heartbeat {
     pub synchronized: bool,
     /// Whom it hears.
     pub hears: Ranks,
+    /// The steps of its group, as far as it knows; `None` if there were none.
+    pub steps: Option<Steps>,
 }
 
 /// Who leads, as a candidate greets its followers.

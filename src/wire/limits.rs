@@ -5,6 +5,7 @@ use crate::wire::candidate::{
     Heartbeat, LARGEST_TERM, Leader, Leadership, MOST_CANDIDATES, Rank, Role,
 };
 use crate::wire::message::{INTERVALS, Message, VERSION};
+use crate::wire::steps::{LARGEST_STEP, Steps};
 
 /// How long a line can get that one of these candidates sends: a greeting or a heartbeat.
 #[must_use]
@@ -32,6 +33,11 @@ pub fn longest_line(candidates: &[Address]) -> usize {
             role: Role::Misses(Rank(MOST_CANDIDATES - 1), u8::MAX),
             synchronized: true,
             hears: (0..MOST_CANDIDATES).map(Rank).collect(),
+            steps: Some(Steps {
+                series: u32::MAX,
+                number: u32::MAX,
+                total: -LARGEST_STEP,
+            }),
         },
     };
     let length = |message: Message| message.to_string().len();
@@ -50,7 +56,10 @@ mod tests {
     #[test]
     fn the_longest_line_greets_with_the_longest_address() {
         let words = "BERKELEY 1 interval=86400000000000 term=999999999999 leader= candidates=";
-        for addresses in ["short:1,much.longer:8080", "10.0.0.1,10.0.0.2,10.0.0.3"] {
+        let longer = "a.name.that.is.so.much.longer.than.any.that.people.like.to.type:8080";
+        let numbers = (1..=9).map(|last| format!("10.0.0.{last}"));
+        let numbers = numbers.collect::<Vec<_>>().join(",");
+        for addresses in [&format!("short:1,{longer},{longer}"), &numbers] {
             let list = list(addresses);
             let long = list.iter().map(|address| address.to_string().len());
             let all: usize = long.clone().map(|length| length + 1).sum();
@@ -59,7 +68,7 @@ mod tests {
         }
         // Of short addresses, a heartbeat.
         let words = "CANDIDATE 8 a:1 999999999999 misses=8 away=255 hears=0,1,2,3,4,5,6,7,8 \
-                     synchronized=yes";
+                     steps=4294967295,4294967295,-3155760000000000000 synchronized=yes";
         assert_eq!(longest_line(&list("a:1,b:1")), words.len());
         assert_eq!(longest_line(&[]), 0);
     }

@@ -8,8 +8,8 @@
 //! | line | from | says |
 //! | --- | --- | --- |
 //! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
-//! | `POLL n` | master | what is your time? |
-//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` while I know the group's time; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
+//! | `POLL n steps=SERIES,NUMBER,SPAN` | master | what is your time, once you have taken these [steps](crate::wire::steps) of the group; `steps` in the first poll of a connection, and after a step |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` while I know the group's time; `machine=SPAN`: my machine's own clock is so far ahead of this one; `reference=SPAN`: and is right, ± this; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
 //! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |
@@ -30,6 +30,7 @@ use crate::wire::candidate::{
 use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
 use crate::wire::name::NodeName;
+use crate::wire::steps::Steps;
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
@@ -64,6 +65,8 @@ pub enum Message {
     Poll {
         /// The question's number.
         n: u64,
+        /// The steps that the group has made, if it says: the answer is to follow them.
+        steps: Option<Steps>,
     },
     /// The answer to a question.
     Time {
@@ -81,6 +84,11 @@ pub enum Message {
         synchronized: bool,
         /// What the machine is called, if it says: in the first answer of a connection.
         name: Option<NodeName>,
+        /// How far the machine's own clock is ahead of the follower's target, if it says: not with
+        /// a name, for which the line would have no room.
+        machine: Option<TimeDelta>,
+        /// To what error the machine's own clock is right, if it is a reference.
+        reference: Option<TimeDelta>,
     },
     /// A correction.
     Adjust {
@@ -123,7 +131,10 @@ impl fmt::Display for Message {
                     None => Ok(()),
                 }
             }
-            Self::Poll { n } => write!(out, "POLL {n}"),
+            Self::Poll { n, steps } => {
+                write!(out, "POLL {n}")?;
+                steps_word(*steps, out)
+            }
             Self::Time {
                 n,
                 t2,
@@ -132,6 +143,8 @@ impl fmt::Display for Message {
                 term,
                 synchronized,
                 name,
+                machine,
+                reference,
             } => {
                 write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
                 if let Some(ppm) = rate_ppm {
@@ -141,6 +154,12 @@ impl fmt::Display for Message {
                     write!(out, " term={term}")?;
                 }
                 out.write_str(synchronized_word(*synchronized))?;
+                if let Some(ahead) = machine {
+                    write!(out, " machine={}", nanoseconds(*ahead))?;
+                }
+                if let Some(error) = reference {
+                    write!(out, " reference={}", nanoseconds(*error))?;
+                }
                 match name {
                     Some(name) => write!(out, " name={name}"),
                     None => Ok(()),
@@ -174,6 +193,7 @@ impl fmt::Display for Message {
                     .map(|rank| rank.0.to_string())
                     .collect();
                 write!(out, " hears={}", heard.join(","))?;
+                steps_word(heartbeat.steps, out)?;
                 out.write_str(synchronized_word(heartbeat.synchronized))
             }
             Self::Bye { reason } => {
@@ -197,6 +217,13 @@ impl fmt::Display for Leadership {
         }
         let candidates: Vec<_> = self.candidates.iter().map(Address::to_string).collect();
         write!(out, " candidates={}", candidates.join(","))
+    }
+}
+
+fn steps_word(steps: Option<Steps>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match steps {
+        Some(steps) => write!(out, " steps={steps}"),
+        None => Ok(()),
     }
 }
 
@@ -247,6 +274,7 @@ impl Message {
                 words.message = "POLL";
                 Ok(Self::Poll {
                     n: words.number("number")?,
+                    steps: words.key("steps")?,
                 })
             }
             "TIME" => {
@@ -259,6 +287,8 @@ impl Message {
                     term: words.key("term")?,
                     synchronized: words.is_synchronized(),
                     name: words.key("name")?,
+                    machine: words.key("machine")?.map(TimeDelta::nanoseconds),
+                    reference: words.error("reference")?,
                 })
             }
             "ADJUST" => {
@@ -293,6 +323,7 @@ impl Message {
                         role,
                         synchronized: words.is_synchronized(),
                         hears: hears.into_iter().map(Rank).collect::<Ranks>(),
+                        steps: words.key("steps")?,
                     },
                 })
             }
@@ -342,6 +373,16 @@ impl Words<'_> {
         let items = self.word(key).unwrap_or_default().split(',');
         let items = items.filter(|item| !item.is_empty()).map(str::parse);
         items.collect::<Result<_, _>>().map_err(|_| self.wrong(key))
+    }
+
+    /// The error there, in nanoseconds, if the key is.
+    fn error(&self, key: &'static str) -> Result<Option<TimeDelta>, Malformed> {
+        let error = self.key(key)?.map(TimeDelta::nanoseconds);
+        if error.is_none_or(|error| (TimeDelta::zero()..=LARGEST_ERROR).contains(&error)) {
+            Ok(error)
+        } else {
+            Err(self.wrong(key))
+        }
     }
 
     fn is_synchronized(&self) -> bool {
@@ -404,6 +445,7 @@ mod tests {
     use crate::wire::candidate::LARGEST_TERM;
     use crate::wire::limits::longest_line;
     use crate::wire::line::LineDecoder;
+    use crate::wire::steps::LARGEST_STEP;
     use proptest::prelude::*;
 
     /// Names up to the longest.
@@ -474,13 +516,24 @@ mod tests {
             any_rank().prop_map(Role::Yields)
         ];
         let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
-        (any_term(), role, any::<bool>(), hears).prop_map(|(term, role, synchronized, hears)| {
-            Heartbeat {
+        let steps = prop::option::of(any_steps());
+        (any_term(), role, any::<bool>(), hears, steps).prop_map(
+            |(term, role, synchronized, hears, steps)| Heartbeat {
                 term,
                 role,
                 synchronized,
                 hears: hears.into_iter().collect(),
-            }
+                steps,
+            },
+        )
+    }
+
+    fn any_steps() -> impl Strategy<Value = Steps> {
+        let most = nanoseconds(LARGEST_STEP);
+        (any::<u32>(), any::<u32>(), -most..=most).prop_map(|(series, number, total)| Steps {
+            series,
+            number,
+            total: TimeDelta::nanoseconds(total),
         })
     }
 
@@ -496,7 +549,8 @@ mod tests {
                     leadership,
                 }
             ),
-            any::<u64>().prop_map(|n| Message::Poll { n }),
+            (any::<u64>(), prop::option::of(any_steps()))
+                .prop_map(|(n, steps)| Message::Poll { n, steps }),
             (
                 any::<u64>(),
                 time(),
@@ -504,19 +558,25 @@ mod tests {
                 prop::option::of(rate()),
                 prop::option::of(any_term()),
                 any::<bool>(),
-                prop::option::of(any_name())
+                prop::option::of(any_name()),
+                prop::option::of(any::<i64>().prop_map(TimeDelta::nanoseconds)),
+                prop::option::of(error.clone().prop_map(TimeDelta::nanoseconds)),
             )
-                .prop_map(|(n, t2, t3, rate_ppm, term, synchronized, name)| {
-                    Message::Time {
-                        n,
-                        t2,
-                        t3,
-                        rate_ppm,
-                        term,
-                        synchronized,
-                        name,
+                .prop_map(
+                    |(n, t2, t3, rate_ppm, term, synchronized, name, machine, reference)| {
+                        Message::Time {
+                            n,
+                            t2,
+                            t3,
+                            rate_ppm,
+                            term,
+                            synchronized,
+                            machine: machine.filter(|_| name.is_none()),
+                            reference: reference.filter(|_| name.is_none()),
+                            name,
+                        }
                     }
-                }),
+                ),
             (any_rank(), any_address(), any_heartbeat()).prop_map(|(rank, address, heartbeat)| {
                 Message::Candidate {
                     rank,
@@ -571,6 +631,8 @@ mod tests {
                 term: None,
                 synchronized: false,
                 name: None,
+                machine: None,
+                reference: None,
             }
         );
         let heartbeat = Message::Candidate {
@@ -581,6 +643,7 @@ mod tests {
                 role: Role::Follows(Rank(0)),
                 synchronized: true,
                 hears: [Rank(0), Rank(2)].into_iter().collect(),
+                steps: None,
             },
         };
         let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 synchronized=yes\n";
@@ -616,11 +679,15 @@ mod tests {
             "POLL -1",
             "POLL 18446744073709551616",
             "POLL 0x7",
+            "POLL 7 steps=1,2",
             "TIME 7 1",
             "TIME 7 1 9223372036854775808",
             "TIME 7 1.5 2",
             "TIME 7 1 2 rate=x",
             "TIME 7 1 2 rate=20000001",
+            "TIME 7 1 2 reference=-1",
+            "TIME 7 1 2 reference=3600000000001",
+            "TIME 7 1 2 machine=x",
             "ADJUST 7 1 -1",
             "ADJUST 7 1 3600000000001",
             "ADJUST 7 1",
@@ -634,6 +701,7 @@ mod tests {
             "CANDIDATE 0 a:1 1 follows",
             "CANDIDATE 0 a:1 1 follows=9",
             "CANDIDATE 0 a:1 1 leads hears=x",
+            "CANDIDATE 0 a:1 1 leads hears=1 steps=",
             "2024-01-02 03:04:05.678901",
         ] {
             assert!(Message::parse(line).is_err(), "{line:?} was accepted");

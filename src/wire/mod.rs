@@ -12,4 +12,5 @@ pub mod machine;
 pub mod message;
 pub mod name;
 pub mod reader;
+pub mod steps;
 pub mod timestamp;

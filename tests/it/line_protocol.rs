@@ -74,7 +74,7 @@ impl Peer {
     fn answer_polls_saying(&mut self, ahead: TimeDelta, words: &str) -> String {
         loop {
             let line = self.line();
-            let Some(n) = line.strip_prefix("POLL ") else {
+            let Some(n) = poll_number(&line) else {
                 return line;
             };
             let now = nanoseconds(WallClock.read() + ahead);
@@ -103,6 +103,11 @@ fn words<const N: usize>(line: &str) -> [i64; N] {
         .map(|word| word.parse().expect("a number"))
         .collect();
     numbers.try_into().expect("enough numbers")
+}
+
+/// The number of a poll, if the line is one.
+fn poll_number(line: &str) -> Option<&str> {
+    line.strip_prefix("POLL ")?.split(' ').next()
 }
 
 #[test]
@@ -147,7 +152,7 @@ fn a_burst_has_as_many_polls_as_asked_for() {
     let mut polls = 0;
     loop {
         let line = peer.line();
-        let Some(n) = line.strip_prefix("POLL ") else {
+        let Some(n) = poll_number(&line) else {
             break;
         };
         polls += 1;

@@ -15,6 +15,7 @@ mod keys;
 mod line_protocol;
 mod names;
 mod network_time;
+mod orders;
 mod partition;
 mod permission;
 mod python_programs;

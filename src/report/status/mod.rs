@@ -199,6 +199,16 @@ pub struct RoundStatus {
     pub median_ns: Option<i64>,
     /// How far from the median a clock votes.
     pub window_ns: Option<i64>,
+    /// How many references there are.
+    #[serde(default)]
+    pub references: usize,
+    /// How many of them are followed.
+    #[serde(default)]
+    pub references_followed: usize,
+    /// How far their median is ahead of the group.
+    pub reference_ahead_ns: Option<i64>,
+    /// How much faster the group runs, on their account, than its clocks do on average.
+    pub led_ppm: Option<f64>,
 }
 
 /// A clock of the group: what is known of it since the last round.

@@ -17,6 +17,10 @@ pub(crate) fn status(round: &Round, ago_s: f64) -> RoundStatus {
         error_ns: agreed.map(|agreed| nanoseconds(agreed.error)),
         median_ns: agreed.map(|agreed| nanoseconds(agreed.median)),
         window_ns: agreed.map(|agreed| nanoseconds(agreed.window)),
+        references: round.led.map_or(0, |led| led.references),
+        references_followed: round.led.map_or(0, |led| led.followed),
+        reference_ahead_ns: round.led.map(|led| nanoseconds(led.ahead)),
+        led_ppm: round.led.map(|led| led.rate_ppm),
     }
 }
 

@@ -148,7 +148,7 @@ pub(crate) struct Group {
     pub(crate) ports: Ports,
     pub(crate) leader: Program,
     others: Vec<Master>,
-    followers: Vec<Watched>,
+    pub(crate) followers: Vec<Watched>,
 }
 
 impl Group {

@@ -4,6 +4,7 @@
 pub(crate) mod group;
 mod handing_over;
 mod missing;
+mod orders;
 mod terms;
 
 use std::io::{BufRead, BufReader, Write};
@@ -289,7 +290,7 @@ fn without_candidates_there_is_no_election() {
     let mut threads = master.threads();
     threads.retain(|name| !name.starts_with("peer "));
     threads.sort_unstable();
-    let expected = "acceptor berkeley-master coordinator log signals status";
+    let expected = "acceptor berkeley-master control coordinator log signals status";
     assert_eq!(threads.join(" "), expected);
     // Its listener, and one socket for each of the two that came.
     assert_eq!(master.sockets(), 3);

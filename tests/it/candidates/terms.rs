@@ -42,7 +42,7 @@ impl Hand {
     /// Answers a poll, with a term.
     fn answer(&mut self, term: u64) {
         let poll = self.hear("POLL");
-        let n = poll.trim_start_matches("POLL ");
+        let n = poll.split(' ').nth(1).expect("a number");
         self.say(&format!("TIME {n} 1000 2000 term={term}"));
     }
 }

@@ -219,8 +219,8 @@ fn a_master_ends_when_its_last_descriptor_is_taken() {
     // One that does not come back, for that would wake the acceptor.
     let mut peer = Peer::polled_by(address);
     let mut hogs = Vec::new();
-    // Whoever waits in `accept` has a descriptor for the next one: for followers, for the status.
-    while alone + 1 + hogs.len() < DESCRIPTORS - 2 {
+    // Each `accept` waits with one: those of followers, of who asks and of who tells.
+    while alone + 1 + hogs.len() < DESCRIPTORS - 3 {
         hogs.push(TcpStream::connect(address).expect("the master accepts"));
         let expected = alone + 1 + hogs.len();
         wait_for("a descriptor more", || taken() >= expected);

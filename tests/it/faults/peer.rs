@@ -150,7 +150,7 @@ fn answer(
         }
         let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
-            ["POLL", n] => {
+            ["POLL", n, ..] => {
                 let honest = WallClock.read().timestamp_nanos_opt().unwrap_or(0);
                 let shown = tale.show(honest);
                 let words = tale.words();

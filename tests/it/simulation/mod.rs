@@ -4,4 +4,6 @@ mod candidates;
 mod election;
 mod network;
 mod queue;
+mod reference;
 mod rounds;
+mod steps;

@@ -81,6 +81,16 @@ impl Default for Scenario {
     }
 }
 
+/// A node whose machine has a clock that is right, or not.
+#[derive(Debug, Clone, Copy)]
+pub struct Reference {
+    pub node: usize,
+    /// How far the machine's clock is ahead of true time.
+    pub ahead: i64,
+}
+
+/// To what error references state that their clocks are right.
+const STATED: TimeDelta = TimeDelta::microseconds(100);
 /// A rate that is told, in ppm, given the right one and the number of the round.
 pub type RateLie = fn(f64, usize) -> f64;
 
@@ -218,6 +228,7 @@ pub struct Network {
     pub nodes: Vec<Node>,
     pub now: i64,
     pub ensemble: Ensemble,
+    pub references: Vec<Reference>,
     rng: Rng,
     rounds: usize,
     /// Skew between the healthy nodes' readings, at every moment looked at since the last reset.
@@ -246,6 +257,7 @@ impl Network {
             rng,
             rounds: 0,
             skews: Vec::new(),
+            references: Vec::new(),
             scenario,
         };
         for node in nodes {
@@ -263,6 +275,20 @@ impl Network {
         if id > 0 {
             self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
+    }
+
+    /// What a clock shows that is right.
+    pub fn true_time(now: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_nanos(EPOCH + now)
+    }
+
+    /// How far the machine's own clock is ahead of a node's target, if it is a reference.
+    fn machine_ahead(&self, id: usize, now: i64) -> Option<TimeDelta> {
+        let mut references = self.references.iter();
+        let reference = references.find(|reference| reference.node == id)?;
+        let shown = Self::true_time(now) + TimeDelta::nanoseconds(reference.ahead);
+        let node = &self.nodes[id];
+        Some(shown - node.discipline.target(node.raw(now)))
     }
 
     pub fn rounds(&mut self, rounds: usize) {
@@ -296,8 +322,11 @@ impl Network {
             let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
             let begins = self.now + (phase * length as f64) as i64;
             if let Some((sample, mark)) = self.burst(id, begins, self.now + length) {
+                let machine = self.machine_ahead(id, begins);
                 let heard = Heard {
                     rate_ppm: Some(self.told_rate(id)),
+                    machine,
+                    reference: machine.map(|_| STATED),
                     ..Heard::from(sample)
                 };
                 self.ensemble.report(NodeId(id as u64), interval, heard);

@@ -11,6 +11,7 @@ use berkeley::internals::election::term::Source;
 use berkeley::internals::measurement::sample::Sample;
 use berkeley::internals::wire::candidate::{Heartbeat, Rank, Role, Term};
 use berkeley::internals::wire::correction::Correction;
+use berkeley::internals::wire::steps::Steps;
 use chrono::{DateTime, Utc};
 
 use super::links::Way;
@@ -21,13 +22,16 @@ const BEGIN: (f64, f64) = (0.05, 0.70);
 
 /// A follower's connection, as its leader sees it.
 pub struct Session {
-    connection: u32,
-    n: u64,
-    asked: DateTime<Utc>,
+    pub connection: u32,
+    pub n: u64,
+    pub asked: DateTime<Utc>,
     /// The interval in which the poll left.
-    interval: u64,
+    pub interval: u64,
     /// The interval that the last answer belongs to.
     measured: Option<u64>,
+    /// The group's steps that it was told last, and those that our clock had made at the last poll.
+    pub told: Option<Steps>,
+    pub steps: Option<Steps>,
 }
 
 pub struct Candidate {
@@ -36,9 +40,9 @@ pub struct Candidate {
     pub view: View,
     /// The number of the plan for its next step.
     planned: u32,
-    ensemble: Ensemble,
+    pub ensemble: Ensemble,
     /// By node.
-    sessions: Vec<Option<Session>>,
+    pub sessions: Vec<Option<Session>>,
     /// How often this candidate took the lead, and when it did last.
     pub lead: u32,
     began: i64,
@@ -114,12 +118,13 @@ impl World {
     }
 
     /// A candidate takes a step, and does what follows from it.
-    fn step(&mut self, rank: usize, input: Option<Input>) {
+    pub fn step(&mut self, rank: usize, input: Option<Input>) {
         let now = self.elapsed();
         let synchronized = self.clocks[rank].corrections > 0;
         let inputs = input
             .into_iter()
-            .chain(synchronized.then_some(Input::Synchronized));
+            .chain(synchronized.then_some(Input::Synchronized))
+            .chain(self.clocks[rank].discipline.steps().map(Input::Took));
         let candidate = &mut self.candidates[rank];
         let actions = candidate.life.step(inputs, now);
         candidate.planned += 1;
@@ -135,6 +140,7 @@ impl World {
     fn perform(&mut self, rank: usize, action: Action) {
         match action {
             Action::StopFollowing => self.want(rank, None),
+            Action::Step(steps) => self.step_group(rank, steps),
             Action::Publish(view) => {
                 let before = std::mem::replace(&mut self.candidates[rank].view, view);
                 if (before.role, view.role) == (Role::Leads, Role::Leads)
@@ -223,7 +229,7 @@ impl World {
         }
     }
 
-    fn tell_client(&mut self, rank: usize, client: usize, connection: u32, message: Message) {
+    pub fn tell_client(&mut self, rank: usize, client: usize, connection: u32, message: Message) {
         self.send(rank, client, Way::Down, connection, message);
     }
 
@@ -268,6 +274,8 @@ impl World {
             asked: DateTime::default(),
             interval: 0,
             measured: None,
+            told: None,
+            steps: None,
         });
         self.burst(rank, client, connection);
     }
@@ -275,24 +283,16 @@ impl World {
     /// A burst of one poll.
     pub fn burst(&mut self, rank: usize, client: usize, connection: u32) {
         let now = self.now;
-        let asked = self.clocks[rank].target(now);
-        let candidate = &mut self.candidates[rank];
-        let interval = candidate.ensemble.interval();
-        let Some(session) = &mut candidate.sessions[client] else {
-            return;
-        };
-        if session.connection != connection {
+        let candidate = &self.candidates[rank];
+        let session = candidate.sessions[client].as_ref();
+        if session.is_none_or(|session| session.connection != connection) {
             return;
         }
-        session.n += 1;
-        session.asked = asked;
-        session.interval = interval;
-        let n = session.n;
         let spread = (client as f64 * 0.618_034).fract();
         let part = BEGIN.0 + (BEGIN.1 - BEGIN.0) * spread;
         let phase = candidate.began + (part * INTERVAL as f64) as i64;
         let due = now + INTERVAL - (now - phase).rem_euclid(INTERVAL);
-        self.tell_client(rank, client, connection, Message::Poll { n });
+        self.poll(rank, client, connection);
         self.plan(rank, due, Plan::Burst { client, connection });
     }
 
@@ -306,19 +306,21 @@ impl World {
         term: Option<Term>,
     ) {
         let answered = self.clocks[rank].target(self.now);
+        let made = self.clocks[rank].discipline.steps();
         let candidate = &mut self.candidates[rank];
         let interval = candidate.ensemble.interval();
         if let Some(session) = &mut candidate.sessions[client]
             && (session.n, session.interval) == (n, interval)
+            && session.steps == made
         {
             session.measured = Some(interval);
             let id = node_id(session.connection, client);
             match Sample::round_trip(session.asked, target, target, answered) {
                 Ok(sample) => {
                     let heard = Heard {
-                        sample,
                         rate_ppm: Some(rate_ppm),
                         synchronized: term.is_some(),
+                        ..Heard::from(sample)
                     };
                     candidate.ensemble.report(id, interval, heard);
                 }
@@ -349,9 +351,9 @@ impl World {
 
     fn close_round(&mut self, rank: usize) {
         let own = Heard {
-            sample: Sample::OWN,
             rate_ppm: Some(self.clocks[rank].discipline.rate().ppm),
             synchronized: self.clocks[rank].corrections > 0,
+            ..Heard::from(Sample::OWN)
         };
         let closed = self.candidates[rank].ensemble.close_round(own);
         for NodeId(id) in closed.dropped {

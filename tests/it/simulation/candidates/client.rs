@@ -33,7 +33,7 @@ pub struct Client {
     pub to: usize,
     heard_at: i64,
     /// What the last poll was answered with.
-    answered: Option<(u64, Mark)>,
+    pub answered: Option<(u64, Mark)>,
     /// Whom a candidate is to follow.
     wanted: Option<usize>,
     /// Sent here by another candidate.
@@ -165,7 +165,11 @@ impl World {
         match *message {
             Message::Greeting(greeting) => self.hear_greeting(node, greeting),
             Message::Close => self.leave_and_pause(node),
-            Message::Poll { n } => {
+            Message::Poll { n, steps } => {
+                if let Some(steps) = steps {
+                    self.hear_steps(node, steps);
+                }
+                let client = &mut self.clients[node];
                 let clock = &self.clocks[node];
                 let mark = clock.mark(now);
                 client.answered = Some((n, mark));

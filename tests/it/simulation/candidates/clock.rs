@@ -5,6 +5,7 @@ use berkeley::internals::discipline::correction::{
 };
 use berkeley::internals::wire::candidate::Term;
 use berkeley::internals::wire::correction::Correction;
+use berkeley::internals::wire::steps::Steps;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::world::SECOND;
@@ -30,6 +31,8 @@ pub struct Clock {
     pub corrected_at: i64,
     /// By how much all corrections together moved the target.
     pub moved: TimeDelta,
+    /// By how much all steps of its group together did.
+    pub stepped: TimeDelta,
     /// Those that it agrees with, see [`super::observer`].
     pub cohort: Option<u32>,
     /// How many corrections it had from measurements that were not delayed, without a break.
@@ -51,6 +54,7 @@ impl Clock {
             term: 0,
             corrected_at: 0,
             moved: TimeDelta::zero(),
+            stepped: TimeDelta::zero(),
             cohort: None,
             sure: 0,
             caught_up: false,
@@ -97,6 +101,16 @@ impl Clock {
             self.caught_up = (reading - self.discipline.target(raw)).abs() < CAUGHT_UP;
         }
         Ok(reading)
+    }
+
+    /// Makes those of the group's steps that it has not made. By how much it moved.
+    pub fn take_steps(&mut self, steps: Steps, now: i64) -> TimeDelta {
+        let raw = self.raw(now);
+        let made = self.discipline.take_steps(steps, raw);
+        let by = made.expect("the years of these clocks are near");
+        self.stepped += by;
+        self.seen += by;
+        by
     }
 
     /// Follows a correction, and how that went.

@@ -6,4 +6,5 @@ pub mod clock;
 pub mod faults;
 pub mod links;
 pub mod observer;
+pub mod steps;
 pub mod world;

@@ -12,6 +12,7 @@ use berkeley::internals::election::candidate::Link;
 use berkeley::internals::wire::address::Address;
 use berkeley::internals::wire::candidate::{Heartbeat, Term};
 use berkeley::internals::wire::correction::Correction;
+use berkeley::internals::wire::steps::Steps;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 
@@ -47,6 +48,7 @@ pub enum Message {
     Greeting(Greeting),
     Poll {
         n: u64,
+        steps: Option<Steps>,
     },
     Time {
         n: u64,
@@ -132,6 +134,8 @@ pub struct World {
     pub connections: u32,
     pub addresses: Vec<Address>,
     pub name: Arc<str>,
+    /// How many series of steps were begun.
+    pub series: u32,
     queue: BinaryHeap<Reverse<(i64, u64, usize)>>,
     sequence: u64,
     events: Vec<Option<Event>>,
@@ -167,6 +171,7 @@ impl World {
             connections: 0,
             addresses,
             name: Arc::from("node"),
+            series: 0,
             queue: BinaryHeap::with_capacity(1024),
             sequence: 0,
             events: Vec::with_capacity(1024),
@@ -175,6 +180,9 @@ impl World {
             looks_at: LOOK,
             rng,
         };
+        for rank in 0..candidates {
+            world.begin_steps(rank);
+        }
         for node in 0..nodes {
             let at = world.rng.i64(0..SECOND);
             world.begin(node, at);
@@ -368,6 +376,7 @@ impl World {
             let lead = self.candidates[node].lead;
             self.candidates[node] = Candidate::new(node, candidates, nodes, self.elapsed());
             self.candidates[node].lead = lead;
+            self.begin_steps(node);
         }
         self.begin(node, now);
     }

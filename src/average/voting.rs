@@ -1,0 +1,175 @@
+//! Who votes in a round, and what the clocks agree on.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
+use crate::average::consensus::{Consensus, NoMajority, consensus};
+use crate::average::electorate::{Contender, electorate};
+use crate::average::ensemble::Ensemble;
+use crate::average::rates::common_rate;
+use crate::average::reputation::{Doubt, allowance, most_doubt};
+use crate::average::round::{Heard, MASTER, Vote, Wire};
+use crate::measurement::sample::Sample;
+use crate::wire::machine::Machine;
+
+impl Ensemble {
+    /// What the clocks agree on, the master's own first, and which of them have voted.
+    pub(in crate::average) fn agree(
+        &mut self,
+        clocks: &[Heard],
+    ) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
+        let excluded = self.excluded(clocks);
+        let asked = clocks
+            .iter()
+            .zip(&excluded)
+            .filter(|(_, bar)| bar.is_none());
+        let samples: Vec<Sample> = asked.map(|(clock, _)| clock.sample).collect();
+        let agreed = match consensus(&samples, &self.settings.rules) {
+            Ok(agreed) => agreed,
+            Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
+        };
+        // Why a clock may not vote, whatever its reputation.
+        let bar = |(clock, excluded): (&Heard, Option<Vote>)| match excluded {
+            Some(Vote::Dropped | Vote::SameMachine) => excluded,
+            _ if !agreed.votes(clock.sample.offset) => Some(Vote::Outlier),
+            _ => excluded,
+        };
+        let barred: Vec<_> = clocks.iter().zip(excluded).map(bar).collect();
+        let doubts = self.doubts(&agreed);
+        let voting = doubts.iter().zip(&barred);
+        let voting = voting.filter(|(_, barred)| barred.is_none());
+        let most = most_doubt(voting.map(|(doubt, _)| *doubt), samples.len());
+        let vote = |(doubt, barred): (Doubt, Option<Vote>)| match barred {
+            Some(why) => why,
+            None if doubt <= most => Vote::Yes,
+            None => Vote::from(doubt),
+        };
+        let votes: Vec<Vote> = doubts.into_iter().zip(barred).map(vote).collect();
+        self.note(&agreed, &votes);
+        let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
+        (
+            Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),
+            votes,
+        )
+    }
+
+    /// Why each clock is not asked at all, the master's own first; `None` if it is.
+    fn excluded(&self, clocks: &[Heard]) -> Vec<Option<Vote>> {
+        let mut excluded = self.electorate();
+        // A master that has just started is no part of a group that agrees already, nor is any
+        // other clock that has: those tell the time that followed a master before, if they are
+        // the most of the followers. (Anybody can claim to be one of them.)
+        let followers = || {
+            let all = clocks.iter().zip(&excluded).skip(1);
+            all.filter(|(_, bar)| bar.is_none())
+        };
+        let group = followers().filter(|(clock, _)| clock.synchronized).count();
+        let returns = !clocks[0].synchronized && group * 2 > followers().count();
+        for (bar, clock) in excluded.iter_mut().zip(clocks) {
+            let new = returns && !clock.synchronized;
+            *bar = bar.or(new.then_some(Vote::New));
+        }
+        excluded
+    }
+
+    /// Why each clock is not of those that count, the master's own first; `None` if it is. Of the
+    /// followers that gave their time, so many of each machine count; who was dropped takes nobody's
+    /// place.
+    pub(in crate::average) fn electorate(&self) -> Vec<Option<Vote>> {
+        let heard = || self.members.iter().filter(|(_, it)| it.heard.is_some());
+        let contenders: Vec<_> = heard()
+            .filter(|(_, member)| !self.dropped.contains(&member.name))
+            .map(|(&node, member)| Contender {
+                node,
+                machine: member.machine,
+                wire: member.wire,
+                standing: &member.standing,
+            })
+            .collect();
+        let mut counts = electorate(&contenders, self.settings.votes_per_address).into_iter();
+        let names = std::iter::once(MASTER).chain(heard().map(|(_, member)| &*member.name));
+        let dropped: Vec<bool> = names.map(|name| self.dropped.contains(name)).collect();
+        let bar = |(place, dropped): (usize, bool)| {
+            if dropped {
+                return Some(Vote::Dropped);
+            }
+            let counts = place == 0 || counts.next() == Some(true);
+            (!counts).then_some(Vote::SameMachine)
+        };
+        dropped.into_iter().enumerate().map(bar).collect()
+    }
+
+    /// How much a vote of each clock would be in doubt, in the same order.
+    fn doubts(&self, agreed: &Consensus) -> Vec<Doubt> {
+        let allowance = allowance(self.settings.interval, agreed.deviation);
+        let followers = self.members.values().filter_map(|member| {
+            let sample = member.heard?.sample;
+            let distance = agreed.pull(&sample);
+            Some(match member.wire {
+                // Nobody is told a correction.
+                _ if self.settings.dry_run => Doubt::None,
+                _ if member.unkeyed => Doubt::Unkeyed,
+                Wire::Line => match member.standing.doubt(distance, allowance) {
+                    Doubt::None if agreed.is_uncertain(&sample) => Doubt::Uncertain,
+                    doubt => doubt,
+                },
+                // The master keeps its correction for it, and can't tell whether it drifts or
+                // lies. Its vote is asked for where there is no majority without.
+                Wire::Timestamp => Doubt::Timestamp,
+            })
+        });
+        std::iter::once(Doubt::None).chain(followers).collect()
+    }
+
+    /// Notes who has voted, in the same order. What one clock of a machine has voted is noted for
+    /// all of them: none of its connections is to have a reputation that another one has spent.
+    fn note(&mut self, agreed: &Consensus, votes: &[Vote]) {
+        let mut pulled: BTreeMap<Machine, TimeDelta> = BTreeMap::new();
+        let mut votes = votes[1..].iter();
+        let mut others = Vec::new();
+        for (&node, member) in &mut self.members {
+            let Some(Heard { sample, .. }) = member.heard else {
+                continue;
+            };
+            let Some(vote) = votes.next() else { break };
+            if *vote == Vote::SameMachine {
+                others.push(node);
+                continue;
+            }
+            let pull = vote.counts().then(|| agreed.pull(&sample));
+            member.standing.note(agreed.votes(sample.offset), pull);
+            if let (Some(machine), Some(pull)) = (member.machine, pull) {
+                let largest = pulled.entry(machine).or_default();
+                *largest = std::cmp::max_by_key(*largest, pull, TimeDelta::abs);
+            }
+        }
+        for node in others {
+            if let Some(member) = self.members.get_mut(&node) {
+                let pull = member.machine.and_then(|it| pulled.get(&it)).copied();
+                member.standing.note(false, pull);
+            }
+        }
+    }
+
+    /// By how many ppm all clocks are to run faster, given the rates that voters tell. What
+    /// the group was led by towards references, `led_ppm`, is no mistake of its rate.
+    pub(in crate::average) fn common_rate(
+        &mut self,
+        own: &Heard,
+        votes: &[Vote],
+        led_ppm: f64,
+    ) -> f64 {
+        let heard = self.members.values_mut().filter_map(|member| {
+            let heard = member.heard?;
+            Some((&mut member.rate, heard.rate_ppm))
+        });
+        let all = std::iter::once((&mut self.own_rate, own.rate_ppm)).chain(heard);
+        let telling = all.zip(votes).filter(|(_, vote)| vote.counts());
+        let mut told: Vec<_> = telling
+            .filter_map(|((baseline, ppm), _)| Some((baseline, ppm? - led_ppm)))
+            .collect();
+        let count = votes.iter().filter(|vote| vote.counts()).count();
+        common_rate(&mut told, count)
+    }
+}
