@@ -2,8 +2,10 @@
 
 pub mod arguments;
 pub mod asking;
+pub mod follower_arguments;
 pub mod keys;
 pub mod logging;
+pub mod master_arguments;
 pub mod program;
 pub mod questions;
 pub mod replay;
