@@ -10,6 +10,7 @@ pub mod program;
 pub mod questions;
 pub mod replay;
 pub mod runtime_folder;
+pub mod service;
 pub mod signals;
 pub mod site;
 pub mod status_socket;
