@@ -79,6 +79,45 @@ fn notify(state: NotifyState, status: &Status) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::status::{
+        ClockStatus, FOLLOWER, FollowerCounters, FollowerStatus, ProcessStatus, VERSION,
+    };
+
+    fn follower(synchronized: bool) -> Status {
+        Status::Follower(Box::new(FollowerStatus {
+            version: VERSION,
+            program: FOLLOWER.to_owned(),
+            process: ProcessStatus {
+                id: 1,
+                release: String::new(),
+                name: None,
+                time: String::new(),
+                uptime_s: 0.0,
+            },
+            master: None,
+            term: None,
+            clock: ClockStatus {
+                synchronized,
+                error_ns: None,
+                slew_left_ns: 0,
+                rate_ppm: 0.0,
+                rate_error_ppm: 0.0,
+                holdover_s: None,
+                steps: 0,
+                steer: "none".to_owned(),
+            },
+            correction: None,
+            counters: FollowerCounters::default(),
+        }))
+    }
+
+    #[test]
+    fn a_follower_is_ready_with_a_correction_or_after_a_while_without() {
+        assert!(is_ready(&follower(true), Duration::ZERO));
+        let almost = PATIENCE.saturating_sub(LOOK);
+        assert!(!is_ready(&follower(false), almost), "there may be a master");
+        assert!(is_ready(&follower(false), PATIENCE), "the boot goes on");
+    }
 
     #[test]
     fn the_watchdog_hears_of_us_in_time() {

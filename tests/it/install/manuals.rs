@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::writing;
+use super::{said, writing};
 
 fn written() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -87,16 +87,6 @@ fn every_flag_of_every_command_is_in_its_page_and_in_the_completions() {
     // Both programs have `status`, `wait` and `key`.
     assert!(seen.iter().all(|seen| *seen >= 4), "{seen:?}");
     assert_eq!(pages.count(), seen.iter().sum::<usize>());
-}
-
-/// What another program has to say.
-fn said(command: &mut Command) -> String {
-    let output = command.output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(output.status.success(), "{command:?}: {said}");
-    said
 }
 
 #[test]
