@@ -1,85 +1,16 @@
 //! `berkeley-master`: asks every clock for its time, averages, and sends each its correction.
 
 use std::iter;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use berkeley::internals::command_line::arguments::{self, Common, Election, Followers, Voting};
-use berkeley::internals::command_line::keys::{GroupCommand, GroupFlags};
-use berkeley::internals::command_line::questions;
-use berkeley::internals::command_line::remembering::Remembering;
-use berkeley::internals::command_line::replay::Replay;
+use berkeley::internals::command_line::arguments;
+use berkeley::internals::command_line::master_arguments::{Arguments, Command};
 use berkeley::internals::command_line::signals::StopSignals;
-use berkeley::internals::command_line::site::Http;
-use berkeley::internals::command_line::values;
-use berkeley::internals::command_line::{control_socket, orders, program};
+use berkeley::internals::command_line::{control_socket, program};
 use berkeley::internals::election::candidates::Candidates;
 use berkeley::status::{MASTER, Status};
-use berkeley::{DEFAULT_BURST, Master, MasterOptions};
-use clap::{CommandFactory, Parser, Subcommand};
-
-/// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
-/// averages, and sends each clock its correction.
-#[derive(Debug, Parser)]
-#[command(version, name = "berkeley-master")]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-
-    /// Where followers connect; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = values::listen)]
-    listen: SocketAddr,
-
-    #[command(flatten)]
-    common: Common,
-
-    #[command(flatten)]
-    http: Http,
-
-    /// How many times each follower is asked in a round; the best answer counts
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_BURST, value_parser = clap::value_parser!(u32).range(1..=64))]
-    burst: u32,
-
-    /// Measure, average, print and record, but correct no clock
-    #[arg(long)]
-    dry_run: bool,
-
-    #[command(flatten)]
-    voting: Voting,
-
-    #[command(flatten)]
-    election: Election,
-
-    #[command(flatten)]
-    followers: Followers,
-
-    #[command(flatten)]
-    remembering: Remembering,
-
-    #[command(flatten)]
-    keys: GroupFlags,
-}
-
-/// What a running master, or a record, is asked and told, and the group's keys.
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Say how the masters are that run on this machine, and their clocks
-    Status(questions::Status),
-    /// Wait until the time is known on this machine, for scripts
-    Wait(questions::Wait),
-    /// Set the time of the whole group, in one step of all its clocks
-    Set(orders::Set),
-    /// Take the vote of a clock, which is corrected as before
-    Drop(orders::Clock),
-    /// Let a clock vote again that was dropped
-    Admit(orders::Clock),
-    /// Show a record on the page, round by round
-    Replay(Replay),
-    /// Make, hand out and revoke the keys of a group
-    #[command(subcommand)]
-    Key(GroupCommand),
-}
+use berkeley::{Master, MasterOptions};
+use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();

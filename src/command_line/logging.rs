@@ -1,6 +1,10 @@
 //! The log on stderr, which must not hold up the program.
 
+use std::env;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
@@ -10,7 +14,8 @@ use env_logger::{Builder, Env, Target};
 /// (Ctrl-S) must not stop the rounds.
 const LINES: usize = 64;
 
-/// Starts logging to stderr: at `info`, unless `RUST_LOG` says otherwise.
+/// Starts logging to stderr: at `info`, unless `RUST_LOG` says otherwise. Each line has its time,
+/// but not in systemd's journal, which notes it itself.
 ///
 /// # Errors
 /// When the operating system gives no thread.
@@ -24,8 +29,24 @@ pub fn start() -> io::Result<()> {
     thread::Builder::new().name("log".to_owned()).spawn(write)?;
     let env = Env::default().default_filter_or("info");
     let target = Target::Pipe(Box::new(Lines(lines)));
-    Builder::from_env(env).target(target).init();
+    let mut log = Builder::from_env(env);
+    if is_journal(io::stderr().as_fd()) {
+        log.format_timestamp(None);
+    }
+    log.target(target).init();
     Ok(())
+}
+
+/// Whether what is written there goes to systemd's journal: `JOURNAL_STREAM` names the device and
+/// the inode of the stream, see systemd.exec(5). It is inherited by whoever is started, so the
+/// variable alone says nothing.
+fn is_journal(stream: BorrowedFd) -> bool {
+    let Ok(journal) = env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let stream = stream.try_clone_to_owned().map(File::from);
+    let stream = stream.and_then(|stream| stream.metadata());
+    stream.is_ok_and(|it| journal == format!("{}:{}", it.dev(), it.ino()))
 }
 
 /// Takes whole lines, as `env_logger` writes them, without ever waiting.

@@ -3,14 +3,17 @@
 pub mod arguments;
 pub mod asking;
 pub mod control_socket;
+pub mod follower_arguments;
 pub mod keys;
 pub mod logging;
+pub mod master_arguments;
 pub mod orders;
 pub mod program;
 pub mod questions;
 pub mod remembering;
 pub mod replay;
 pub mod runtime_folder;
+pub mod service;
 pub mod signals;
 pub mod site;
 pub mod status_socket;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::command_line::logging;
+use crate::command_line::service;
 use crate::command_line::signals::StopSignals;
 use crate::command_line::site::{Http, Source};
 use crate::command_line::status_socket::{self, StatusSocket};
@@ -46,10 +47,10 @@ pub fn command(run: impl FnOnce() -> anyhow::Result<String>) -> ExitCode {
 }
 
 /// Gives the status of this process to whoever asks for it, at its socket and over HTTP, until what
-/// is returned is dropped. With it comes what to tell people.
+/// is returned is dropped, and tells systemd of it. With it comes what to tell people.
 ///
 /// # Errors
-/// When HTTP was asked for and can't be had.
+/// When HTTP was asked for and can't be had, or there is no thread for systemd.
 pub fn answer_questions(
     program: &str,
     http: &Http,
@@ -64,7 +65,9 @@ pub fn answer_questions(
         json
     }));
     let told = http.serve(&json, &status)?;
-    Ok((status_socket::open(program, &json), told))
+    let socket = status_socket::open(program, &json);
+    service::tell(&status).context("cannot start the thread that tells systemd")?;
+    Ok((socket, told))
 }
 
 /// Prints what happens, a line or a table each, until nothing more does. Whoever reads it may have

@@ -13,6 +13,8 @@ pub mod record;
 pub mod replay;
 pub mod status;
 #[cfg(feature = "cli")]
+pub mod status_line;
+#[cfg(feature = "cli")]
 pub mod status_text;
 pub mod table;
 mod writer;

@@ -216,7 +216,8 @@ fn cells(clock: &GroupClock) -> [String; COLUMNS.len()] {
 }
 
 /// Text that came from a socket: nothing in it moves a terminal's cursor.
-fn escaped(text: &str) -> String {
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let plain = |character: char| character.is_ascii_graphic() || " µ±".contains(character);
     let shown = text.chars().map(|character| {
         if plain(character) {
@@ -234,7 +235,8 @@ fn signed(span_ns: Option<i64>) -> String {
 }
 
 /// A span without its sign.
-fn length(span_ns: Option<i64>) -> String {
+#[must_use]
+pub fn length(span_ns: Option<i64>) -> String {
     printed(span_ns, span::span)
 }
 
@@ -247,7 +249,8 @@ fn printed(span_ns: Option<i64>, print: impl Fn(TimeDelta) -> String) -> String 
 }
 
 /// An age to the tenth of a second, or in whole seconds: `0.3 s`, `2 min 5 s`, `3 d 4 h`.
-fn age(seconds: f64) -> String {
+#[must_use]
+pub fn age(seconds: f64) -> String {
     if seconds < 10.0 {
         return format!("{:.1} s", seconds.max(0.0));
     }

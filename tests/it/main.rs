@@ -11,6 +11,7 @@ mod faults;
 mod features;
 mod first_round;
 mod follower;
+mod install;
 mod keys;
 mod line_protocol;
 mod names;

@@ -23,10 +23,14 @@ fn units(folder: &Path) -> Vec<PathBuf> {
             .join("systemd")
             .join(&file);
         let unit = fs::read_to_string(unit).expect("a unit");
-        let installed = format!("/usr/local/bin/{name}");
+        // Without a folder: wherever systemd finds programs.
+        let installed = format!("\nExecStart={name} ");
         assert!(unit.contains(&installed), "{file} starts another program");
+        let unit = unit.replace(&installed, &format!("\nExecStart={built} "));
+        let mending = format!("\nExecStopPost=-{name} ");
+        let unit = unit.replace(&mending, &format!("\nExecStopPost=-{built} "));
         let placed = folder.join(file);
-        fs::write(&placed, unit.replace(&installed, built)).expect("a file");
+        fs::write(&placed, unit).expect("a file");
         let folder = placed.with_extension("service.d");
         fs::create_dir(&folder).expect("a folder");
         fs::write(folder.join("key.conf"), drop_in(name)).expect("a file");

@@ -1,7 +1,9 @@
 //! Output and logs that nobody reads, or that nobody reads any more.
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 
 use super::{FOLLOWER, MASTER};
-use crate::support::programs::{Program, SOON, STOPPED_WITHIN};
+use crate::support::programs::{Program, SOON, STOPPED_WITHIN, refusing_port};
 use crate::support::timestamp_client::Client;
 
 /// A program whose output is read by the test, or is not. It is killed when it is dropped.
@@ -181,4 +183,46 @@ fn a_log_that_nobody_reads_does_not_stop_the_rounds() {
     Program::follower(address, &[]).line("Synchronized time: ");
     master.kill().expect("a child");
     master.wait().expect("a child");
+}
+
+/// The first line of the log of a follower whose stderr is a file, and who is told that another
+/// file, or this one, is systemd's journal.
+fn logged(to_the_journal: bool) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [log, other] = ["log", "other"].map(|name| folder.path().join(name));
+    let [stderr, other] = [&log, &other].map(|path| File::create(path).expect("a file"));
+    let journal = if to_the_journal { &stderr } else { &other };
+    let journal = journal.metadata().expect("a file");
+    let journal = format!("{}:{}", journal.dev(), journal.ino());
+    let (_socket, refuses) = refusing_port();
+    let mut child = Command::new(FOLLOWER)
+        .arg(refuses.to_string())
+        .env("JOURNAL_STREAM", journal)
+        .env("RUNTIME_DIRECTORY", folder.path())
+        .stderr(stderr)
+        .spawn()
+        .expect("it starts");
+    let deadline = Instant::now() + SOON;
+    let line = loop {
+        let log = fs::read_to_string(&log).expect("a file");
+        if let Some((line, _)) = log.split_once('\n') {
+            break Some(line.to_owned());
+        }
+        if Instant::now() > deadline {
+            break None;
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    line.expect("a line")
+}
+
+#[test]
+fn in_the_journal_no_line_has_a_second_time() {
+    let line = logged(true);
+    assert!(line.starts_with("[WARN"), "{line}");
+    // The variable is inherited by who is started from a unit and logs elsewhere.
+    let line = logged(false);
+    assert!(line.starts_with("[20"), "{line}");
 }

@@ -1,0 +1,77 @@
+//! The command line of `berkeley-master`.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+use crate::command_line::arguments::{Common, Election, Followers, Voting};
+use crate::command_line::keys::{GroupCommand, GroupFlags};
+use crate::command_line::remembering::Remembering;
+use crate::command_line::replay::Replay;
+use crate::command_line::site::Http;
+use crate::command_line::{orders, questions, values};
+use crate::master::options::DEFAULT_BURST;
+
+/// Keeps the clocks of a group of machines in agreement: asks every follower for its time,
+/// averages, and sends each clock its correction.
+#[derive(Debug, Parser)]
+#[command(version, name = "berkeley-master")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[expect(missing_docs, reason = "each part of it tells what it is")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Where followers connect; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = values::listen)]
+    pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub common: Common,
+
+    #[command(flatten)]
+    pub http: Http,
+
+    /// How many times each follower is asked in a round; the best answer counts
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BURST, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub burst: u32,
+
+    /// Measure, average, print and record, but correct no clock
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub voting: Voting,
+
+    #[command(flatten)]
+    pub election: Election,
+
+    #[command(flatten)]
+    pub followers: Followers,
+
+    #[command(flatten)]
+    pub remembering: Remembering,
+
+    #[command(flatten)]
+    pub keys: GroupFlags,
+}
+
+/// What a running master, or a record, is asked and told, and the group's keys.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say how the masters are that run on this machine, and their clocks
+    Status(questions::Status),
+    /// Wait until the time is known on this machine, for scripts
+    Wait(questions::Wait),
+    /// Set the time of the whole group, in one step of all its clocks
+    Set(orders::Set),
+    /// Take the vote of a clock, which is corrected as before
+    Drop(orders::Clock),
+    /// Let a clock vote again that was dropped
+    Admit(orders::Clock),
+    /// Show a record on the page, round by round
+    Replay(Replay),
+    /// Make, hand out and revoke the keys of a group
+    #[command(subcommand)]
+    Key(GroupCommand),
+}

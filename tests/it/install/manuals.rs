@@ -1,0 +1,143 @@
+//! Man pages and completions know every flag, and are understood by those who read them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{said, writing};
+
+fn written() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    writing::write(folder.path()).expect("man pages and completions");
+    folder
+}
+
+fn program(name: &str) -> &'static str {
+    match name {
+        "berkeley-master" => env!("CARGO_BIN_EXE_berkeley-master"),
+        "berkeley-follower" => env!("CARGO_BIN_EXE_berkeley-follower"),
+        other => panic!("{other} is no program of ours"),
+    }
+}
+
+/// The long flags that a program names when it is asked for help, and its subcommands.
+fn help(words: &[&str]) -> (BTreeSet<String>, Vec<String>) {
+    let output = Command::new(program(words[0]))
+        .args(&words[1..])
+        .arg("--help")
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8(output.stdout).expect("text");
+    let flags = said.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let line = line.split_once(", ").map_or(line, |(_, long)| long);
+        let flag = line.strip_prefix("--")?;
+        Some(flag.split([' ', '=']).next()?.to_owned())
+    });
+    let commands = said.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| Some(line.split_whitespace().next()?.to_owned()));
+    (flags.collect(), commands.collect())
+}
+
+/// Checks the page and the completions of a command, and of its subcommands. How many it has seen.
+fn check(folder: &Path, words: &[&str]) -> usize {
+    let (flags, commands) = help(words);
+    assert!(flags.contains("help"), "{words:?}: {flags:?}");
+    let read = |path: String| {
+        let text = fs::read_to_string(folder.join(&path));
+        text.unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let program = words[0];
+    let page = read(format!("man/{}.1", words.join("-"))).replace(r"\-", "-");
+    let (options, bash) = (
+        page.split_once("\n.SH OPTIONS").expect("options").1,
+        read(format!("bash/{program}.bash")),
+    );
+    let zsh = read(format!("zsh/_{program}"));
+    let fish = read(format!("fish/{program}.fish"));
+    for flag in &flags {
+        let long = format!("--{flag}");
+        assert!(
+            options.contains(&format!(r"\fB{long}\fR")),
+            "{words:?}: {long} has no entry in {page}"
+        );
+        assert!(bash.contains(&long), "{words:?}: {long} in bash");
+        assert!(zsh.contains(&long), "{words:?}: {long} in zsh");
+        assert!(
+            fish.contains(&format!(" -l {flag} ")),
+            "{words:?}: {long} in fish"
+        );
+    }
+    let below = commands.iter().map(|command| {
+        assert!(page.contains(&format!("-{command}(1)")), "{command}");
+        check(folder, &[words, &[command.as_str()]].concat())
+    });
+    1 + below.sum::<usize>()
+}
+
+#[test]
+fn every_flag_of_every_command_is_in_its_page_and_in_the_completions() {
+    let folder = written();
+    let seen = ["berkeley-master", "berkeley-follower"].map(|name| check(folder.path(), &[name]));
+    let pages = fs::read_dir(folder.path().join("man")).expect("a folder");
+    // Both programs have `status`, `wait` and `key`.
+    assert!(seen.iter().all(|seen| *seen >= 4), "{seen:?}");
+    assert_eq!(pages.count(), seen.iter().sum::<usize>());
+}
+
+#[test]
+#[ignore = "needs man"]
+fn man_shows_the_pages_without_a_warning() {
+    let folder = written();
+    for page in fs::read_dir(folder.path().join("man")).expect("a folder") {
+        let page = page.expect("a page").path();
+        let mut man = Command::new("man");
+        man.args(["--warnings", "--encoding=UTF-8", "--local-file"])
+            .arg(&page)
+            .env("MANROFFSEQ", "")
+            .env("MANWIDTH", "80")
+            .env("LC_ALL", "C.UTF-8");
+        let output = man.output().expect("man starts");
+        let warned = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(warned, "", "{}", page.display());
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(shown.contains("--help"), "{shown}");
+    }
+}
+
+#[test]
+#[ignore = "needs bash, zsh and fish"]
+fn the_shells_complete_flags_and_commands() {
+    let folder = written();
+    let file = |path: &str| folder.path().join(path).display().to_string();
+    for program in ["berkeley-master", "berkeley-follower"] {
+        // What each shell itself would call when somebody types `program --key` and the tab key.
+        let source = file(&format!("bash/{program}.bash"));
+        let bash = format!(
+            "source {source} || exit\n\
+             function=$(complete -p {program}); function=${{function#* -F }}\n\
+             COMP_WORDS=({program} --key); COMP_CWORD=1\n\
+             ${{function% *}} {program} --key {program}\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let bash = said(Command::new("bash").args(["--norc", "-c", &bash]));
+        assert_eq!(bash, "--key-file\n");
+
+        let source = file(&format!("fish/{program}.fish"));
+        let fish = format!("source {source}; complete --do-complete '{program} --key'");
+        let fish = said(Command::new("fish").args(["--no-config", "-c", &fish]));
+        assert!(fish.starts_with("--key-file\t"), "{fish}");
+
+        let functions = file("zsh");
+        let zsh = format!(
+            "fpath=({functions} $fpath); autoload -Uz compinit && compinit -D -u || exit\n\
+             print $_comps[{program}]; autoload +X _{program} && whence -w _{program}"
+        );
+        let zsh = said(Command::new("zsh").args(["-f", "-c", &zsh]));
+        assert_eq!(zsh, format!("_{program}\n_{program}: function\n"));
+    }
+}
