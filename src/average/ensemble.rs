@@ -245,9 +245,6 @@ impl Ensemble {
         }
         if let Some(member) = self.members.get_mut(&node) {
             heard.sample.offset += member.kept;
-            if member.wire == Wire::Timestamp {
-                heard.machine = Some(-member.kept);
-            }
             member.heard = Some(heard);
             member.fresh = true;
         }
@@ -356,6 +353,11 @@ impl Ensemble {
                 continue;
             };
             if let Ok(agreed) = outcome {
+                // A report counts in several rounds, and what is kept for its sender grows.
+                let machine = match member.wire {
+                    Wire::Timestamp => Some(-member.kept),
+                    Wire::Line => machine,
+                };
                 let ahead = |machine| sample.offset + machine - agreed.average;
                 member.machine_ahead = machine.map(ahead);
             }

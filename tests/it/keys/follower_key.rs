@@ -22,7 +22,8 @@ fn candidate(keys: &Keys, ports: &Ports) -> Program {
 fn answer(peer: &mut KeyedPeer, words: &str) {
     let poll = peer.hear_of("POLL ");
     let now = WallClock.read().timestamp_nanos_opt().expect("a time");
-    peer.say(&format!("TIME {} {now} {now}{words}", &poll[5..]));
+    let n = poll.split(' ').nth(1).expect("a number");
+    peer.say(&format!("TIME {n} {now} {now}{words}"));
 }
 
 /// The term that the candidate greets with.
