@@ -12,15 +12,12 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
+pub use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
 use crate::span::{at_rate, float_nanoseconds};
 
 /// How many points the line is drawn through: more would be more exact, and slower to follow an
 /// oscillator that is warming up.
 pub const WINDOW: usize = 40;
-
-/// How far a rate that was learned may have wandered since (temperature, age), in ppm. Added to
-/// the error of every rate that is used for predicting.
-pub const WANDER_PPM: f64 = 1.0;
 
 /// No point is taken for more exact than this: a reading and a message have a grain.
 const FINEST: TimeDelta = TimeDelta::microseconds(1);
@@ -59,118 +56,6 @@ const SUSPICIOUS: usize = 3;
 /// So many of the last points on one side of the line, and the line is drawn through them alone:
 /// noise does this once in two thousand times, and no queue lasts so long.
 const LONG_RUN: usize = 12;
-
-/// The network seen from the raw clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Point {
-    /// What the raw clock showed.
-    pub raw: DateTime<Utc>,
-    /// How far the network was ahead of the raw clock.
-    pub ahead: TimeDelta,
-    /// `ahead` is known to ± this.
-    pub error: TimeDelta,
-}
-
-/// A rate and how surely it is known, both in ppm. Positive: the network gains on the raw clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
-    /// The rate, in ppm.
-    pub ppm: f64,
-    /// One standard deviation of it, in ppm.
-    pub error_ppm: f64,
-}
-
-impl Rate {
-    /// Nothing known but that it is a quartz oscillator.
-    pub const UNKNOWN: Self = Self {
-        ppm: 0.0,
-        error_ppm: CRYSTAL_PPM,
-    };
-
-    /// The nearest rate that is no larger than this, either way.
-    #[must_use]
-    pub fn within(self, largest_ppm: f64) -> Self {
-        Self {
-            ppm: self.ppm.clamp(-largest_ppm, largest_ppm),
-            ..self
-        }
-    }
-}
-
-/// The line through the points.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Line {
-    raw: DateTime<Utc>,
-    ahead: TimeDelta,
-    error: TimeDelta,
-    /// Its slope.
-    pub rate: Rate,
-    /// Where it is known best, in seconds before `raw`, and one standard deviation there, in
-    /// nanoseconds.
-    centre: f64,
-    centre_spread: f64,
-    /// After a surprise: by so many ppm the rate may have changed.
-    surprise_ppm: f64,
-}
-
-impl Line {
-    /// The raw time of the last point.
-    #[must_use]
-    pub fn raw(&self) -> DateTime<Utc> {
-        self.raw
-    }
-
-    /// How far the network is ahead of the raw clock when that shows `raw`.
-    #[must_use]
-    pub fn ahead(&self, raw: DateTime<Utc>) -> TimeDelta {
-        self.ahead + at_rate(raw - self.raw, self.rate.ppm)
-    }
-
-    /// How wrong [`Line::ahead`] may be: the best bound that any of the points gives, growing
-    /// with time by three standard deviations of the rate and its wander.
-    #[must_use]
-    pub fn error(&self, raw: DateTime<Utc>) -> TimeDelta {
-        self.error + at_rate((raw - self.raw).abs(), self.error_growth_ppm())
-    }
-
-    /// One standard deviation of [`Line::ahead`], in nanoseconds.
-    fn spread(&self, raw: DateTime<Utc>) -> f64 {
-        let seconds = float_nanoseconds(raw - self.raw) * 1e-9;
-        // A ppm of a second is 1000 ns.
-        let turned = (seconds + self.centre) * self.rate.error_ppm * 1e3;
-        self.centre_spread
-            .hypot(turned)
-            .hypot(seconds * WANDER_PPM * 1e3)
-    }
-
-    /// The network is `by_ppm` faster from the raw time `from` on.
-    #[must_use]
-    fn turned(self, from: DateTime<Utc>, by_ppm: f64) -> Self {
-        Self {
-            ahead: self.ahead + at_rate(self.raw - from, by_ppm),
-            rate: Rate {
-                ppm: self.rate.ppm + by_ppm,
-                ..self.rate
-            },
-            ..self
-        }
-    }
-
-    /// The same of a network that was stepped.
-    #[must_use]
-    pub fn stepped(self, by: TimeDelta) -> Self {
-        Self {
-            ahead: self.ahead + by,
-            ..self
-        }
-    }
-
-    /// How fast the error grows, in ppm.
-    #[must_use]
-    pub fn error_growth_ppm(&self) -> f64 {
-        3.0 * self.rate.error_ppm + WANDER_PPM + self.surprise_ppm
-    }
-}
 
 /// The last points, and what was known of the rate before them.
 #[derive(Debug, Clone)]

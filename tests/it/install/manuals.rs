@@ -35,7 +35,7 @@ fn help(words: &[&str]) -> (BTreeSet<String>, Vec<String>) {
         let line = line.trim_start();
         let line = line.split_once(", ").map_or(line, |(_, long)| long);
         let flag = line.strip_prefix("--")?;
-        Some(flag.split([' ', '=']).next()?.to_owned())
+        Some(flag.split([' ', '=', '[']).next()?.to_owned())
     });
     let commands = said.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands = commands.take_while(|line| !line.is_empty());

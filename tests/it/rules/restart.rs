@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use chrono::{TimeDelta, Utc};
+use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::span::span;
+use chrono::TimeDelta;
 
 use crate::faults::peer::{Liar, Lie};
 use crate::support::programs::Program;
-use berkeley::internals::span::span;
 
 /// A clock of the group that is 10 h ahead and says that it knows the time.
 struct Quick(u32);
@@ -26,10 +27,9 @@ impl Lie for Quick {
 fn moved_by_four_quick_liars(known: bool) -> TimeDelta {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("group");
-    let today = Utc::now().date_naive();
-    let clocks: String = (1..=10)
-        .map(|number| format!("{today} clock{number} 100 0\n"))
-        .collect();
+    let today = WallClock.read().date_naive();
+    let clocks = (1..=10).map(|number| format!("{today} clock{number} 100 0\n"));
+    let clocks = clocks.collect::<Vec<_>>().concat();
     if known {
         fs::write(&path, format!("berkeley-group 1\n{clocks}")).expect("a file");
     }
