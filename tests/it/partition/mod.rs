@@ -82,7 +82,9 @@ fn each_side_of_a_partition_keeps_its_time_and_the_larger_one_moves_less() {
         let mut command = network.command(side, env!("CARGO_BIN_EXE_berkeley-master"));
         command
             .args(["--listen", &format!("10.0.0.{number}:8080")])
-            .args(["--candidates", CANDIDATES, "--interval", "1s"]);
+            .args(["--candidates", CANDIDATES, "--interval", "1s"])
+            // The followers of one side are on one machine.
+            .args(["--votes-per-address", "20"]);
         Program::start(&mut command)
     };
     let candidates = [1, 2, 3].map(candidate);

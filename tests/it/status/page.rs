@@ -123,7 +123,7 @@ fn the_page_shows_a_live_group() {
     let mut browser = Browser::start();
     browser.size(1280, 1180, false);
     browser.open(&page);
-    browser.wait_for("document.documentElement.dataset.round > 0");
+    browser.wait_for("document.documentElement?.dataset.round > 0");
     browser.wait_for(SETTLED);
     let first = browser.evaluate(DRAWN);
     let votes = check(&first);
@@ -222,9 +222,9 @@ fn a_record_is_replayed_round_by_round() {
     let page = format!("http://{}/", site(&master));
     let mut browser = Browser::start();
     browser.open(&page);
-    browser.wait_for("document.documentElement.dataset.round > 0");
+    browser.wait_for("document.documentElement?.dataset.round > 0");
     browser.evaluate("go(0)");
-    browser.wait_for("document.documentElement.dataset.round == 1");
+    browser.wait_for("document.documentElement?.dataset.round == 1");
     browser.wait_for(SETTLED);
     let first = browser.evaluate(DRAWN);
     check(&first);
@@ -234,13 +234,13 @@ fn a_record_is_replayed_round_by_round() {
         assert!(rows.contains(part), "no {part} in {rows}");
     }
     browser.evaluate("document.getElementById('step').click()");
-    browser.wait_for("document.documentElement.dataset.round == 2");
+    browser.wait_for("document.documentElement?.dataset.round == 2");
     browser.evaluate("document.getElementById('back').click()");
-    browser.wait_for("document.documentElement.dataset.round == 1");
+    browser.wait_for("document.documentElement?.dataset.round == 1");
     browser.evaluate(
         "document.getElementById('speed').value = '20'; document.getElementById('pause').click()",
     );
-    browser.wait_for("document.documentElement.dataset.round == 12");
+    browser.wait_for("document.documentElement?.dataset.round == 12");
     let complaints = browser.complaints();
     assert!(complaints.is_empty(), "{complaints:?}");
     master.stops_at("TERM");
