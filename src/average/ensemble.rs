@@ -396,15 +396,6 @@ mod tests {
         ensemble
     }
 
-    /// The master's own clock, in a group that agrees.
-    const OWN: Heard = Heard {
-        sample: Sample::OWN,
-        rate_ppm: Some(0.0),
-        synchronized: true,
-        machine: None,
-        reference: None,
-    };
-
     fn heard(ensemble: &mut Ensemble, node: u64, offset: TimeDelta) {
         let interval = ensemble.interval();
         ensemble.report(NodeId(node), interval, Sample::one_way(offset).into());
@@ -426,7 +417,7 @@ mod tests {
             // The clients stand at -14 and +20 for ever; the master follows its corrections.
             heard(&mut ensemble, 1, TimeDelta::minutes(-14) - master);
             heard(&mut ensemble, 2, TimeDelta::minutes(20) - master);
-            let closed = ensemble.close_round(OWN).round.unwrap();
+            let closed = ensemble.close_round(Heard::OWN).round.unwrap();
             assert_eq!(closed.number, round);
             let expected = if round == 1 { [2, 16, -18] } else { [0, 0, 0] };
             assert_eq!(corrections(&closed), expected, "round {round}");
@@ -441,10 +432,13 @@ mod tests {
         heard(&mut ensemble, 1, TimeDelta::minutes(3));
         for _ in 0..15 {
             heard(&mut ensemble, 2, TimeDelta::zero());
-            assert_eq!(ensemble.close_round(OWN).round.unwrap().rows.len(), 3);
+            assert_eq!(
+                ensemble.close_round(Heard::OWN).round.unwrap().rows.len(),
+                3
+            );
         }
         heard(&mut ensemble, 2, TimeDelta::zero());
-        let closed = ensemble.close_round(OWN);
+        let closed = ensemble.close_round(Heard::OWN);
         assert_eq!(closed.dropped, [NodeId(1)]);
         assert_eq!(closed.round.unwrap().rows.len(), 2);
     }
@@ -454,10 +448,13 @@ mod tests {
         let mut ensemble = ensemble(2, Wire::Line);
         heard(&mut ensemble, 1, TimeDelta::zero());
         heard(&mut ensemble, 2, TimeDelta::zero());
-        assert_eq!(ensemble.close_round(OWN).round.unwrap().rows.len(), 3);
+        assert_eq!(
+            ensemble.close_round(Heard::OWN).round.unwrap().rows.len(),
+            3
+        );
         for missed in 1..=3 {
             heard(&mut ensemble, 2, TimeDelta::zero());
-            let closed = ensemble.close_round(OWN);
+            let closed = ensemble.close_round(Heard::OWN);
             assert_eq!(closed.round.unwrap().rows.len(), 2);
             assert_eq!(closed.dropped.is_empty(), missed < 3);
         }
@@ -470,7 +467,7 @@ mod tests {
             for (node, &micros) in (1..).zip(ahead) {
                 heard(ensemble, node, TimeDelta::microseconds(micros));
             }
-            let round = ensemble.close_round(OWN).round.unwrap();
+            let round = ensemble.close_round(Heard::OWN).round.unwrap();
             voted = round.rows.iter().map(|row| row.vote.counts()).collect();
         }
         voted
@@ -518,7 +515,7 @@ mod tests {
         for (node, &micros) in (1..).zip(&ahead) {
             heard(&mut ensemble, node, TimeDelta::microseconds(micros));
         }
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         let vote = |node: usize| round.rows[node].vote;
         assert_eq!((vote(1), vote(9)), (Vote::Yes, Vote::Outlier));
         assert!((10..=208).all(|node| vote(node) == Vote::SameMachine));
@@ -539,9 +536,9 @@ mod tests {
         }
         on_one_machine(&mut ensemble, 1..=3);
         (1..=3).for_each(|node| heard(&mut ensemble, node, TimeDelta::zero()));
-        assert!(ensemble.close_round(OWN).round.is_none());
+        assert!(ensemble.close_round(Heard::OWN).round.is_none());
         heard(&mut ensemble, 4, TimeDelta::zero());
-        assert!(ensemble.close_round(OWN).round.is_some());
+        assert!(ensemble.close_round(Heard::OWN).round.is_some());
     }
 
     #[test]
@@ -556,7 +553,7 @@ mod tests {
                 heard(&mut ensemble, node, TimeDelta::zero());
             }
             heard(&mut ensemble, 4 + round % 3, TimeDelta::microseconds(500));
-            let closed = ensemble.close_round(OWN).round.unwrap();
+            let closed = ensemble.close_round(Heard::OWN).round.unwrap();
             pulled += u64::from(closed.rows[4].vote.counts());
         }
         assert!(
@@ -578,7 +575,7 @@ mod tests {
                 let interval = ensemble.interval();
                 ensemble.report(NodeId(node), interval, measured(micros).into());
             }
-            ensemble.close_round(OWN).round.unwrap()
+            ensemble.close_round(Heard::OWN).round.unwrap()
         };
         let round = measure([(1, 20), (2, 25), (3, 30), (4, 110_000)]);
         let votes: Vec<_> = round.rows.iter().map(|row| row.vote).collect();
@@ -602,7 +599,7 @@ mod tests {
     fn a_group_goes_on_from_its_own_time_under_a_master_that_has_just_started() {
         let new = Heard {
             synchronized: false,
-            ..OWN
+            ..Heard::OWN
         };
         let mut ensemble = ensemble(3, Wire::Line);
         let mut hear = |node, minutes, synchronized| {
@@ -627,7 +624,7 @@ mod tests {
     fn one_that_claims_to_be_of_a_group_decides_for_no_others() {
         let new = Heard {
             synchronized: false,
-            ..OWN
+            ..Heard::OWN
         };
         let mut ensemble = ensemble(3, Wire::Line);
         for node in 1..=3 {
@@ -649,7 +646,7 @@ mod tests {
         heard(&mut ensemble, 1, TimeDelta::minutes(20));
         assert!(ensemble.close_relayed().round.is_none());
         heard(&mut ensemble, 1, TimeDelta::minutes(21));
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert_eq!(round.rows[1].sample.offset, TimeDelta::minutes(1));
         for _ in 0..14 {
             assert!(ensemble.close_relayed().dropped.is_empty());
@@ -662,9 +659,9 @@ mod tests {
         let mut ensemble = ensemble(1, Wire::Line);
         heard(&mut ensemble, 1, TimeDelta::zero());
         let begun = ensemble.interval();
-        assert!(ensemble.close_round(OWN).round.is_some());
-        ensemble.report(NodeId(1), begun, OWN);
-        assert!(ensemble.close_round(OWN).round.is_none());
+        assert!(ensemble.close_round(Heard::OWN).round.is_some());
+        ensemble.report(NodeId(1), begun, Heard::OWN);
+        assert!(ensemble.close_round(Heard::OWN).round.is_none());
     }
 
     #[test]
@@ -677,10 +674,10 @@ mod tests {
             ensemble.join(NodeId(node), "node", None, Wire::Line);
         }
         heard(&mut ensemble, 1, TimeDelta::minutes(3));
-        assert!(ensemble.close_round(OWN).round.is_none());
+        assert!(ensemble.close_round(Heard::OWN).round.is_none());
         assert_eq!((ensemble.present(), ensemble.wanted()), ((2, 1), 2));
         heard(&mut ensemble, 2, TimeDelta::minutes(3));
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert_eq!(round.rows.len(), 3);
         assert_eq!(ensemble.wanted(), 1);
     }
@@ -710,7 +707,7 @@ mod tests {
         assert!(ensemble.welcome_kept(NodeId(2), Some(error)));
         heard(&mut ensemble, 2, TimeDelta::minutes(20));
         heard(&mut ensemble, 1, TimeDelta::zero());
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert_eq!(corrections(&round), [0, 0, 0]);
     }
 
@@ -720,22 +717,22 @@ mod tests {
             min_followers: 2,
             ..Settings::default()
         });
-        assert!(ensemble.close_round(OWN).round.is_none());
+        assert!(ensemble.close_round(Heard::OWN).round.is_none());
         for node in [1, 2] {
             ensemble.join(NodeId(node), "node", None, Wire::Timestamp);
         }
         heard(&mut ensemble, 1, TimeDelta::zero());
         assert!(
-            ensemble.close_round(OWN).round.is_none(),
+            ensemble.close_round(Heard::OWN).round.is_none(),
             "2 joined, 1 reported"
         );
         heard(&mut ensemble, 2, TimeDelta::zero());
-        assert_eq!(ensemble.close_round(OWN).round.unwrap().number, 1);
+        assert_eq!(ensemble.close_round(Heard::OWN).round.unwrap().number, 1);
         assert!(ensemble.leave(NodeId(2)));
-        assert_eq!(ensemble.close_round(OWN).round.unwrap().number, 2);
+        assert_eq!(ensemble.close_round(Heard::OWN).round.unwrap().number, 2);
         assert!(ensemble.leave(NodeId(1)));
         assert!(
-            ensemble.close_round(OWN).round.is_none(),
+            ensemble.close_round(Heard::OWN).round.is_none(),
             "nobody left to agree with"
         );
     }
@@ -758,21 +755,21 @@ mod tests {
             join(&mut ensemble, liar, TimeDelta::hours(10));
         }
         assert!(ensemble.awaits_known() && !ensemble.is_enough());
-        assert!(ensemble.close_round(OWN).round.is_none());
+        assert!(ensemble.close_round(Heard::OWN).round.is_none());
         for honest in 5..=9 {
             join(&mut ensemble, honest, TimeDelta::zero());
         }
         assert!(ensemble.awaits_known(), "five are not most of ten");
         join(&mut ensemble, 10, TimeDelta::zero());
         assert!(!ensemble.awaits_known());
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert_eq!(round.outcome.unwrap().average, TimeDelta::zero());
         // Nobody comes: it begins with whom there is.
         let mut ensemble = Ensemble::knowing(Settings::default(), ensemble.acquaintances);
         join(&mut ensemble, 1, TimeDelta::zero());
         assert!(ensemble.awaits_known());
         ensemble.wait_no_longer();
-        assert!(ensemble.close_round(OWN).round.is_some());
+        assert!(ensemble.close_round(Heard::OWN).round.is_some());
     }
 
     #[test]
@@ -791,7 +788,7 @@ mod tests {
                 let ahead = TimeDelta::microseconds(if node == 3 && !follows { 500 } else { 0 });
                 heard(&mut ensemble, node, ahead);
             }
-            let round = ensemble.close_round(OWN).round.unwrap();
+            let round = ensemble.close_round(Heard::OWN).round.unwrap();
             ensemble.remember(&round, today);
             if !follows {
                 // All come back; nobody would be less new than the liar.
@@ -811,7 +808,7 @@ mod tests {
         for (node, hours) in [(1, 40), (2, -40), (3, 90)] {
             heard(&mut ensemble, node, TimeDelta::hours(hours));
         }
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert!(round.outcome.is_err());
         assert!(
             round
@@ -820,7 +817,7 @@ mod tests {
                 .all(|row| row.correction.is_none() && !row.vote.counts())
         );
         heard(&mut ensemble, 1, TimeDelta::hours(40));
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert_eq!(
             round.rows[1].sample.offset,
             TimeDelta::hours(40),

@@ -66,6 +66,18 @@ impl From<Sample> for Heard {
     }
 }
 
+#[cfg(test)]
+impl Heard {
+    /// The master's own clock, in a group that agrees.
+    pub(crate) const OWN: Self = Self {
+        sample: Sample::OWN,
+        rate_ppm: Some(0.0),
+        synchronized: true,
+        machine: None,
+        reference: None,
+    };
+}
+
 /// The outcome of a round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {

@@ -122,14 +122,6 @@ mod tests {
     use crate::average::round::{Heard, NodeId, Vote};
     use crate::measurement::sample::Sample;
 
-    const OWN: Heard = Heard {
-        sample: Sample::OWN,
-        rate_ppm: Some(0.0),
-        synchronized: true,
-        machine: None,
-        reference: None,
-    };
-
     fn ensemble(names: &[&str]) -> Ensemble {
         let mut ensemble = Ensemble::new(Settings::default());
         for (number, name) in (1..).zip(names) {
@@ -149,7 +141,7 @@ mod tests {
             };
             ensemble.report(node, interval, heard);
         }
-        let rows = ensemble.close_round(OWN).round.unwrap().rows;
+        let rows = ensemble.close_round(Heard::OWN).round.unwrap().rows;
         let told = rows.iter().map(|row| row.correction);
         (
             rows.iter().map(|row| row.vote).collect(),
@@ -195,7 +187,7 @@ mod tests {
         ensemble.drop_vote(MASTER).unwrap();
         let interval = ensemble.interval();
         ensemble.report(NodeId(1), interval, Sample::OWN.into());
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert!(round.outcome.is_err(), "nobody is left");
     }
 
@@ -232,7 +224,7 @@ mod tests {
         let ahead = Sample::one_way(TimeDelta::seconds(7));
         ensemble.report(NodeId(9), interval, ahead.into());
         ensemble.report(NodeId(1), interval, Sample::OWN.into());
-        ensemble.close_round(OWN);
+        ensemble.close_round(Heard::OWN);
         let client = |ensemble: &Ensemble| ensemble.machine_ahead("py").unwrap().1;
         assert_eq!(client(&ensemble), TimeDelta::seconds(7));
         ensemble.step(TimeDelta::seconds(90));
@@ -242,7 +234,7 @@ mod tests {
             ensemble.interval(),
         );
         ensemble.report(NodeId(9), interval, heard.into());
-        let round = ensemble.close_round(OWN).round.unwrap();
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
         let row = round.rows.iter().find(|row| &*row.name == "py").unwrap();
         assert_eq!(row.sample.offset, TimeDelta::zero(), "it was told the step");
     }

@@ -96,16 +96,7 @@ mod tests {
             },
             master: None,
             term: None,
-            clock: ClockStatus {
-                synchronized,
-                error_ns: None,
-                slew_left_ns: 0,
-                rate_ppm: 0.0,
-                rate_error_ppm: 0.0,
-                holdover_s: None,
-                steps: 0,
-                steer: "none".to_owned(),
-            },
+            clock: ClockStatus::unread(synchronized),
             correction: None,
             counters: FollowerCounters::default(),
         }))

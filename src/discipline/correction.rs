@@ -12,7 +12,8 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::discipline::rate::{DriftFit, Line, Point, Rate};
+use crate::discipline::line::{Line, Point, Rate};
+use crate::discipline::rate::DriftFit;
 use crate::span::{at_rate, nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
 use crate::wire::steps::Steps;

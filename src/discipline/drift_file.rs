@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::CRYSTAL_PPM;
-use crate::discipline::rate::{Rate, WANDER_PPM};
+use crate::discipline::line::{Rate, WANDER_PPM};
 use crate::regular_file;
 
 /// How often the file is written while the program runs.

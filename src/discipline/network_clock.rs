@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::discipline::correction::{
     Aim, Applied, Discipline, Mark, NetworkTime, OutOfRange, Steering,
 };
-use crate::discipline::rate::Rate;
+use crate::discipline::line::Rate;
 use crate::lock::lock;
 use crate::wire::correction::Correction;
 use crate::wire::steps::Steps;

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
-pub use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
+use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
 use crate::span::{at_rate, float_nanoseconds};
 
 /// How many points the line is drawn through: more would be more exact, and slower to follow an
@@ -201,9 +201,14 @@ impl DriftFit {
 
     /// Whether the points lie on a curve, so that a straight line must do without the oldest: too
     /// few of them change from one side of it to the other (the test of runs, as chronyd does it).
-    /// What had to wait lies on one side anyway, and is not asked.
+    /// What had to wait lies on one side anyway, and is not asked; but where the last points all lie
+    /// on one side for long, whatever they waited for, the points before them are of no use.
     fn is_bent(&self, line: &Line) -> bool {
         let noise = self.noise();
+        let last_run = self.last_run(line, &noise);
+        if last_run >= LONG_RUN {
+            return last_run < self.points.len();
+        }
         let ordinary = |point: &&Point| noise.waiting(point) <= noise.doubt * ORDINARY;
         let sides = self.points.iter().filter(ordinary);
         let (mut count, mut runs, mut last) = (0, 0, None);
@@ -213,10 +218,6 @@ impl DriftFit {
             last = side;
         }
         let (runs, count) = (f64::from(runs), f64::from(count));
-        let last_run = self.last_run(line, &noise);
-        if last_run >= LONG_RUN {
-            return last_run < self.points.len();
-        }
         count >= LEAST_TESTED
             && runs < f64::midpoint(count, 1.0) - FEW_RUNS * (count - 1.0).sqrt() / 2.0
     }

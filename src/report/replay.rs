@@ -218,16 +218,7 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
         listen: String::new(),
         interval_s: 0.0,
         dry_run: false,
-        clock: ClockStatus {
-            synchronized: own.correction_ns.is_some(),
-            error_ns: None,
-            slew_left_ns: 0,
-            rate_ppm: 0.0,
-            rate_error_ppm: 0.0,
-            holdover_s: None,
-            steps: 0,
-            steer: "none".to_owned(),
-        },
+        clock: ClockStatus::unread(own.correction_ns.is_some()),
         lead: LeadStatus {
             role: "leads".to_owned(),
             leader: None,

@@ -58,14 +58,9 @@ mod tests {
 
     fn clock(error_ns: Option<i64>, holdover_s: Option<f64>) -> ClockStatus {
         ClockStatus {
-            synchronized: error_ns.is_some(),
             error_ns,
-            slew_left_ns: 0,
-            rate_ppm: 0.0,
-            rate_error_ppm: 0.0,
             holdover_s,
-            steps: 0,
-            steer: "none".to_owned(),
+            ..ClockStatus::unread(error_ns.is_some())
         }
     }
 

@@ -138,6 +138,24 @@ pub struct ClockStatus {
     pub steer: String,
 }
 
+#[cfg(feature = "cli")]
+impl ClockStatus {
+    /// A clock of which nothing is known but whether it has followed a correction.
+    pub(crate) fn unread(synchronized: bool) -> Self {
+        Self {
+            synchronized,
+            error_ns: None,
+            slew_left_ns: 0,
+            rate_ppm: 0.0,
+            rate_error_ppm: 0.0,
+            holdover_s: None,
+            steps: 0,
+            steer: "none".to_owned(),
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
 impl ClockStatus {
     /// How wrong the clock may be that applications read, what is left of a slew included; `None`
     /// while nobody can tell.
