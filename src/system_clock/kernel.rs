@@ -66,12 +66,24 @@ impl From<KernelError> for Error {
     }
 }
 
+/// What the kernel says of its clock.
+#[cfg(target_os = "linux")]
+fn told() -> Result<libc::timex, Error> {
+    let mut told = Timex::new();
+    adjtimex(&mut told).map_err(Error::Tick)?;
+    Ok(told.0)
+}
+
 /// The kernel's tick, in µs.
 #[cfg(target_os = "linux")]
 fn tick() -> Result<i32, Error> {
-    let mut told = Timex::new();
-    adjtimex(&mut told).map_err(Error::Tick)?;
-    Ok(told.0.tick as i32)
+    Ok(told()?.tick as i32)
+}
+
+/// Whether the kernel takes its clock for synchronized.
+#[cfg(target_os = "linux")]
+fn is_synchronized() -> Result<bool, Error> {
+    Ok(told()?.status & libc::STA_UNSYNC == 0)
 }
 
 /// Sets the kernel's tick, in µs.
@@ -90,6 +102,11 @@ fn tick() -> Result<i32, Error> {
 }
 
 #[cfg(not(target_os = "linux"))]
+fn is_synchronized() -> Result<bool, Error> {
+    Err(Error::OtherSystem)
+}
+
+#[cfg(not(target_os = "linux"))]
 fn set_tick(_tick: i32) -> Result<(), Error> {
     Err(Error::OtherSystem)
 }
@@ -103,6 +120,7 @@ fn speed() -> Result<Speed, Error> {
 pub struct SystemClock {
     oscillator: Arc<Oscillator>,
     speed: Speed,
+    synchronized: bool,
 }
 
 impl SystemClock {
@@ -119,12 +137,15 @@ impl SystemClock {
                  now it has {mended}"
             );
             set_tick(mended.tick)?;
+            // Nobody knows how far it went wrong meanwhile.
+            KERNEL.set_leap_seconds(LeapIndicator::Unknown)?;
             speed = mended;
         }
         KERNEL.set_frequency(speed.frequency_ppm)?;
         Ok(Self {
             oscillator: Arc::new(Oscillator::new(speed)),
             speed,
+            synchronized: is_synchronized()?,
         })
     }
 
@@ -138,6 +159,15 @@ impl SystemClock {
     #[must_use]
     pub fn frequency_ppm(&self) -> f64 {
         self.speed.frequency_ppm
+    }
+
+    /// Whether the clock is still as the last program has left it that had synchronized it: nobody
+    /// has set it since, the machine was not started anew, and at most nine hours have passed. (The
+    /// kernel forgets it when any of these happens: the error that it was told grows by 500 ppm,
+    /// and at 16 s it takes its clock for wrong.)
+    #[must_use]
+    pub fn is_synchronized(&self) -> bool {
+        self.synchronized
     }
 
     /// Gives the clock the frequency that an earlier run has learned, unless it has one near to
