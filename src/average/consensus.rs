@@ -128,6 +128,24 @@ impl Consensus {
         }
     }
 
+    /// The same, where no vote is taken to be further from the median than this.
+    #[must_use]
+    pub fn reaching(self, reach: TimeDelta) -> Self {
+        Self {
+            reach: self.reach.min(reach),
+            ..self
+        }
+    }
+
+    /// The same, where the median is all that can be believed.
+    #[must_use]
+    pub fn at_median(self) -> Self {
+        Self {
+            average: self.median,
+            ..self
+        }
+    }
+
     /// How much a vote counts, [`FULL_WEIGHT`] at most.
     fn weight(&self, sample: &Sample) -> i128 {
         if sample.error <= self.ordinary_error {

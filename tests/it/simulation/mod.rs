@@ -7,3 +7,4 @@ mod queue;
 mod reference;
 mod rounds;
 mod steps;
+mod takeovers;

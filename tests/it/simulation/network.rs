@@ -49,7 +49,7 @@ pub struct Scenario {
     /// The part of the nodes that lie, and what.
     pub liars: f64,
     pub lie: Lie,
-    /// After so many rounds another master leads, with the same clock, which knows nobody yet.
+    /// After so many rounds the next of three candidates leads, with the same clock.
     pub elections: Option<usize>,
     /// What the last two nodes tell for their rates, from the 251st round on.
     pub rate_lie: Option<RateLie>,
@@ -228,6 +228,8 @@ pub struct Network {
     pub nodes: Vec<Node>,
     pub now: i64,
     pub ensemble: Ensemble,
+    /// What the candidates know that do not lead.
+    waiting: Vec<Ensemble>,
     pub references: Vec<Reference>,
     rng: Rng,
     rounds: usize,
@@ -254,6 +256,7 @@ impl Network {
             nodes: Vec::new(),
             now: 0,
             ensemble: Ensemble::new(Settings::default()),
+            waiting: (0..2).map(|_| Ensemble::new(Settings::default())).collect(),
             rng,
             rounds: 0,
             skews: Vec::new(),
@@ -398,14 +401,25 @@ impl Network {
         }
     }
 
-    /// Begins a new master's memory, if that is due.
+    /// Lets another candidate lead, if that is due. Its clock is the same: what it knows of the
+    /// others is what it has seen when it led before.
     fn elect(&mut self) {
-        let due = |every: usize| self.rounds.is_multiple_of(every);
-        if self.scenario.elections.is_some_and(due) {
-            self.ensemble = Ensemble::new(Settings::default());
-            for id in 1..self.nodes.len() as u64 {
-                self.ensemble.join(NodeId(id), "node", None, Wire::Line);
+        let Some(every) = self.scenario.elections else {
+            return;
+        };
+        let followers = || (1..self.nodes.len() as u64).map(NodeId);
+        if self.rounds.is_multiple_of(every) {
+            followers().for_each(|id| assert!(self.ensemble.leave(id)));
+            std::mem::swap(&mut self.ensemble, &mut self.waiting[0]);
+            self.waiting.rotate_left(1);
+            for id in followers() {
+                self.ensemble.join(id, "node", None, Wire::Line);
             }
+            self.ensemble.begin_to_lead(true);
+        }
+        let own_ppm = self.nodes[0].discipline.rate().ppm;
+        for waiting in &mut self.waiting {
+            waiting.close_relayed(Some(own_ppm));
         }
     }
 
