@@ -137,11 +137,17 @@ impl Consensus {
         }
     }
 
-    /// The same, where the median is all that can be believed.
+    /// The same, where the median of these clocks is all that can be believed: it is known as well as
+    /// those that lie there.
     #[must_use]
-    pub fn at_median(self) -> Self {
+    pub fn at_median(self, clocks: &[Sample]) -> Self {
+        let distance = |sample: &Sample| (sample.offset - self.median).abs();
+        let nearest = clocks.iter().map(distance).min().unwrap_or_default();
+        let there = clocks.iter().filter(|sample| distance(sample) <= nearest);
+        let error = there.map(|sample| sample.error).max().unwrap_or_default();
         Self {
             average: self.median,
+            error: self.error.max(error),
             ..self
         }
     }

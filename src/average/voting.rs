@@ -50,7 +50,7 @@ impl Ensemble {
         let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
         let agreed = agreed.among(voting.map(|(clock, _)| &clock.sample));
         if self.beginning.knows_no_reputations() {
-            (Ok(agreed.at_median()), votes)
+            (Ok(agreed.at_median(&samples)), votes)
         } else {
             (Ok(agreed), votes)
         }

@@ -54,6 +54,8 @@ pub struct Scenario {
     /// What the last two nodes tell for their rates, from the 251st round on.
     pub rate_lie: Option<RateLie>,
     pub steering: Steering,
+    /// Whether all that is admitted of errors is checked.
+    pub checks_errors: bool,
 }
 
 impl Default for Scenario {
@@ -77,6 +79,7 @@ impl Default for Scenario {
             elections: None,
             rate_lie: None,
             steering: Steering::default(),
+            checks_errors: true,
         }
     }
 }
@@ -497,6 +500,7 @@ impl Network {
         let middle = |from: usize| targets.get(from / 2).copied();
         let network = middle(targets.len()).zip(middle(targets.len().saturating_sub(1)));
         let network = network.map(|(upper, lower)| lower + (upper - lower) / 2);
+        let network = network.filter(|_| self.scenario.checks_errors);
         let healthy = self.nodes.iter_mut().filter(|node| !node.liar);
         let readings: Vec<_> = healthy
             .map(|node| (node.apart, node.reading(now, network)))
