@@ -171,6 +171,25 @@ pub struct Led {
     pub ahead: TimeDelta,
     /// How much faster the group runs than its clocks do on average, in ppm.
     pub rate_ppm: f64,
+    /// How much faster that is than before this round, in ppm.
+    pub change_ppm: f64,
+}
+
+/// What a reference shows in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shown {
+    /// How far its machine's own clock is ahead of the group's time.
+    pub ahead: TimeDelta,
+    /// Whether the group is led towards it.
+    pub followed: bool,
+}
+
+impl Shown {
+    /// Whether it is followed, in a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        if self.followed { "followed" } else { "doubted" }
+    }
 }
 
 /// One clock in a round.
@@ -190,6 +209,10 @@ pub struct Row {
     pub vote: Vote,
     /// What it has to do to agree with the group; `None` when the round was abandoned.
     pub correction: Option<Correction>,
+    /// The network's rate against its oscillator in ppm, if it says.
+    pub rate_ppm: Option<f64>,
+    /// What it shows, if it is a reference.
+    pub reference: Option<Shown>,
 }
 
 /// What the end of an interval brings.
