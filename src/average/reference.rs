@@ -94,10 +94,14 @@ impl Guide {
         }
         let ahead = median(followed.iter().map(|it| it.ahead).collect());
         let before_ppm = self.rate_ppm.unwrap_or_else(|| {
-            // What the distance explains, the last leader has led the group by on its account.
+            // Either it was led by this distance before, or not at all: the clocks are more likely to
+            // run nearly as fast as the references.
             let share_ppm = ahead.map_or(0.0, |ahead| share(ahead, interval, slew_ppm));
-            let led_ppm = share_ppm.clamp(mean_ppm.min(0.0), mean_ppm.max(0.0));
-            self.steady_ppm = (mean_ppm - led_ppm).clamp(-slew_ppm, slew_ppm);
+            let steady_ppm = [mean_ppm, mean_ppm - share_ppm];
+            let least_ppm = steady_ppm
+                .into_iter()
+                .min_by(|one, other| one.abs().total_cmp(&other.abs()));
+            self.steady_ppm = least_ppm.unwrap_or_default().clamp(-slew_ppm, slew_ppm);
             mean_ppm
         });
         let rate_ppm = self.rate(ahead, interval, slew_ppm);
@@ -323,8 +327,8 @@ mod tests {
             let mut references = [reference(1, ahead, 100)];
             let led = guide.lead(&mut references, mean_ppm, INTERVAL, SLEW_PPM);
             let led = led.unwrap();
-            assert!(led.rate_ppm.abs() <= 62.0, "{led:?}");
-            assert!(led.rate_ppm.abs() >= 50.0, "{led:?}");
+            assert!((led.rate_ppm - mean_ppm).abs() < 1e-9, "{led:?}");
+            assert!(led.change_ppm.abs() < 1e-9, "{led:?}");
         }
         // One that was not led yet is led at once.
         let mut guide = Guide::default();

@@ -80,7 +80,8 @@ pub fn ask(socket: &Path, patience: Duration) -> anyhow::Result<Vec<u8>> {
         _ => anyhow::Error::new(error).context(format!("cannot ask at {at}")),
     })?;
     if document.is_empty() {
-        bail!("no answer came from {at}: too many ask; try again");
+        let hint = runtime_folder::hint(socket);
+        bail!("no answer came from {at}: too many ask; try again{hint}");
     }
     Ok(document)
 }

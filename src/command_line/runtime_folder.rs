@@ -183,18 +183,24 @@ pub fn control_sockets(program: &str) -> Vec<PathBuf> {
     sockets(&Surroundings::of_this_process().all(), program, CONTROL)
 }
 
-/// What to say where a socket does not answer as it was expected to: it may be the other one.
+/// What to say where a socket does not give the status: it may be the one that takes orders.
 #[must_use]
 pub fn hint(socket: &Path) -> String {
     let name = socket.to_string_lossy();
-    let other = |end, of| name.strip_suffix(end).map(|name| format!("{name}{of}"));
-    if let Some(other) = other(CONTROL, STATUS) {
-        return format!(" (this socket takes orders; the status is at {other})");
-    }
-    match other(STATUS, CONTROL) {
-        Some(other) => format!(" (this socket gives the status; orders go to {other})"),
-        None => String::new(),
-    }
+    let name = name.strip_suffix(CONTROL);
+    name.map_or_else(String::new, |name| {
+        format!(" (this socket takes orders; the status is at {name}{STATUS})")
+    })
+}
+
+/// What to say where a socket takes no orders: it may be the one that gives the status.
+#[must_use]
+pub fn control_hint(socket: &Path) -> String {
+    let name = socket.to_string_lossy();
+    let name = name.strip_suffix(STATUS);
+    name.map_or_else(String::new, |name| {
+        format!(" (this socket gives the status; orders go to {name}{CONTROL})")
+    })
 }
 
 /// The folders in which programs of this machine may have their sockets.

@@ -37,12 +37,7 @@ pub fn tell(socket: Option<PathBuf>, line: &str) -> anyhow::Result<()> {
         }
         None => the_one_that_runs(deadline)?,
     };
-    let hint = runtime_folder::hint(&path);
-    let hint = if hint.contains("gives the status") {
-        &hint
-    } else {
-        ""
-    };
+    let hint = runtime_folder::control_hint(&path);
     let answer = ask(&stream, line, deadline);
     let answer = answer.with_context(|| format!("no answer came from {}{hint}", path.display()))?;
     if let Some(done) = answer.strip_prefix(DONE) {
