@@ -328,7 +328,7 @@ impl Ensemble {
         let told_ppm = told_rate(&clocks, &votes);
         let led = outcome.ok().map(|it| self.lead(&it, &own, told_ppm));
         let (led, references) = led.unwrap_or_default();
-        let change_ppm = led.map_or(0.0, |led| led.change_ppm);
+        let change_ppm = led.map_or(0.0, |_| self.guide.change_ppm());
         let led_ppm = self.guide.rate_ppm() - change_ppm;
         let common_ppm = self.common_rate(&own, &votes, led_ppm) + change_ppm;
         let row = |member: Option<(NodeId, &Member)>, heard: &Heard, vote: Option<Vote>| Row {

@@ -171,8 +171,6 @@ pub struct Led {
     pub ahead: TimeDelta,
     /// How much faster the group runs than its clocks do on average, in ppm.
     pub rate_ppm: f64,
-    /// How much faster that is than before this round, in ppm.
-    pub change_ppm: f64,
 }
 
 /// What a reference shows in a round.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::average::round::Round;
+use crate::average::round::{Round, Shown};
 use crate::election::candidate::Lead;
 pub use crate::report::writer::RecordError;
 use crate::report::writer::{Header, Writer};
@@ -149,10 +149,10 @@ impl Display for MasterRows<'_> {
             let mut lead = String::new();
             write_lead(&mut lead, self.lead);
             write!(out, "{lead},{}", OrNothing(row.rate_ppm.map(ppm)))?;
-            write!(out, ",{}", OrNothing(row.reference.map(|it| it.word())))?;
+            write!(out, ",{}", OrNothing(row.reference.map(Shown::word)))?;
             let ahead = row.reference.map(|it| exact_nanoseconds(it.ahead));
-            let led = self.round.led.map(|led| ppm(led.rate_ppm));
-            writeln!(out, ",{},{}", OrNothing(ahead), OrNothing(led))?;
+            let rate = self.round.led.map(|led| ppm(led.rate_ppm));
+            writeln!(out, ",{},{}", OrNothing(ahead), OrNothing(rate))?;
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl<T: Display> Display for OrNothing<T> {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
-    use crate::average::round::{Led, Row, Shown, Vote};
+    use crate::average::round::{Led, Row, Vote};
     use crate::measurement::sample::Sample;
     use crate::wire::candidate::Rank;
     use std::sync::Arc;
@@ -248,7 +248,6 @@ mod tests {
                 followed: 1,
                 ahead: TimeDelta::nanoseconds(-40),
                 rate_ppm: 0.25,
-                change_ppm: 0.0,
             }),
             dry_run: false,
         }

@@ -258,11 +258,12 @@ fn a_record_tells_rates_and_references_and_why_a_clock_has_no_vote() {
     for round in 1..=3 {
         let rate = f64::from(round) * 0.5;
         let time = format!("2026-11-24T14:00:0{round}Z,{round}");
-        rows += &format!(
+        let round = format!(
             "{time},master,,0,,yes,0,10,{rate},,,12.5\n\
              {time},gps,10.0.0.1:1,1000,20,yes,-500,10,-3.25,followed,40000000,12.5\n\
              {time},twin,10.0.0.1:2,0,20,same machine,0,10,,,,12.5\n"
         );
+        rows.push_str(&round);
     }
     std::fs::write(&record, rows).expect("a file");
     let flags = [
