@@ -407,10 +407,15 @@ impl Network {
     fn elect(&mut self) {
         let due = |every: usize| self.rounds.is_multiple_of(every);
         if self.scenario.elections.is_some_and(due) {
-            self.ensemble = Ensemble::new(Settings::default());
-            for id in 1..self.nodes.len() as u64 {
-                self.ensemble.join(NodeId(id), "node", None, Wire::Line);
-            }
+            self.new_leader();
+        }
+    }
+
+    /// Another master leads, with the same clock, which knows nobody yet.
+    pub fn new_leader(&mut self) {
+        self.ensemble = Ensemble::new(Settings::default());
+        for id in 1..self.nodes.len() as u64 {
+            self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
     }
 
