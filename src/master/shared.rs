@@ -38,6 +38,7 @@ use crate::span::signed;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::correction::Correction;
 use crate::wire::steps::Steps;
+use crate::wire::vote_order::VoteOrder;
 
 /// More orders than an operator gives before the coordinator takes them.
 const MOST_TOLD: usize = 1000;
@@ -241,6 +242,23 @@ impl Shared {
         log::info!("step {number} of the group: by {}", signed(by));
         self.outlet.tell(MasterEvent::Stepped { by, number });
         Ok(())
+    }
+
+    /// Another candidate passes on what an operator has told it about a clock's vote.
+    pub(crate) fn hear_order(&self, order: &VoteOrder, candidacy: &Candidacy) {
+        let mut ensemble = self.ensemble();
+        if !ensemble.hear_order(order) {
+            return;
+        }
+        let number = ensemble.dropped().number();
+        drop(ensemble);
+        candidacy.know_orders(number);
+        let there = candidacy.candidates.at(order.stamp.rank);
+        let there = there.map_or_else(String::new, ToString::to_string);
+        self.outlet.tell_change(MasterEvent::Told {
+            who: format!("an operator at {there}"),
+            order: order.to_string(),
+        });
     }
 
     /// An operator has told us something, which is to be recorded.

@@ -35,6 +35,9 @@ impl Display for MasterStatus {
             Some(held) => line(out, "last round", &round(held, self.dry_run))?,
             None => line(out, "last round", "none yet")?,
         }
+        if let Some(held) = self.round.as_ref().filter(|held| held.references > 0) {
+            line(out, "references", &references(held))?;
+        }
         if self.lead.role != "leads"
             && let Some(last) = &self.correction
         {
@@ -137,6 +140,13 @@ fn round(round: &RoundStatus, dry_run: bool) -> String {
         signed(round.average_ns),
         length(round.error_ns)
     )
+}
+
+fn references(round: &RoundStatus) -> String {
+    let (followed, all) = (round.references_followed, round.references);
+    let ahead = signed(round.reference_ahead_ns);
+    let led = round.led_ppm.unwrap_or_default();
+    format!("{followed} of {all} followed, {ahead} ahead: led at {led:+.3} ppm")
 }
 
 fn correction(last: &CorrectionStatus) -> String {
