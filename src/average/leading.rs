@@ -27,7 +27,8 @@ impl Ensemble {
         if slew_ppm <= 0.0 {
             return (None, BTreeMap::new());
         }
-        let members = self.members.iter();
+        // Who has no key, where others do, could be anybody.
+        let members = self.members.iter().filter(|(_, it)| !it.unkeyed);
         let members = members.map(|(node, it)| (Some(*node), &*it.name, it.heard.as_ref()));
         let all = std::iter::once((None, MASTER, Some(own))).chain(members);
         let mut references: Vec<_> = all
@@ -58,4 +59,31 @@ fn reference(node: Option<NodeId>, heard: &Heard, agreed: &Consensus) -> Option<
         error: stated + heard.sample.error + agreed.error,
         followed: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::average::ensemble::Settings;
+    use crate::average::round::Wire;
+    use crate::measurement::sample::Sample;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn who_has_no_key_where_others_have_one_leads_nobody() {
+        let mut ensemble = Ensemble::new(Settings::default());
+        for (node, name) in [(1, "db1"), (2, "old")] {
+            ensemble.join(NodeId(node), name, None, Wire::Line);
+            let heard = Heard {
+                reference: Some(TimeDelta::microseconds(1)),
+                machine: Some(TimeDelta::seconds(node as i64)),
+                ..Heard::from(Sample::one_way(TimeDelta::zero()))
+            };
+            ensemble.report(NodeId(node), 0, heard);
+        }
+        ensemble.doubt_unkeyed(NodeId(2));
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
+        let led = round.led.unwrap();
+        assert_eq!((led.references, led.ahead), (1, TimeDelta::seconds(1)));
+    }
 }

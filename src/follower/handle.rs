@@ -89,7 +89,7 @@ impl Follower {
             return Err(FollowerError::Interval(options.interval));
         }
         if let Some(credentials) = &options.credentials {
-            credentials.key(Role::Follower, 0)?;
+            options.name = Some(credentials.key(Role::Follower, 0)?.holder.name);
         }
         if let Some(record) = &mut options.record {
             record.begin_follower()?;

@@ -89,7 +89,7 @@ impl Master {
         let cannot_listen = |error| MasterError::Listen(options.listen, error);
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
-        if !address.ip().to_canonical().is_loopback() {
+        if options.key_file.is_none() && !address.ip().to_canonical().is_loopback() {
             log::info!(
                 "without a key: every machine that reaches {address} may join and has a vote; see \
                  docs/security.md"

@@ -286,6 +286,7 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
         listen: String::new(),
         interval_s: 0.0,
         dry_run: false,
+        keys: None,
         clock: ClockStatus::unread(own.correction_ns.is_some()),
         lead: LeadStatus {
             role: "leads".to_owned(),

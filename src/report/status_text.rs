@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::report::status::{
-    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, LeadStatus, MasterStatus,
-    ProcessStatus, RoundStatus, Status,
+    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, KeysStatus, LeadStatus,
+    MasterStatus, ProcessStatus, RoundStatus, Status,
 };
 use crate::span;
 
@@ -27,6 +27,9 @@ impl Display for MasterStatus {
         line(out, "lead", &lead(&self.lead))?;
         if !self.lead.candidates.is_empty() {
             line(out, "candidates", &candidates(&self.lead))?;
+        }
+        if let Some(all) = &self.keys {
+            line(out, "keys", &keys(all, &self.clocks))?;
         }
         match &self.round {
             Some(held) => line(out, "last round", &round(held, self.dry_run))?,
@@ -99,6 +102,25 @@ fn candidates(lead: &LeadStatus) -> String {
         [] => count,
         missing => format!("{count}, missing: {}", missing.join(", ")),
     }
+}
+
+/// How many followers have a key of which generation: before a rotation is finished, none is to have
+/// the old one.
+fn keys(keys: &KeysStatus, clocks: &[GroupClock]) -> String {
+    let with = |generation: Option<u32>| {
+        let followers = clocks.iter().filter(|clock| clock.address.is_some());
+        followers
+            .filter(|clock| clock.key_generation == generation)
+            .count()
+    };
+    let generations = keys.generations.iter();
+    let generations = generations.map(|it| format!("generation {it}: {}", with(Some(*it))));
+    let generations: Vec<_> = generations.collect();
+    let (auth, unkeyed) = (escaped(&keys.auth), with(None));
+    format!(
+        "{auth}; followers of {}, without a key: {unkeyed}",
+        generations.join(", ")
+    )
 }
 
 fn round(round: &RoundStatus, dry_run: bool) -> String {

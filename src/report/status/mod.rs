@@ -64,6 +64,8 @@ pub struct MasterStatus {
     pub interval_s: f64,
     /// Whether nobody is corrected.
     pub dry_run: bool,
+    /// What is asked of followers, where there are keys.
+    pub keys: Option<KeysStatus>,
     /// The master's own clock.
     pub clock: ClockStatus,
     /// Who leads.
@@ -98,6 +100,16 @@ pub struct FollowerStatus {
     pub correction: Option<CorrectionStatus>,
     /// What was counted since the start.
     pub counters: FollowerCounters,
+}
+
+/// The keys of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeysStatus {
+    /// What becomes of followers without a key: `require`, `prefer` or `observe`.
+    pub auth: String,
+    /// The generations in use, the newest first.
+    pub generations: Vec<u32>,
 }
 
 /// A process.
@@ -240,6 +252,8 @@ pub struct GroupClock {
     pub address: Option<String>,
     /// How it speaks: `line` or `timestamp`; `None` for the master.
     pub wire: Option<String>,
+    /// The generation of the key that it has proven; `None` for the master, and without a key.
+    pub key_generation: Option<u32>,
     /// How far it was ahead of the master's clock in the last round, if it took part.
     pub offset_ns: Option<i64>,
     /// How wrong that may be.
