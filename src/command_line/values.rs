@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::ntp::answer::LARGEST_MAX_ERROR;
 use crate::wire::address::{self, Address};
 use crate::wire::message::{INTERVALS, LARGEST_ERROR};
 
@@ -139,6 +140,21 @@ pub fn reference(text: &str) -> Result<TimeDelta, String> {
         Ok(error)
     } else {
         Err("a clock that is wrong by more than 1h is no reference".to_owned())
+    }
+}
+
+/// For `--ntp-max-error`.
+///
+/// # Errors
+/// For what is no duration, 0, or more than [`LARGEST_MAX_ERROR`].
+pub fn ntp_error(text: &str) -> Result<TimeDelta, String> {
+    let error = TimeDelta::from_std(duration(text)?).unwrap_or(TimeDelta::MAX);
+    if error > TimeDelta::zero() && error <= LARGEST_MAX_ERROR {
+        Ok(error)
+    } else {
+        Err("a largest error is more than 0s and at most 16s, beyond which no client of NTP takes a \
+             time"
+            .to_owned())
     }
 }
 

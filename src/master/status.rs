@@ -54,6 +54,7 @@ impl MasterObserver {
                 now,
             ),
             counters: seen.counters,
+            ntp: None,
         }
     }
 }

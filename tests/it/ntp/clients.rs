@@ -1,0 +1,81 @@
+//! Programs of others, unmodified, on kernels of their own: the short form of the bench
+//! `ntp_clients`.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::virtual_hosts::{Counter, Host, Network, NtpClient};
+
+/// The clients' clocks are off by so many seconds.
+const OFF: f64 = 1.2;
+
+/// Lets the clients ask while nobody knows the time.
+const UNKNOWN: Duration = Duration::from_secs(12);
+
+/// How long a client may take to follow.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// How far apart two clocks are, in seconds, over the last second.
+fn apart(counter: &Counter, hosts: [&Host; 2]) -> f64 {
+    // The last readings are on their way.
+    thread::sleep(Duration::from_millis(300));
+    let now = counter.now(hosts[0]);
+    counter.trace_of(&hosts, now - 1.0, now - 0.1).skew(1.0) * 1e-6
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox, chrony, cc and root"]
+fn clients_take_no_time_before_the_group_has_agreed_and_then_follow_it() {
+    let (network, hosts) = Network::boot::<4>();
+    let counter = Counter::start(&network);
+    let [master, follower, chronyd, busybox] = &hosts;
+    let reader = network.counter().display().to_string();
+    for (host, tick) in hosts.iter().zip([10_001, 10_000, 9_999, 10_001]) {
+        host.run("mount -t tmpfs tmpfs /run");
+        host.run(&format!("busybox adjtimex -q -t {tick}"));
+    }
+    chronyd.run(&format!("date --set '{OFF} sec'"));
+    busybox.run(&format!("date --set '-{OFF} sec'"));
+    for host in &hosts {
+        host.run(&format!("{reader} &"));
+    }
+    let program = env!("CARGO_BIN_EXE_berkeley-master");
+    let flags = "--steer system --interval 1s --serve-ntp";
+    master.run(&format!("{program} {flags} &"));
+    master.line("Serving NTP at 0.0.0.0:123");
+    let clients = [
+        (NtpClient::Chronyd, chronyd, 0.001),
+        (NtpClient::Busybox, busybox, 0.05),
+    ];
+    for (client, host, _) in clients {
+        client.start(host, &network, Path::new(""), &["10.0.0.1"]);
+    }
+
+    // The master is alone, so there is no group whose time it could be.
+    thread::sleep(UNKNOWN);
+    for (client, host, _) in clients {
+        let off = apart(&counter, [master, host]);
+        println!(
+            "{}: {off:.3} s off while nobody knows the time",
+            client.name()
+        );
+        assert!((off - OFF).abs() < 0.1, "{} has moved", client.name());
+    }
+
+    let program = env!("CARGO_BIN_EXE_berkeley-follower");
+    follower.run(&format!("{program} {flags} 10.0.0.1 &"));
+    master.line("Round 1: ");
+    let agreed = Instant::now();
+    for (client, host, limit) in clients {
+        let off = loop {
+            let off = apart(&counter, [master, host]);
+            if off <= limit || agreed.elapsed() > PATIENCE {
+                break off;
+            }
+        };
+        let (name, took) = (client.name(), agreed.elapsed().as_secs_f64());
+        println!("{name}: {:.3} ms off after {took:.0} s", off * 1e3);
+        assert!(off <= limit, "{name} is {off} s off");
+    }
+}
