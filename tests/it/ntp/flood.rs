@@ -43,7 +43,7 @@ fn flood(server: SocketAddr) -> usize {
     let (mut sent, mut heard) = (0, 0);
     while sent < SECONDS * PER_SECOND {
         let due = began.elapsed().as_micros() as u64 * PER_SECOND / 1_000_000;
-        for _ in sent..due.min(SECONDS * PER_SECOND) {
+        while sent < due.min(SECONDS * PER_SECOND) {
             let _ = socket.send(&question);
             sent += 1;
         }

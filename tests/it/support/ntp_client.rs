@@ -42,7 +42,7 @@ impl Answer {
 
     /// How wrong the offset may be: the root distance, seen from the client.
     pub(crate) fn promised(&self) -> f64 {
-        (self.delay + self.root_delay) / 2.0 + self.root_dispersion
+        f64::midpoint(self.delay, self.root_delay) + self.root_dispersion
     }
 }
 
@@ -112,7 +112,10 @@ impl Client {
 /// The time of this machine, in seconds since some moment of today: floats have few digits.
 fn now() -> f64 {
     let now = WallClock.read();
-    seconds(now.timestamp(), now.timestamp_subsec_nanos() as f64 * 1e-9)
+    seconds(
+        now.timestamp(),
+        f64::from(now.timestamp_subsec_nanos()) * 1e-9,
+    )
 }
 
 fn seconds(since_1970: i64, fraction: f64) -> f64 {
@@ -135,7 +138,7 @@ fn understood(bytes: &[u8], sent: f64, came: f64) -> Answer {
         root_delay: short(4),
         root_dispersion: short(8),
         reference: bytes[12..16].try_into().expect("four bytes"),
-        offset: ((received - sent) + (transmitted - came)) / 2.0,
+        offset: f64::midpoint(received - sent, transmitted - came),
         delay: (came - sent) - (transmitted - received),
         held: transmitted - received,
         age: transmitted - corrected,
