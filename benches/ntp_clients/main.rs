@@ -5,7 +5,10 @@
 //!
 //! ```text
 //! cargo bench --bench ntp_clients -- [--minutes N] [PACKAGES]
+//! cargo bench --bench ntp_clients -- --sources
 //! ```
+//!
+//! The second form prints which of several sources chronyd follows.
 //!
 //! It needs root and Debian's `user-mode-linux iproute2 busybox util-linux gcc chrony`. Of other
 //! clients, those are tried whose packages were unpacked (not installed: their services would be
@@ -20,6 +23,7 @@
 //!
 //! It takes 15 minutes, or as many as it is told.
 
+mod sources;
 #[path = "../../tests/it/support/virtual_hosts/mod.rs"]
 mod virtual_hosts;
 
@@ -47,6 +51,10 @@ fn main() -> Result<()> {
     let (mut minutes, mut packages) = (MINUTES, PathBuf::from("target/ntp-clients"));
     while let Some(word) = arguments.next() {
         match word.as_str() {
+            "--sources" => {
+                sources::run();
+                return Ok(());
+            }
             "--minutes" => {
                 let number = arguments.next().context("--minutes N")?;
                 minutes = number.parse().context("--minutes N")?;
@@ -69,7 +77,8 @@ fn main() -> Result<()> {
         }
         host.run(&format!("{reader} &"));
     }
-    serve(&network, master, follower, server);
+    group_serves(master, follower);
+    chronyd_serves(&network, server, 10);
     let (ours, theirs) = clients.split_at(NtpClient::ALL.len());
     let mut tried = Vec::new();
     for (client, pair) in NtpClient::ALL.into_iter().zip(ours.iter().zip(theirs)) {
@@ -103,18 +112,22 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Starts the servers, and waits until both have a time to serve.
-fn serve(network: &Network, master: &Host, follower: &Host, server: &Host) {
+/// Starts a group, and waits until it has a time to serve.
+fn group_serves(master: &Host, follower: &Host) {
     let flags = "--steer system --serve-ntp";
     let program = env!("CARGO_BIN_EXE_berkeley-master");
     master.run(&format!("{program} {flags} &"));
     let program = env!("CARGO_BIN_EXE_berkeley-follower");
     follower.run(&format!("{program} {flags} 10.0.0.1 &"));
-    let file = Path::new(network.folder()).join("server.conf");
-    let lines = "local stratum 10\nallow\ncmdport 0\nbindcmdaddress /\npidfile /run/chronyd.pid\n";
-    std::fs::write(&file, lines).expect("a file");
-    server.run(&format!("chronyd -n -U -u root -f {} &", file.display()));
     master.line("Round 3: ");
+}
+
+/// Starts a chronyd that serves its machine's time.
+fn chronyd_serves(network: &Network, server: &Host, stratum: u8) {
+    let file = Path::new(network.folder()).join("server.conf");
+    let lines = "allow\ncmdport 0\nbindcmdaddress /\npidfile /run/chronyd.pid\n";
+    std::fs::write(&file, format!("local stratum {stratum}\n{lines}")).expect("a file");
+    server.run(&format!("chronyd -n -U -u root -f {} &", file.display()));
 }
 
 /// After how many seconds a client was within 1 ms for good; how far it was from the server at the

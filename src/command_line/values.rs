@@ -265,6 +265,8 @@ mod tests {
             (tolerance("101y").unwrap_err(), "at most 100 years"),
             (threshold("0s").unwrap_err(), "a threshold is more than 0s"),
             (interval("1ms").unwrap_err(), "an interval is from 10ms"),
+            (ntp_error("0s").unwrap_err(), "more than 0s"),
+            (ntp_error("17s").unwrap_err(), "at most 16s"),
             (candidate("").unwrap_err(), "an address is missing"),
             (candidate(" ").unwrap_err(), "an address is missing"),
             (

@@ -90,3 +90,27 @@ fn alone_a_follower_promises_less_and_less_and_then_nothing() {
     assert_eq!((lost.leap, lost.stratum), (3, 16));
     assert!((4e-4..0.1).contains(&lost.root_dispersion), "{lost:?}");
 }
+
+#[test]
+fn an_answer_says_when_the_question_came_however_late_it_is_read() {
+    const STALL: Duration = Duration::from_millis(300);
+    let master = Program::master(&[SERVE]);
+    let server = served(&master);
+    let client = Client::of(server);
+    client.ask();
+    // The kernel begins to note arrivals shortly after it was first asked to.
+    let noted = (0..10).any(|_| {
+        master.signal("STOP");
+        let stalled = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| client.try_ask());
+            // For so long the program stands still.
+            std::thread::sleep(STALL);
+            master.signal("CONT");
+            asked.join().expect("a client")
+        });
+        let stalled = stalled.expect("an answer");
+        println!("{stalled:?}");
+        stalled.held > 0.2 && stalled.delay < 0.1
+    });
+    assert!(noted, "the question came when it was read");
+}

@@ -45,7 +45,8 @@ fn what_is_no_question_is_not_answered() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut sent = 0;
-    for round in 0..100 {
+    // No more of them than are answered at once.
+    for round in 0..50 {
         for _ in 0..100 {
             let length = random.usize(..1500);
             let mut bytes = vec![0; length];
@@ -121,36 +122,6 @@ fn ipv6_and_ipv4_may_share_a_socket() {
         client.0.set_read_timeout(patience).expect("a socket");
         assert!(client.try_ask().is_some(), "{asked}");
     }
-}
-
-#[test]
-fn an_answer_says_when_the_question_came_however_late_it_is_read() {
-    let server = server("127.0.0.1:0");
-    // The kernel begins to note arrivals shortly after it was first asked to. What is read late is
-    // read behind hundreds of others.
-    let held = (0..50).map(|_| {
-        let client = Client::of(server.local_addr());
-        let others = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        for _ in 0..100 {
-            others
-                .send_to(&[0; 48], server.local_addr())
-                .expect("a packet");
-        }
-        client.ask()
-    });
-    let held: Vec<_> = held.collect();
-    assert!(held.iter().all(|answer| answer.held >= 0.0), "{held:?}");
-    // As the client sees it, the server did nothing but hold the question back.
-    let longest = held
-        .iter()
-        .max_by(|a, b| a.held.total_cmp(&b.held))
-        .expect("some");
-    println!(
-        "held for {:.0} µs, of {:.0} µs",
-        longest.held * 1e6,
-        (longest.held + longest.delay) * 1e6
-    );
-    assert!(longest.held > 2.0 * longest.delay, "{longest:?}");
 }
 
 #[test]

@@ -61,7 +61,8 @@ impl NtpClient {
             lines.collect()
         };
         let file = |name: &str, text: &str| {
-            let path = PathBuf::from(network.folder()).join(format!("{name}-{}", servers.concat()));
+            let path = PathBuf::from(network.folder())
+                .join(format!("{name}-{}", servers.concat().replace(' ', "-")));
             fs::write(&path, text).expect("a file");
             path.display().to_string()
         };
