@@ -21,6 +21,8 @@
 //! done
 //! ```
 //!
+//! Debian's busybox has no ntpd: build one with `CONFIG_NTPD=y` as `PACKAGES/busybox/busybox`.
+//!
 //! It takes 15 minutes, or as many as it is told.
 
 mod sources;
@@ -48,7 +50,7 @@ const SETTLED: f64 = 180.0;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
-    let (mut minutes, mut packages) = (MINUTES, PathBuf::from("target/ntp-clients"));
+    let (mut minutes, mut packages) = (MINUTES, PathBuf::from(NtpClient::PACKAGES));
     while let Some(word) = arguments.next() {
         match word.as_str() {
             "--sources" => {
@@ -82,8 +84,8 @@ fn main() -> Result<()> {
     let (ours, theirs) = clients.split_at(NtpClient::ALL.len());
     let mut tried = Vec::new();
     for (client, pair) in NtpClient::ALL.into_iter().zip(ours.iter().zip(theirs)) {
-        let program = client.program(&packages);
-        if program.is_absolute() && !program.exists() {
+        if !client.is_there(&packages) {
+            let program = client.program(&packages);
             println!("{}: not there, {}", client.name(), program.display());
             continue;
         }

@@ -12,7 +12,7 @@ use crate::{chronyd_serves, group_serves};
 const AHEAD: f64 = 3.0;
 
 /// How long the clients have to choose.
-const CHOICE: Duration = Duration::from_secs(120);
+const CHOICE: Duration = Duration::from_mins(2);
 
 /// How near a client is to what it follows, in seconds.
 const NEAR: f64 = 0.1;

@@ -144,7 +144,8 @@ fn who_asks_without_end_costs_nobody_else_anything() {
         limited > SECONDS * PER_SECOND / 2,
         "{limited} were too many"
     );
-    assert!(answered + 1 >= asked, "{answered} of {asked}");
+    // Where the thread has to wait for a processor, the kernel has no room for all, and UDP loses some.
+    assert!(5 * answered >= 4 * asked, "{answered} of {asked}");
     assert!(memory_after - memory_before < 1024, "it grew");
 
     assert_eq!(nonsense(server), 0, "answers to nonsense");

@@ -23,6 +23,9 @@ const USERS: &str = "\
 const GROUPS: &str = "root:x:0:\nopenntpd:x:901:\nsystemd-timesync:x:902:\n";
 
 impl NtpClient {
+    /// Where packages are unpacked, if nothing else is said.
+    pub(crate) const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/ntp-clients");
+
     pub(crate) const ALL: [Self; 5] = [
         Self::Chronyd,
         Self::Ntpsec,
@@ -41,15 +44,22 @@ impl NtpClient {
         }
     }
 
-    /// The program: as it is installed, or as its package was unpacked into a folder of this name.
+    /// The program: as it is installed, or as its package was unpacked, or built, in a folder of
+    /// this name.
     pub(crate) fn program(self, packages: &Path) -> PathBuf {
         match self {
             Self::Chronyd => "chronyd".into(),
-            Self::Busybox => "busybox".into(),
+            // Debian's has no ntpd.
+            Self::Busybox => packages.join("busybox/busybox"),
             Self::Ntpsec => packages.join("ntpsec/usr/sbin/ntpd"),
             Self::Openntpd => packages.join("openntpd/usr/sbin/ntpd"),
             Self::Timesyncd => packages.join("systemd-timesyncd/lib/systemd/systemd-timesyncd"),
         }
+    }
+
+    /// Whether it is there.
+    pub(crate) fn is_there(self, packages: &Path) -> bool {
+        self == Self::Chronyd || self.program(packages).exists()
     }
 
     /// Starts it on a host, to follow these servers.
