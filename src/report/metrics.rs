@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::report::status::{
     ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, NtpStatus,
-    ProcessStatus, Status,
+    ProcessStatus, RoundStatus, Status,
 };
 
 /// The labels of a sample, and what they are.
@@ -134,6 +134,7 @@ impl Page {
             let window = round.window_ns.map(seconds);
             let help = "How far from the median a clock voted in the last round";
             self.gauge("round_window_seconds", help, window);
+            self.references(round);
         }
         self.ntp(status.ntp.as_ref());
         self.votes(&status.clocks);
@@ -159,6 +160,18 @@ impl Page {
         ];
         let help = "Packets of clients of NTP by what became of them";
         self.counters("ntp_packets", help, "outcome", &packets);
+    }
+
+    fn references(&mut self, round: &RoundStatus) {
+        let (all, followed) = (round.references as f64, round.references_followed as f64);
+        self.gauge("references", "References in the last round", Some(all));
+        let help = "References that the group is led towards";
+        self.gauge("references_followed", help, Some(followed));
+        let help = "How far the median of those was ahead of the group's time";
+        let ahead = round.reference_ahead_ns.map(seconds);
+        self.gauge("reference_offset_seconds", help, ahead);
+        let help = "How much faster the group runs on their account than its clocks do";
+        self.gauge("led_rate_ratio", help, round.led_ppm.map(|ppm| ppm * 1e-6));
     }
 
     fn votes(&mut self, clocks: &[GroupClock]) {
