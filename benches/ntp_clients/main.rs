@@ -8,7 +8,7 @@
 //! cargo bench --bench ntp_clients -- --sources
 //! ```
 //!
-//! The second form prints which of several sources chronyd follows.
+//! With `--show` it shows what the clients have said, too. The second form prints which of several sources chronyd follows.
 //!
 //! It needs root and Debian's `user-mode-linux iproute2 busybox util-linux gcc chrony`. Of other
 //! clients, those are tried whose packages were unpacked (not installed: their services would be
@@ -51,8 +51,10 @@ const SETTLED: f64 = 180.0;
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
     let (mut minutes, mut packages) = (MINUTES, PathBuf::from(NtpClient::PACKAGES));
+    let mut shows = false;
     while let Some(word) = arguments.next() {
         match word.as_str() {
+            "--show" => shows = true,
             "--sources" => {
                 sources::run();
                 return Ok(());
@@ -110,6 +112,9 @@ fn main() -> Result<()> {
             of(master, ours),
             of(server, theirs)
         );
+        if shows {
+            eprintln!("{}\n{}", ours.transcript(), theirs.transcript());
+        }
     }
     Ok(())
 }
