@@ -72,7 +72,13 @@ impl Counter {
 
     /// What the clocks of all hosts have shown from one moment to another.
     pub(crate) fn trace(&self, hosts: &[Host], from: f64, until: f64) -> Trace {
-        let read = |host: &Host| -> Vec<Reading> {
+        let hosts: Vec<_> = hosts.iter().collect();
+        self.trace_of(&hosts, from, until)
+    }
+
+    /// What the clocks of some hosts have shown from one moment to another.
+    pub(crate) fn trace_of(&self, hosts: &[&Host], from: f64, until: f64) -> Trace {
+        let read = |host: &&Host| -> Vec<Reading> {
             let readings = host.readings();
             readings.iter().map(|line| self.reading(line)).collect()
         };
