@@ -106,7 +106,9 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
         };
         let patience = match client {
             Client::Served => LISTENING,
-            Client::Connected(_) | Client::Joined | Client::Told(_) => TICK,
+            // It is left no commands: thousands of them are not to wake for nothing.
+            Client::Told(due) => due.saturating_duration_since(Instant::now()),
+            Client::Connected(_) | Client::Joined => TICK,
         };
         let heard = reader.next(connection, patience, arrival)?;
         if matches!(heard, Heard::Message(_)) && reports.admit(Instant::now()).is_none() {
