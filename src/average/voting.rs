@@ -174,8 +174,11 @@ impl Ensemble {
         votes: &[Vote],
         led_ppm: f64,
     ) -> f64 {
-        let own_ppm = own.rate_ppm.filter(|_| self.beginning.knows_no_rates());
-        let own_change = own_ppm.and_then(|ppm| self.own_rate.change(ppm - led_ppm));
+        // Where references lead a group, its rate is what they make it.
+        let is_led = led_ppm.abs() > f64::EPSILON;
+        let own_ppm = own.rate_ppm.filter(|_| !is_led);
+        let own_ppm = own_ppm.filter(|_| self.beginning.knows_no_rates());
+        let own_change = own_ppm.and_then(|ppm| self.own_rate.change(ppm));
         let heard = self.members.values_mut().filter_map(|member| {
             let heard = member.heard?;
             Some((&mut member.rate, heard.rate_ppm))

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::command_line::ntp::Ntp;
 use crate::command_line::values;
 use crate::discipline::correction::{
     LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, STEP_ROUNDS, STEP_THRESHOLD,
@@ -86,6 +87,10 @@ pub struct Common {
     /// Write one line of CSV for each clock and round to FILE [default: none]
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its own documentation tells what it is")]
+    pub ntp: Ntp,
 }
 
 impl Common {
@@ -126,7 +131,12 @@ impl Common {
         );
         let reference = (only_told && self.reference.is_some())
             .then_some("--reference does not go with --wire timestamp: timestamps lead nobody");
-        one_file.or(reference).or(self.steering_conflict(only_told))
+        let ntp = (only_told && self.ntp.is_served()).then_some(
+            "--serve-ntp does not go with --wire timestamp: timestamps don't tell how wrong the \
+             time may be, so no client could be told it",
+        );
+        let conflict = one_file.or(reference).or(ntp);
+        conflict.or(self.steering_conflict(only_told))
     }
 
     /// Whether the record is where the rate is kept, or is written before it takes its place.

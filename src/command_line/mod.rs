@@ -7,6 +7,7 @@ pub mod follower_arguments;
 pub mod keys;
 pub mod logging;
 pub mod master_arguments;
+pub mod ntp;
 pub mod orders;
 pub mod program;
 pub mod questions;

@@ -6,6 +6,7 @@ use crate::keys::channel::Channel;
 use crate::keys::code::Code;
 use crate::keys::handshake::{self, Called};
 use crate::keys::holder::Role;
+use crate::keys::node_key::NodeKey;
 use crate::master::end::End;
 use crate::master::peer::Peer;
 use crate::master::trust::PROOF_DEADLINE;
@@ -17,6 +18,9 @@ const NO_KEY: &str =
     "this master has no key: give it --key-file, or start the other program without";
 
 /// Takes the opening of a peer that has a key, and its proof. What it has proven to be good for.
+// Not inlined: what it needs of the stack is given back before the rest is done, and each page that
+// a peer's thread has touched once stays in memory.
+#[inline(never)]
 pub(crate) fn hear(peer: &mut Peer, connection: &mut Connection) -> Result<Role, End> {
     let proven = prove(peer, connection);
     if let Err(End::Unwelcome(reason)) = &proven {
@@ -34,27 +38,21 @@ fn prove(peer: &mut Peer, connection: &mut Connection) -> Result<Role, End> {
     };
     let unwelcome = |error: &dyn std::fmt::Display| End::Unwelcome(error.to_string());
     let holder = handshake::claimed(&opening).map_err(|error| unwelcome(&error))?;
-    let key = group.welcome(&holder).map_err(|error| unwelcome(&error))?;
+    let secret = group.welcome(&holder).map_err(|error| unwelcome(&error))?;
     let nonce = Code::random().map_err(|error| End::Broken(error.into()))?;
-    let (called, answer) = Called::answer(&key, &opening, nonce);
+    let (called, answer) = Called::answer(&secret, &opening, nonce);
     connection.write(format!("{answer}\n").as_bytes())?;
     let proof = line(&mut reader, connection, deadline)?;
     let codes = called
         .proven(proof)
         .map_err(|error| unwelcome(&format!("{holder} was claimed, and {error}")))?;
     peer.channel = Channel::Keyed(Box::new(codes));
-    let role = holder.role;
-    peer.prove(holder);
+    let key = NodeKey { holder, secret };
+    peer.prove(key.clone());
     // The file may have changed since the key was looked up.
-    match peer
-        .shared
-        .trust
-        .group()
-        .map(|group| peer.is_welcome(&group))
-    {
-        Some(false) => Err(End::Unwelcome("the key was revoked".to_owned())),
-        _ => Ok(role),
-    }
+    let group = peer.shared.trust.group().unwrap_or(group);
+    group.check(&key).map_err(|error| unwelcome(&error))?;
+    Ok(key.holder.role)
 }
 
 /// The next line, which has to be whole in time.

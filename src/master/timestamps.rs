@@ -63,6 +63,9 @@ enum Client {
 
 /// Takes timestamps when they come and announces the time when a round has ended, until the peer
 /// shows that it speaks something else.
+// Not inlined: what it needs of the stack is given back before the rest is done, and each page that
+// a peer's thread has touched once stays in memory.
+#[inline(never)]
 pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Other, End> {
     let mut reader = TimestampReader::new();
     let mut client = Client::Connected(peer.connected);
@@ -103,7 +106,9 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
         };
         let patience = match client {
             Client::Served => LISTENING,
-            Client::Connected(_) | Client::Joined | Client::Told(_) => TICK,
+            // It is left no commands: thousands of them are not to wake for nothing.
+            Client::Told(due) => due.saturating_duration_since(Instant::now()),
+            Client::Connected(_) | Client::Joined => TICK,
         };
         let heard = reader.next(connection, patience, arrival)?;
         if matches!(heard, Heard::Message(_)) && reports.admit(Instant::now()).is_none() {
@@ -113,14 +118,7 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             // A follower's newline may come in a packet of its own, so a client is welcomed when
             // nothing more has come.
             Heard::Nothing if client == Client::Joined && !reader.newline_seen() => {
-                if let Some(kept) = keep_apart(peer)? {
-                    client = kept;
-                    continue;
-                }
-                if peer.shared.welcome_kept(peer.node) {
-                    announce(peer, connection)?;
-                }
-                client = Client::Served;
+                client = welcome(peer, connection)?;
             }
             Heard::Message(timestamp) if !reader.newline_seen() => {
                 if let Stranger::Member | Stranger::Observed | Stranger::Doubted = stranger {
@@ -128,6 +126,8 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
                 }
                 if let Client::Connected(_) = client {
                     client = Client::Joined;
+                } else if client == Client::Joined && is_overdue(peer) {
+                    client = welcome(peer, connection)?;
                 }
             }
             Heard::Nothing | Heard::Message(_) => {}
@@ -149,6 +149,24 @@ fn other_opening(connection: &mut Connection) -> Result<Option<Other>, End> {
     };
     connection.consume(opening.len());
     Ok(Some(Other::Candidate(opening)))
+}
+
+/// Whether a stranger to the group is still here after the time in which others have to prove a key:
+/// one that reports without a pause gives no other moment to send it away.
+fn is_overdue(peer: &Peer) -> bool {
+    let trust = &peer.shared.trust;
+    trust.client() != Stranger::Member && peer.connected.elapsed() > trust.opening_deadline()
+}
+
+/// Welcomes a client: what it is from now on.
+fn welcome(peer: &Peer, connection: &mut Connection) -> Result<Client, End> {
+    if let Some(kept) = keep_apart(peer)? {
+        return Ok(kept);
+    }
+    if peer.shared.welcome_kept(peer.node) {
+        announce(peer, connection)?;
+    }
+    Ok(Client::Served)
 }
 
 /// What becomes of a client, which has no key, in a group that has one: none is kept apart in a

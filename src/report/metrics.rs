@@ -10,7 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::report::status::{
-    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, ProcessStatus, Status,
+    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, NtpStatus,
+    ProcessStatus, RoundStatus, Status,
 };
 
 /// The labels of a sample, and what they are.
@@ -98,6 +99,7 @@ impl Page {
         self.counter("corrections", help, counters.corrections);
         let help = "Connections with a master";
         self.counter("connections", help, counters.connections);
+        self.ntp(status.ntp.as_ref());
     }
 
     fn master(&mut self, status: &MasterStatus, most_clocks: usize) {
@@ -132,12 +134,44 @@ impl Page {
             let window = round.window_ns.map(seconds);
             let help = "How far from the median a clock voted in the last round";
             self.gauge("round_window_seconds", help, window);
+            self.references(round);
         }
+        self.ntp(status.ntp.as_ref());
         self.votes(&status.clocks);
         let average = status.round.as_ref().and_then(|round| round.average_ns);
         let median = status.round.as_ref().and_then(|round| round.median_ns);
         let group = average.or(median).unwrap_or(0);
         self.clocks(&largest(&status.clocks, group, most_clocks), group);
+    }
+
+    fn ntp(&mut self, ntp: Option<&NtpStatus>) {
+        let Some(ntp) = ntp else {
+            return;
+        };
+        let stratum = Some(ntp.stratum.into());
+        let help = "The stratum that clients of NTP are told, 16 while they are told no time";
+        self.gauge("ntp_stratum", help, stratum);
+        let counters = ntp.counters;
+        let packets = [
+            ("answered", counters.answered),
+            ("unsynchronized", counters.unsynchronized),
+            ("limited", counters.limited),
+            ("malformed", counters.malformed),
+        ];
+        let help = "Packets of clients of NTP by what became of them";
+        self.counters("ntp_packets", help, "outcome", &packets);
+    }
+
+    fn references(&mut self, round: &RoundStatus) {
+        let (all, followed) = (round.references as f64, round.references_followed as f64);
+        self.gauge("references", "References in the last round", Some(all));
+        let help = "References that the group is led towards";
+        self.gauge("references_followed", help, Some(followed));
+        let help = "How far the median of those was ahead of the group's time";
+        let ahead = round.reference_ahead_ns.map(seconds);
+        self.gauge("reference_offset_seconds", help, ahead);
+        let help = "How much faster the group runs on their account than its clocks do";
+        self.gauge("led_rate_ratio", help, round.led_ppm.map(|ppm| ppm * 1e-6));
     }
 
     fn votes(&mut self, clocks: &[GroupClock]) {

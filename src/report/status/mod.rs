@@ -46,6 +46,16 @@ impl Status {
             Self::Follower(status) => &status.process,
         }
     }
+
+    /// The same, of a program that has such an NTP server.
+    #[must_use]
+    pub fn serving(mut self, ntp: Option<NtpStatus>) -> Self {
+        match &mut self {
+            Self::Master(status) => status.ntp = ntp,
+            Self::Follower(status) => status.ntp = ntp,
+        }
+        self
+    }
 }
 
 /// What a master says of itself.
@@ -64,6 +74,8 @@ pub struct MasterStatus {
     pub interval_s: f64,
     /// Whether nobody is corrected.
     pub dry_run: bool,
+    /// What is asked of followers, where there are keys.
+    pub keys: Option<KeysStatus>,
     /// The master's own clock.
     pub clock: ClockStatus,
     /// Who leads.
@@ -76,6 +88,9 @@ pub struct MasterStatus {
     pub clocks: Vec<GroupClock>,
     /// What was counted since the start.
     pub counters: MasterCounters,
+    /// Its NTP server, where a program has one.
+    #[serde(default)]
+    pub ntp: Option<NtpStatus>,
 }
 
 /// What a follower says of itself.
@@ -98,6 +113,19 @@ pub struct FollowerStatus {
     pub correction: Option<CorrectionStatus>,
     /// What was counted since the start.
     pub counters: FollowerCounters,
+    /// Its NTP server, where a program has one.
+    #[serde(default)]
+    pub ntp: Option<NtpStatus>,
+}
+
+/// The keys of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeysStatus {
+    /// What becomes of followers without a key: `require`, `prefer` or `observe`.
+    pub auth: String,
+    /// The generations in use, the newest first.
+    pub generations: Vec<u32>,
 }
 
 /// A process.
@@ -124,7 +152,8 @@ pub struct ClockStatus {
     pub synchronized: bool,
     /// How wrong the group's time may be, as it is known here, by the end of the last slew.
     pub error_ns: Option<i64>,
-    /// How far the reading still has to slew: positive when it is behind.
+    /// How far the clock that is corrected still has to go, positive when it is behind: the reading or,
+    /// where the system's clock is steered, that.
     pub slew_left_ns: i64,
     /// By how much the group's time gains on the clock's own oscillator.
     pub rate_ppm: f64,
@@ -239,6 +268,8 @@ pub struct GroupClock {
     pub address: Option<String>,
     /// How it speaks: `line` or `timestamp`; `None` for the master.
     pub wire: Option<String>,
+    /// The generation of the key that it has proven; `None` for the master, and without a key.
+    pub key_generation: Option<u32>,
     /// How far it was ahead of the master's clock in the last round, if it took part.
     pub offset_ns: Option<i64>,
     /// How wrong that may be.
@@ -249,6 +280,8 @@ pub struct GroupClock {
     pub correction_ns: Option<i64>,
     /// By how much the group's time gains on its oscillator, if it says.
     pub rate_ppm: Option<f64>,
+    /// What it showed in the last round, if it is a reference.
+    pub reference: Option<ReferenceStatus>,
     /// Whether it voted: `yes`, or in a word why not.
     pub vote: Option<String>,
     /// How much its vote counted: 1 in full, 0 without a vote.
@@ -262,6 +295,16 @@ pub struct GroupClock {
     pub last_seen_s: Option<f64>,
     /// The last burst of polls.
     pub burst: Option<BurstStatus>,
+}
+
+/// What a reference showed in a round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReferenceStatus {
+    /// Whether the group is led towards it.
+    pub followed: bool,
+    /// How far its machine's own clock was ahead of the group's time.
+    pub ahead_ns: i64,
 }
 
 /// What is remembered of a clock's votes.
@@ -327,4 +370,31 @@ pub struct FollowerCounters {
     pub connections: u64,
     /// Corrections that have come.
     pub corrections: u64,
+}
+
+/// An NTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NtpStatus {
+    /// Where clients ask.
+    pub listen: String,
+    /// The stratum that they are told: 16 while they are told not to take the time.
+    pub stratum: u8,
+    /// What was counted since the start.
+    pub counters: NtpCounters,
+}
+
+/// What an NTP server counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NtpCounters {
+    /// Questions that were answered with the time.
+    pub answered: u64,
+    /// Questions that were answered with the advice not to take it.
+    pub unsynchronized: u64,
+    /// Questions of those who have asked too often: at most one a second of each machine was
+    /// answered, with the advice to ask less often.
+    pub limited: u64,
+    /// Packets that were no questions, and were not answered.
+    pub malformed: u64,
 }

@@ -2,12 +2,14 @@
 //!
 //! True time is in nanoseconds since the start. Nothing in the library sees it.
 
+use berkeley::NtpOptions;
 use berkeley::internals::average::ensemble::{Ensemble, Settings};
 use berkeley::internals::average::round::{Heard, NodeId, Round, Wire};
-use berkeley::internals::discipline::correction::{
-    Applied, Discipline, Mark, NetworkTime, Steering,
-};
+use berkeley::internals::discipline::correction::{Applied, Discipline, Mark, Steering};
+use berkeley::internals::discipline::told::NetworkTime;
 use berkeley::internals::measurement::sample::Sample;
+use berkeley::internals::ntp::answer::answer;
+use berkeley::internals::ntp::packet::Question;
 use berkeley::internals::wire::correction::{Correction, Learned};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
@@ -92,6 +94,13 @@ pub struct Reference {
     pub ahead: i64,
 }
 
+/// What a client of NTP asks.
+const QUESTION: Question = Question {
+    version: 4,
+    poll: 6,
+    transmit: *b"question",
+};
+
 /// To what error references state that their clocks are right.
 const STATED: TimeDelta = TimeDelta::microseconds(100);
 /// A rate that is told, in ppm, given the right one and the number of the round.
@@ -110,6 +119,11 @@ pub enum Lie {
     OnceIn(usize, i64),
     /// So much in one of so many rounds, and then they leave and join anew.
     ThenRejoining(usize, i64),
+    /// So much, and that their messages travelled for no time: no vote weighs more.
+    Early(i64),
+    /// So much, after they have kept the answer for so long: a vote that weighs little is not held
+    /// against them for long either.
+    Late(i64, i64),
 }
 
 #[allow(
@@ -131,6 +145,8 @@ pub struct Node {
     surprised: bool,
     /// It is left out of the skew.
     pub apart: bool,
+    /// Nobody reaches it: it holds over.
+    pub away: bool,
     /// How often it stepped.
     pub steps: usize,
     bursts: usize,
@@ -150,6 +166,7 @@ impl Node {
             stepped: false,
             surprised: true,
             apart: false,
+            away: false,
             steps: 0,
             bursts: 0,
             queue: None,
@@ -195,6 +212,7 @@ impl Node {
             self.surprised || error.is_none_or(|error| off <= error),
             "at {now} the reading is off by {off}, more than the {error:?} it admits",
         );
+        self.promise(now, reading, off);
         assert!(
             self.stepped || reading >= self.seen,
             "the reading ran backwards at {now}: {} after {}",
@@ -204,6 +222,22 @@ impl Node {
         self.stepped = false;
         self.seen = reading;
         reading
+    }
+
+    /// What a client of NTP is promised reaches the network's time, too, and grows no smaller on
+    /// the wire.
+    fn promise(&mut self, now: i64, reading: DateTime<Utc>, off: TimeDelta) {
+        let raw = self.raw(now);
+        let told = self.discipline.tell(raw, raw);
+        let answer = answer(&QUESTION, &told, &NtpOptions::default());
+        assert_eq!((answer.transmitted, answer.received), (reading, reading));
+        let bytes = answer.bytes();
+        let units = u32::from_be_bytes(bytes[8..12].try_into().unwrap());
+        let promised = TimeDelta::nanoseconds((i64::from(units) * 1_000_000_000) >> 16);
+        assert!(
+            self.surprised || bytes[0] >> 6 == 3 || off <= promised,
+            "at {now} an answer is off by {off}, more than the {promised} it promises",
+        );
     }
 
     /// Something has happened to it that it can't know of until it is corrected.
@@ -324,6 +358,9 @@ impl Network {
         let length = self.interval();
         let mut marks = vec![None; self.nodes.len()];
         for (id, slot) in marks.iter_mut().enumerate().skip(1) {
+            if self.nodes[id].away {
+                continue;
+            }
             // The golden ratio spreads any number of bursts evenly.
             let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
             let begins = self.now + (phase * length as f64) as i64;
@@ -410,15 +447,8 @@ impl Network {
         let Some(every) = self.scenario.elections else {
             return;
         };
-        let followers = || (1..self.nodes.len() as u64).map(NodeId);
         if self.rounds.is_multiple_of(every) {
-            followers().for_each(|id| assert!(self.ensemble.leave(id)));
-            std::mem::swap(&mut self.ensemble, &mut self.waiting[0]);
-            self.waiting.rotate_left(1);
-            for id in followers() {
-                self.ensemble.join(id, "node", None, Wire::Line);
-            }
-            self.ensemble.begin_to_lead(true);
+            self.new_leader();
         }
         let own_ppm = self.nodes[0].discipline.rate().ppm;
         for waiting in &mut self.waiting {
@@ -426,11 +456,23 @@ impl Network {
         }
     }
 
+    /// Another of three candidates leads.
+    pub fn new_leader(&mut self) {
+        let followers = || (1..self.nodes.len() as u64).map(NodeId);
+        followers().for_each(|id| assert!(self.ensemble.leave(id)));
+        std::mem::swap(&mut self.ensemble, &mut self.waiting[0]);
+        self.waiting.rotate_left(1);
+        for id in followers() {
+            self.ensemble.join(id, "node", None, Wire::Line);
+        }
+        self.ensemble.begin_to_lead(true);
+    }
+
     /// What a liar shows at a moment at which the master's target is known.
     fn lie(&mut self, now: i64, master: DateTime<Utc>) -> DateTime<Utc> {
         let off = match self.scenario.lie {
             Lie::AtRandom => (symmetric(&mut self.rng) * HOUR as f64) as i64,
-            Lie::Ahead(by) => by,
+            Lie::Ahead(by) | Lie::Early(by) | Lie::Late(by, _) => by,
             Lie::Running(by) => {
                 let start = DateTime::from_timestamp_nanos(EPOCH + now);
                 return start + TimeDelta::nanoseconds(by * self.rounds as i64);
@@ -473,17 +515,46 @@ impl Network {
             if self.nodes[id].liar {
                 mark.target = self.lie(now, self.nodes[0].mark(now).target);
             }
-            now += self.way(id, 1, now);
+            now += self.way(id, 1, now) + self.kept(id);
             if now > ends {
                 break;
             }
             if self.rng.f64() >= self.scenario.loss {
                 let t4 = self.nodes[0].mark(now).target;
-                let sample = Sample::round_trip(t1, mark.target, mark.target, t4).unwrap();
+                let (t2, t3) = self.told(id, t1, mark.target, t4);
+                let sample = Sample::round_trip(t1, t2, t3, t4).unwrap();
                 answers.push((sample, mark));
             }
         }
         answers.into_iter().min_by_key(|(sample, _)| sample.error)
+    }
+
+    /// For how long a node keeps its answer.
+    fn kept(&self, id: usize) -> i64 {
+        match self.scenario.lie {
+            Lie::Late(_, kept) if self.nodes[id].liar => kept,
+            _ => 0,
+        }
+    }
+
+    /// When a node says that a question came and its answer left, given when the question left, what
+    /// the node shows, and when the answer came. Who plays with delays knows all of them.
+    fn told(
+        &self,
+        id: usize,
+        t1: DateTime<Utc>,
+        shown: DateTime<Utc>,
+        t4: DateTime<Utc>,
+    ) -> (DateTime<Utc>, DateTime<Utc>) {
+        let by = TimeDelta::nanoseconds;
+        match self.scenario.lie {
+            Lie::Early(ahead) if self.nodes[id].liar => (t1 + by(ahead), t4 + by(ahead)),
+            Lie::Late(ahead, _) if self.nodes[id].liar => {
+                let middle = t1 + (t4 - t1) / 2 + by(ahead);
+                (middle, middle)
+            }
+            _ => (shown, shown),
+        }
     }
 
     /// Looks at all clocks at one moment, as an omniscient observer.
