@@ -17,4 +17,4 @@ pub(crate) mod traffic;
 pub(crate) use group::{Group, Who};
 pub(crate) use host::{Host, TELL_TIME, clocks, clocks_told_by};
 pub(crate) use network::Network;
-pub(crate) use skew::{Counter, Moment, Trace};
+pub(crate) use skew::{Clock, Counter, Moment, Trace};
