@@ -69,12 +69,21 @@ fn every_interval_contains_the_time_of_the_group() {
         "exec 7> >({SEGMENT}={PATH} {} --ignored --exact clockbound::hosts::client --nocapture)",
         this.display()
     ));
-    let follower = env!("CARGO_BIN_EXE_berkeley-follower");
-    last.run(&format!(
-        "{follower} 10.0.0.1 --steer system --step-rounds 0 --clockbound {PATH} & program=$!"
-    ));
+    let follower = format!(
+        "{} 10.0.0.1 --steer system --step-rounds 0 --clockbound {PATH} & program=$!",
+        env!("CARGO_BIN_EXE_berkeley-follower")
+    );
+    last.run(&follower);
     last.line("Synchronized time: ");
     let slews = group.now();
+    group.wait(7.0);
+    // The slew goes on, to the right time and beyond it.
+    kill(last);
+    let runs_away = group.now();
+    group.wait(8.0);
+    last.run(&follower);
+    last.line("Synchronized time: ");
+    let again = group.now();
     group.wait(20.0);
     kill(first);
     let led_by_second = group.now();
@@ -134,8 +143,10 @@ fn every_interval_contains_the_time_of_the_group() {
     };
     let end = f64::MAX;
     part("before a correction", 0.0, slews - 1.0);
-    let slew = part("a slew of a second", slews - 1.0, slews + 12.0);
-    let followed = part("after it", slews + 12.0, led_by_second - 1.0);
+    let slew = part("a slew of a second", slews - 1.0, runs_away - 1.0);
+    let away = part("killed in the slew", runs_away - 1.0, again - 1.0);
+    let back = part("started again", again - 1.0, again + 10.0);
+    let followed = part("after that", again + 10.0, led_by_second - 1.0);
     let next = part(
         "the master is killed",
         led_by_second - 1.0,
@@ -143,10 +154,10 @@ fn every_interval_contains_the_time_of_the_group() {
     );
     let held = part("so is the next", holds_over - 1.0, killed - 1.0);
     let alone = part("and the follower", killed - 1.0, end);
-    for (_, status) in [&slew, &followed, &next] {
+    for (_, status) in [&slew, &back, &followed, &next] {
         assert_eq!(status, "Synchronized");
     }
-    for (_, status) in [&held, &alone] {
+    for (_, status) in [&away, &held, &alone] {
         assert_eq!(status, "FreeRunning");
     }
     assert!(all.len() >= 10_000, "{} readings", all.len());
