@@ -590,9 +590,9 @@ mod tests {
         assert_eq!(looks(&clock, 245.0), (false, 3));
         assert_eq!(looks(&clock, 245.2), (true, 3));
         let error = |now| clock.aim(raw(now)).unwrap().error.unwrap();
-        let grows = clock.aim(raw(65.1)).unwrap().error_growth_ppm;
-        let grown = error(165.1) - error(65.1);
-        assert!((grown.as_seconds_f64() * 1e6 / 100.0 - grows).abs() < 0.001);
+        let growth_ppm = clock.aim(raw(65.1)).unwrap().error_growth_ppm;
+        let more = error(165.1) - error(65.1);
+        assert!((more.as_seconds_f64() * 1e6 / 100.0 - growth_ppm).abs() < 0.001);
     }
 
     #[test]

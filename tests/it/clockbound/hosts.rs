@@ -50,19 +50,26 @@ fn told(line: &str, own: &Clock, group: &[&Clock]) -> Option<Told> {
     })
 }
 
-#[test]
-#[ignore = "needs user-mode-linux, iproute2, busybox, cc and root"]
-fn every_interval_contains_the_time_of_the_group() {
-    // The last one is a second ahead, and slews.
-    let group = Group::boot(Who::Berkeley, [0.0, 0.0, 1.0]);
+/// When what happened, by the counter, in seconds.
+struct Story {
+    began: f64,
+    killed_slewing: f64,
+    started_again: f64,
+    master_killed: f64,
+    next_killed: f64,
+    follower_killed: f64,
+    ended: f64,
+}
+
+/// Lets it happen on three hosts, of which the last one's clock is a second ahead, and slews.
+fn story(group: &Group) -> Story {
     let [first, second, last] = &group.hosts;
-    let master = env!("CARGO_BIN_EXE_berkeley-master");
-    for host in [first, second] {
-        let candidates = "--candidates 10.0.0.1,10.0.0.2";
-        host.run(&format!(
-            "{master} --steer system --interval 1s {candidates} & program=$!"
-        ));
-    }
+    let master = format!(
+        "{} --steer system --interval 1s --candidates 10.0.0.1,10.0.0.2 & program=$!",
+        env!("CARGO_BIN_EXE_berkeley-master")
+    );
+    first.run(&master);
+    second.run(&master);
     first.line("Round 16: ");
     let this = std::env::current_exe().expect("a test has a program");
     last.run(&format!(
@@ -73,92 +80,95 @@ fn every_interval_contains_the_time_of_the_group() {
         "{} 10.0.0.1 --steer system --step-rounds 0 --clockbound {PATH} & program=$!",
         env!("CARGO_BIN_EXE_berkeley-follower")
     );
-    last.run(&follower);
-    last.line("Synchronized time: ");
-    let slews = group.now();
-    group.wait(7.0);
-    // The slew goes on, to the right time and beyond it.
-    kill(last);
-    let runs_away = group.now();
-    group.wait(8.0);
-    last.run(&follower);
-    last.line("Synchronized time: ");
-    let again = group.now();
-    group.wait(20.0);
-    kill(first);
-    let led_by_second = group.now();
-    group.wait(10.0);
-    kill(second);
-    let holds_over = group.now();
-    group.wait(20.0);
-    kill(last);
-    let killed = group.now();
-    group.wait(8.0);
-    last.run("echo >&7");
-    last.line("told all");
+    let follow = || {
+        last.run(&follower);
+        last.line("Synchronized time: ");
+        group.now()
+    };
+    let wait_and_kill = |seconds, host| {
+        group.wait(seconds);
+        kill(host);
+        group.now()
+    };
+    Story {
+        began: follow(),
+        // The slew goes on, to the right time and beyond it.
+        killed_slewing: wait_and_kill(7.0, last),
+        started_again: {
+            group.wait(8.0);
+            follow()
+        },
+        master_killed: wait_and_kill(20.0, first),
+        next_killed: wait_and_kill(10.0, second),
+        follower_killed: wait_and_kill(20.0, last),
+        ended: {
+            group.wait(8.0);
+            last.run("echo >&7");
+            last.line("told all");
+            group.now()
+        },
+    }
+}
 
-    let [leader, successor, own] = group.clocks();
-    let transcript = last.transcript();
-    let lines = transcript
-        .lines()
-        .filter_map(|line| line.strip_prefix("told "));
+/// Prints a part of what the client was told. Every interval has to contain the group's time. The
+/// last status, and the median of the errors, in seconds.
+#[track_caller]
+fn judge(name: &str, all: &[Told], from: f64, until: f64) -> (String, f64) {
+    // A client asks a little earlier than a host's clock is read.
+    let part = |told: &&Told| (from..until).contains(&(told.at + 1.0));
+    let part: Vec<_> = all.iter().filter(part).collect();
+    let off = part.iter().map(|told| told.off.abs()).fold(0.0, f64::max);
+    let used = part.iter().map(|told| told.off.abs() / told.error);
+    let used = used.fold(0.0, f64::max);
+    let mut errors: Vec<_> = part.iter().map(|told| told.error).collect();
+    errors.sort_by(f64::total_cmp);
+    let median = errors.get(errors.len() / 2).copied().unwrap_or(f64::NAN);
+    let mut heard: Vec<_> = part.iter().map(|told| told.status.as_str()).collect();
+    heard.dedup();
+    println!(
+        "{name:22} {:5} readings, off by {:8.0} µs at most, told {:8.0} µs, {}",
+        part.len(),
+        off * 1e6,
+        median * 1e6,
+        heard.join(", ")
+    );
+    assert!(used <= 1.0, "{name}: the group's time is outside");
+    (heard.last().expect("a reading").to_string(), median)
+}
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox, cc and root"]
+fn every_interval_contains_the_time_of_the_group() {
+    let group = Group::boot(Who::Berkeley, [0.0, 0.0, 1.0]);
+    let story = story(&group);
+    let [leader, next, own] = group.clocks();
+    let transcript = group.hosts[2].transcript();
+    let lines = transcript.lines();
+    let lines = lines.filter_map(|line| line.strip_prefix("told "));
+    let lines = lines.filter(|line| line.split(' ').count() == 3);
     let all: Vec<_> = lines
-        .filter(|line| line.split(' ').count() == 3)
         .filter_map(|line| {
-            // The mean of both, until one of them leads alone.
-            let both = told(line, &own, &[&leader, &successor]);
-            let both = both.filter(|told| told.at < led_by_second - 2.0);
-            both.or_else(|| told(line, &own, &[&successor]))
+            // The group's time is the mean of both, until the next one leads alone.
+            let both = told(line, &own, &[&leader, &next]);
+            let both = both.filter(|told| told.at < story.master_killed - 2.0);
+            both.or_else(|| told(line, &own, &[&next]))
         })
         .collect();
-    let part = |name: &str, from: f64, until: f64| {
-        let part: Vec<_> = all
-            .iter()
-            .filter(|told| (from..until).contains(&told.at))
-            .collect();
-        let off = part.iter().map(|told| told.off.abs()).fold(0.0, f64::max);
-        let share = part.iter().map(|told| told.off.abs() / told.error);
-        let share = share.fold(0.0, f64::max);
-        let mut errors: Vec<_> = part.iter().map(|told| told.error).collect();
-        errors.sort_by(f64::total_cmp);
-        let median = errors.get(errors.len() / 2).copied().unwrap_or(f64::NAN);
-        let mut heard: Vec<_> = part.iter().map(|told| told.status.as_str()).collect();
-        heard.dedup();
-        println!(
-            "{name:22} {:6} readings, off by {:9.1} µs at most, median bound {:9.1} µs, used to {:3.0} %, {}",
-            part.len(),
-            off * 1e6,
-            median * 1e6,
-            share * 100.0,
-            heard.join(" ")
-        );
-        assert!(
-            share <= 1.0,
-            "{name}: an interval does not contain the group's time"
-        );
-        (
-            part.len(),
-            heard.last().copied().unwrap_or_default().to_owned(),
-        )
-    };
-    let end = f64::MAX;
-    part("before a correction", 0.0, slews - 1.0);
-    let slew = part("a slew of a second", slews - 1.0, runs_away - 1.0);
-    let away = part("killed in the slew", runs_away - 1.0, again - 1.0);
-    let back = part("started again", again - 1.0, again + 10.0);
-    let followed = part("after that", again + 10.0, led_by_second - 1.0);
-    let next = part(
-        "the master is killed",
-        led_by_second - 1.0,
-        holds_over - 1.0,
-    );
-    let held = part("so is the next", holds_over - 1.0, killed - 1.0);
-    let alone = part("and the follower", killed - 1.0, end);
-    for (_, status) in [&slew, &back, &followed, &next] {
-        assert_eq!(status, "Synchronized");
-    }
-    for (_, status) in [&away, &held, &alone] {
-        assert_eq!(status, "FreeRunning");
+    let follows = story.started_again + 12.0;
+    let moments = [
+        ("a slew of a second", story.began, "Synchronized"),
+        ("killed in the slew", story.killed_slewing, "FreeRunning"),
+        ("started again", story.started_again, "Synchronized"),
+        ("after that slew", follows, "Synchronized"),
+        ("the master is killed", story.master_killed, "Synchronized"),
+        ("so is the next", story.next_killed, "FreeRunning"),
+        ("and the follower", story.follower_killed, "FreeRunning"),
+    ];
+    let until = moments.iter().skip(1).map(|(_, from, _)| *from);
+    for ((name, from, expected), until) in moments.iter().zip(until.chain([story.ended])) {
+        let (status, median) = judge(name, &all, *from, until);
+        assert_eq!(status, *expected, "{name}");
+        assert!(*from < follows || median < 5e-3, "{name}: that is no use");
     }
     assert!(all.len() >= 10_000, "{} readings", all.len());
 }
@@ -186,7 +196,7 @@ fn client() {
                 |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
             let earliest = of(now.earliest.tv_sec(), now.earliest.tv_nsec());
             let latest = of(now.latest.tv_sec(), now.latest.tv_nsec());
-            let (middle, half) = ((earliest + latest) / 2, (latest - earliest) / 2);
+            let (middle, half) = (i128::midpoint(earliest, latest), (latest - earliest) / 2);
             let told = format!("told {middle} {half} {:?}", now.clock_status);
             TOLD.lock().expect("a list").push(told);
             thread::sleep(Duration::from_millis(4));
