@@ -22,7 +22,7 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
-const NOT_REGULAR: &str = "it is not a regular file; name one, or none that exists";
+const NOT_REGULAR: &str = "it is not a regular file";
 
 /// Says of a link and of a pipe what they are, which the operating system does in riddles.
 fn explain(path: &Path, error: io::Error) -> io::Error {
@@ -48,8 +48,20 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 /// Writes a file beside the old one and puts it in its place, so that there is a whole one at any
 /// moment. What lies beside it, from a program that was killed, is not written to.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    replace_as(path, text, &mut OpenOptions::new())
+}
+
+/// The same for a file that nobody but its owner may read.
+pub(crate) fn replace_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    options.mode(0o600);
+    replace_as(path, text, &mut options)
+}
+
+fn replace_as(path: &Path, text: &str, options: &mut OpenOptions) -> io::Result<()> {
     let beside = beside(path);
-    let mut file = create(&beside)?;
+    let mut file = create(&beside, options)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)
@@ -61,15 +73,15 @@ pub(crate) fn can_replace(path: &Path) -> io::Result<()> {
         return Err(ErrorKind::IsADirectory.into());
     }
     let beside = beside(path);
-    create(&beside)?;
+    create(&beside, &mut OpenOptions::new())?;
     fs::remove_file(&beside)
 }
 
 /// Creates a file where there was none, or where one was left behind.
-fn create(path: &Path) -> io::Result<File> {
+fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => File::create_new(path),
+        _ => options.write(true).create_new(true).open(path),
     }
 }
 

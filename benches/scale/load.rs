@@ -2,11 +2,12 @@
 //!
 //! All their clocks are this machine's, each ahead of it by an amount that is known here: so the
 //! true offset between any of them and the master is known too. Like real followers they move by
-//! the corrections they are told.
+//! the corrections they are told. Each has an address of its own, as machines have, and one whose
+//! connection is lost before it was greeted tries again after a pause, as real ones do.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -23,11 +24,21 @@ use berkeley::internals::wire::timestamp;
 use chrono::{DateTime, TimeDelta, Utc};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
 
 use crate::INTERVAL;
 
 /// How long something may take that has to happen.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long an attempt to connect may take, and the pause after the first one that has failed; it
+/// doubles up to the longest one. They are a real follower's.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whose pause is over.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How far apart the followers' clocks are at first, either way: every one has a vote.
 const SPREAD: TimeDelta = TimeDelta::microseconds(300);
@@ -67,7 +78,12 @@ pub struct RoundSpan {
 }
 
 pub struct Follower {
-    stream: TcpStream,
+    /// None while it pauses.
+    stream: Option<TcpStream>,
+    /// When it began to connect, or is to.
+    since: Instant,
+    /// The longest that its next pause may be.
+    pause: Duration,
     /// Known once the connection stands.
     pub address: Option<SocketAddr>,
     greeted: bool,
@@ -84,6 +100,7 @@ pub struct Follower {
 /// All followers, and what they counted.
 pub struct Load {
     manner: Manner,
+    master: SocketAddr,
     /// The secrets of the group, where there are keys.
     group: Option<GroupKeys>,
     poll: Poll,
@@ -92,6 +109,9 @@ pub struct Load {
     /// Whose report is due when, the next one first.
     due: VecDeque<(Instant, usize)>,
     joined: usize,
+    /// How often a connection was lost before it was greeted.
+    retries: usize,
+    looked: Instant,
     corrections: u64,
     /// Messages in either direction.
     messages: u64,
@@ -101,15 +121,18 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn new(manner: Manner) -> Result<Self> {
+    pub fn new(manner: Manner, master: SocketAddr) -> Result<Self> {
         Ok(Self {
             manner,
+            master,
             group: None,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             followers: Vec::new(),
             due: VecDeque::new(),
             joined: 0,
+            retries: 0,
+            looked: Instant::now(),
             corrections: 0,
             messages: 0,
             rounds: Vec::new(),
@@ -118,16 +141,21 @@ impl Load {
     }
 
     /// Followers of a group with keys.
-    pub fn keyed(group: GroupKeys) -> Result<Self> {
+    pub fn keyed(group: GroupKeys, master: SocketAddr) -> Result<Self> {
         Ok(Self {
             group: Some(group),
-            ..Self::new(Manner::Keyed)?
+            ..Self::new(Manner::Keyed, master)?
         })
     }
 
     /// How many have been greeted by the master.
     pub fn joined(&self) -> usize {
         self.joined
+    }
+
+    /// How often a connection was lost before it was greeted.
+    pub fn retries(&self) -> usize {
+        self.retries
     }
 
     pub fn corrections(&self) -> u64 {
@@ -144,13 +172,8 @@ impl Load {
     }
 
     /// Begins to connect one more follower.
-    pub fn connect(&mut self, master: SocketAddr) -> Result<()> {
+    pub fn connect(&mut self) -> Result<()> {
         let number = self.followers.len();
-        let mut stream = TcpStream::connect(master).context("cannot connect")?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut stream, Token(number), interest)?;
         // Multiples of the golden ratio fill the spread evenly, however many there are.
         let part = (number as f64 * 0.618_033_988_749_895).fract() * 2.0 - 1.0;
         let ahead = match self.manner {
@@ -158,7 +181,9 @@ impl Load {
             Manner::Reporting => 0.0,
         };
         self.followers.push(Follower {
-            stream,
+            stream: None,
+            since: Instant::now(),
+            pause: FIRST_PAUSE,
             address: None,
             greeted: false,
             caller: None,
@@ -168,6 +193,51 @@ impl Load {
             burst: None,
             told: Vec::with_capacity(32),
         });
+        self.call(number)
+    }
+
+    /// Begins a follower's connection.
+    fn call(&mut self, number: usize) -> Result<()> {
+        let mut stream = connect(number, self.master).context("cannot connect")?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        registry.register(&mut stream, Token(number), interest)?;
+        let follower = &mut self.followers[number];
+        follower.stream = Some(stream);
+        follower.since = Instant::now();
+        Ok(())
+    }
+
+    /// A follower's connection is lost: it tries again after a pause, if it was not greeted yet.
+    fn lost(&mut self, number: usize) -> Result<()> {
+        let follower = &mut self.followers[number];
+        ensure!(!follower.greeted, "the connection was lost");
+        self.retries += 1;
+        follower.stream = None;
+        follower.address = None;
+        follower.caller = None;
+        follower.decoder = LineDecoder::default();
+        let pause = follower.pause.mul_f64(0.5 + 0.5 * fastrand::f64());
+        follower.since = Instant::now() + pause;
+        follower.pause = (follower.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// Calls again whose pause is over, and gives up who waits for too long.
+    fn look(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if self.joined == self.followers.len() || now < self.looked + LOOK {
+            return Ok(());
+        }
+        self.looked = now;
+        for number in 0..self.followers.len() {
+            let follower = &self.followers[number];
+            match (&follower.stream, follower.address) {
+                (None, _) if now >= follower.since => self.call(number)?,
+                (Some(_), None) if now >= follower.since + CONNECT_DEADLINE => self.lost(number)?,
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -228,6 +298,7 @@ impl Load {
                 .with_context(|| format!("follower {number}"))?;
         }
         self.events = events;
+        self.look()?;
         while let Some(&(due, number)) = self.due.front()
             && due <= Instant::now()
         {
@@ -239,25 +310,34 @@ impl Load {
 
     fn attend(&mut self, number: usize) -> Result<()> {
         let follower = &mut self.followers[number];
+        let Some(stream) = &mut follower.stream else {
+            return Ok(());
+        };
         if follower.address.is_none() {
-            if let Some(error) = follower.stream.take_error()? {
-                bail!("cannot connect: {error}");
+            if stream.take_error()?.is_some() {
+                return self.lost(number);
             }
-            match follower.stream.peer_addr() {
+            match stream.peer_addr() {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            follower.stream.set_nodelay(true)?;
-            follower.address = Some(follower.stream.local_addr()?);
+            stream.set_nodelay(true)?;
+            follower.address = Some(stream.local_addr()?);
             self.report(number)?;
         }
         let mut buffer = [0; 1024];
         loop {
-            let length = match self.followers[number].stream.read(&mut buffer) {
-                Ok(0) => bail!("the connection was lost"),
+            let Some(stream) = &mut self.followers[number].stream else {
+                return Ok(());
+            };
+            let length = match stream.read(&mut buffer) {
+                Ok(0) => return self.lost(number),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return self.lost(number);
+                }
                 Err(error) => return Err(error.into()),
             };
             // Before anything else is done: the clock is read when the message comes.
@@ -401,10 +481,24 @@ impl Follower {
     }
 
     fn write(&mut self, message: &str) -> Result<()> {
-        let length = self.stream.write(message.as_bytes())?;
+        let stream = self.stream.as_mut().context("it is not connected")?;
+        let length = stream.write(message.as_bytes())?;
         ensure!(length == message.len(), "the master does not read");
         Ok(())
     }
+}
+
+/// Begins a connection from an address of the loopback that only this follower has.
+fn connect(number: usize, master: SocketAddr) -> Result<TcpStream> {
+    let own = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number as u32);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::from((IpAddr::V4(own), 0)).into())?;
+    match socket.connect(&master.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error.into()),
+        _ => {}
+    }
+    Ok(TcpStream::from_std(socket.into()))
 }
 
 /// A span in µs.

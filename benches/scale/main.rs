@@ -42,9 +42,6 @@ const BURST: u64 = berkeley::DEFAULT_BURST as u64;
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 const ROUNDS: u64 = 12;
 
-/// How many followers prove their keys at a time: the master has places for twice as many.
-const PROVING: usize = 256;
-
 /// How much more of the processor a master with keys may take.
 const MOST_FOR_KEYS: f64 = 1.25;
 /// In how many further rounds it is asked how it is, all the while.
@@ -96,6 +93,8 @@ impl Look {
 struct Measured {
     followers: usize,
     join: Duration,
+    /// How often a connection was lost before it was greeted.
+    retries: usize,
     /// By how much the master grew, in bytes.
     memory: u64,
     processor: Duration,
@@ -144,6 +143,16 @@ impl Measured {
     fn dispatch(&self) -> Duration {
         self.round(|round| round.last_correction - round.first_correction)
             .unwrap_or_default()
+    }
+
+    fn row_of_retries(&self) {
+        if self.retries > 0 {
+            let (followers, retries) = (self.followers, self.retries);
+            println!(
+                "{:<10}{followers:>9} connections lost before they were greeted: {retries}",
+                ""
+            );
+        }
     }
 
     fn row_of_answers(&self) {
@@ -236,6 +245,7 @@ fn main() -> Result<()> {
         let measured = berkeley(followers, Manner::Polled)
             .with_context(|| format!("berkeley-master with {followers} followers"))?;
         measured.row("berkeley");
+        measured.row_of_retries();
         measured.row_of_answers();
         ours.push(measured);
     }
@@ -244,6 +254,7 @@ fn main() -> Result<()> {
         let measured = berkeley(followers, Manner::Keyed)
             .with_context(|| format!("berkeley-master with {followers} followers with keys"))?;
         measured.row("with keys");
+        measured.row_of_retries();
         keyed.push(measured);
     }
     let mut theirs = Vec::new();
@@ -349,11 +360,6 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     master.env("RUNTIME_DIRECTORY", folder.path());
     master.args(["--listen", "127.0.0.1:0", "--record"]);
     master.arg(&record);
-    let help = Command::new(program).arg("--help").output()?.stdout;
-    if String::from_utf8_lossy(&help).contains("--max-per-address") {
-        // Here all have one address.
-        master.args(["--max-per-address", "20000"]);
-    }
     let group = GroupKeys::new(Secret::random()?);
     if manner == Manner::Keyed {
         let path = folder.path().join("group.key");
@@ -365,16 +371,13 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     let before = master.usage()?;
 
     let mut load = match manner {
-        Manner::Keyed => Load::keyed(group)?,
-        manner => Load::new(manner)?,
+        Manner::Keyed => Load::keyed(group, address)?,
+        manner => Load::new(manner, address)?,
     };
+    // All at once, as after a power cut.
     let began = Instant::now();
-    for number in 0..followers {
-        load.connect(address)?;
-        if manner == Manner::Keyed {
-            // They share one thread here: more at a time would wait for it, not for the master.
-            load.run_until(|load| load.joined() + PROVING > number)?;
-        }
+    for _ in 0..followers {
+        load.connect()?;
     }
     load.run_until(|load| load.joined() == followers)?;
     let join = began.elapsed();
@@ -410,6 +413,7 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     Ok(Measured {
         followers,
         join,
+        retries: load.retries(),
         memory: end.usage.memory.saturating_sub(before.memory),
         processor: end.usage.processor.saturating_sub(start.usage.processor),
         messages: end.messages - start.messages,
@@ -434,14 +438,15 @@ fn python(seed: &Path, followers: usize) -> Result<Measured> {
     server.says("Clock server started")?;
     let before = server.usage()?;
 
-    let mut load = Load::new(Manner::Reporting)?;
+    let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
+    let mut load = Load::new(Manner::Reporting, address)?;
     let began = Instant::now();
     let joined = |server: &Program| server.output().matches("Client connected").count();
     for number in 0..followers {
         if number % WAITING == 0 {
             load.run_until(|_| joined(&server) == number)?;
         }
-        load.connect((std::net::Ipv4Addr::LOCALHOST, port).into())?;
+        load.connect()?;
     }
     load.run_until(|_| joined(&server) == followers)?;
     let join = began.elapsed();
@@ -460,6 +465,7 @@ fn python(seed: &Path, followers: usize) -> Result<Measured> {
     Ok(Measured {
         followers,
         join,
+        retries: load.retries(),
         memory: end.usage.memory.saturating_sub(before.memory),
         processor: end.usage.processor.saturating_sub(start.usage.processor),
         messages: end.messages - start.messages,

@@ -70,7 +70,9 @@ impl<'a> Row<'a> {
 pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Result<Compared> {
     let mut lines = record.lines();
     ensure!(
-        lines.next() == Some(MASTER_HEADER),
+        lines
+            .next()
+            .is_some_and(|line| line.starts_with(MASTER_HEADER)),
         "the record's columns are others"
     );
     let rows = lines.map(|line| Row::parse(line).with_context(|| format!("recorded: {line}")));

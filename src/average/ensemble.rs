@@ -18,7 +18,6 @@ use crate::average::reference::Guide;
 use crate::average::reputation::Standing;
 use crate::average::round::{Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
 pub use crate::average::settings::{MISSED_ROUNDS, Settings};
-use crate::measurement::sample::Sample;
 use crate::wire::correction::Correction;
 use crate::wire::machine::Machine;
 
@@ -55,7 +54,7 @@ impl Ensemble {
             members: BTreeMap::new(),
             dropped: Dropped::default(),
             guide: Guide::default(),
-            names: Names::default(),
+            names: Names::of_followers(),
             awaits_known: !acquaintances.is_empty(),
             acquaintances,
             own_rate: Baseline::default(),
@@ -326,32 +325,34 @@ impl Ensemble {
         let followers = self.members.values().filter_map(|member| member.heard);
         let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
         let (outcome, votes) = self.agree(&clocks);
-        let led_ppm = self.guide.rate_ppm();
-        let led = outcome
-            .ok()
-            .and_then(|it| self.lead(&it, &own, told_rate(&clocks, &votes)));
-        let change_ppm = self.guide.rate_ppm() - led_ppm;
+        let told_ppm = told_rate(&clocks, &votes);
+        let led = outcome.ok().map(|it| self.lead(&it, &own, told_ppm));
+        let (led, references) = led.unwrap_or_default();
+        let change_ppm = led.map_or(0.0, |_| self.guide.change_ppm());
+        let led_ppm = self.guide.rate_ppm() - change_ppm;
         let common_ppm = self.common_rate(&own, &votes, led_ppm) + change_ppm;
-        let row = |member: Option<(NodeId, &Member)>, sample: Sample, vote: Option<Vote>| Row {
+        let row = |member: Option<(NodeId, &Member)>, heard: &Heard, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
             name: member.map_or_else(|| Arc::from(MASTER), |(_, it)| Arc::clone(&it.name)),
             address: member.and_then(|(_, member)| member.address),
-            sample,
+            sample: heard.sample,
             vote: vote.unwrap_or(Vote::Abandoned),
             correction: outcome
                 .ok()
-                .map(|agreed| agreed.correct(&sample, common_ppm)),
+                .map(|agreed| agreed.correct(&heard.sample, common_ppm)),
+            rate_ppm: heard.rate_ppm,
+            reference: references.get(&member.map(|(node, _)| node)).copied(),
         };
         let mut in_turn = votes.iter().copied();
         let mut rows = Vec::with_capacity(clocks.len());
-        rows.push(row(None, own.sample, in_turn.next()));
+        rows.push(row(None, &own, in_turn.next()));
         for (&node, member) in &mut self.members {
-            let Some(Heard {
-                sample, machine, ..
-            }) = member.heard
-            else {
+            let Some(heard) = member.heard else {
                 continue;
             };
+            let Heard {
+                sample, machine, ..
+            } = heard;
             if let Ok(agreed) = outcome {
                 // A report counts in several rounds, and what is kept for its sender grows.
                 let machine = match member.wire {
@@ -361,7 +362,7 @@ impl Ensemble {
                 let ahead = |machine| sample.offset + machine - agreed.average;
                 member.machine_ahead = machine.map(ahead);
             }
-            rows.push(row(Some((node, member)), sample, in_turn.next()));
+            rows.push(row(Some((node, member)), &heard, in_turn.next()));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
@@ -384,6 +385,7 @@ impl Ensemble {
 mod tests {
     use super::*;
     use crate::average::reputation::PROBATION;
+    use crate::measurement::sample::Sample;
 
     fn ensemble(followers: u64, wire: Wire) -> Ensemble {
         let mut ensemble = Ensemble::new(Settings {

@@ -1,9 +1,11 @@
 //! The references among the clocks of a round, and where they lead the group.
 
+use std::collections::BTreeMap;
+
 use crate::average::consensus::Consensus;
 use crate::average::ensemble::Ensemble;
 use crate::average::reference::{Guide, Reference};
-use crate::average::round::{Heard, Led, MASTER, NodeId};
+use crate::average::round::{Heard, Led, MASTER, NodeId, Shown};
 
 impl Ensemble {
     /// The master leads from now on: what it remembers of references is from another time, and the
@@ -12,28 +14,39 @@ impl Ensemble {
         self.guide = Guide::default();
     }
 
-    /// How the group is led towards the references of this round, in which so much was agreed on.
-    /// `own` is the master's clock, and `told_ppm` the mean of the rates that the voters tell.
+    /// How the group is led towards the references of this round, in which so much was agreed on,
+    /// and what they show. `own` is the master's clock, and `told_ppm` the mean of the rates that the
+    /// voters tell.
     pub(in crate::average) fn lead(
         &mut self,
         agreed: &Consensus,
         own: &Heard,
         told_ppm: Option<f64>,
-    ) -> Option<Led> {
+    ) -> (Option<Led>, BTreeMap<Option<NodeId>, Shown>) {
         let slew_ppm = self.settings.reference_slew_ppm;
         if slew_ppm <= 0.0 {
-            return None;
+            return (None, BTreeMap::new());
         }
-        let members = self.members.iter();
+        // Who has no key, where others do, could be anybody.
+        let members = self.members.iter().filter(|(_, it)| !it.unkeyed);
         let members = members.map(|(node, it)| (Some(*node), &*it.name, it.heard.as_ref()));
         let all = std::iter::once((None, MASTER, Some(own))).chain(members);
-        let references: Vec<_> = all
+        let mut references: Vec<_> = all
             .filter(|(_, name, _)| !self.dropped.contains(name))
             .filter_map(|(node, _, heard)| reference(node, heard?, agreed))
             .collect();
         let interval = self.settings.interval;
         let told_ppm = told_ppm.unwrap_or(0.0);
-        self.guide.lead(&references, told_ppm, interval, slew_ppm)
+        let led = self
+            .guide
+            .lead(&mut references, told_ppm, interval, slew_ppm);
+        let shown = references.into_iter().map(|it| {
+            let Reference {
+                ahead, followed, ..
+            } = it;
+            (it.node, Shown { ahead, followed })
+        });
+        (led, shown.collect())
     }
 }
 
@@ -44,5 +57,33 @@ fn reference(node: Option<NodeId>, heard: &Heard, agreed: &Consensus) -> Option<
         node,
         ahead: heard.sample.offset + machine - agreed.average,
         error: stated + heard.sample.error + agreed.error,
+        followed: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::average::ensemble::Settings;
+    use crate::average::round::Wire;
+    use crate::measurement::sample::Sample;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn who_has_no_key_where_others_have_one_leads_nobody() {
+        let mut ensemble = Ensemble::new(Settings::default());
+        for (node, name) in [(1, "db1"), (2, "old")] {
+            ensemble.join(NodeId(node), name, None, Wire::Line);
+            let heard = Heard {
+                reference: Some(TimeDelta::microseconds(1)),
+                machine: Some(TimeDelta::seconds(node as i64)),
+                ..Heard::from(Sample::one_way(TimeDelta::zero()))
+            };
+            ensemble.report(NodeId(node), 0, heard);
+        }
+        ensemble.doubt_unkeyed(NodeId(2));
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
+        let led = round.led.unwrap();
+        assert_eq!((led.references, led.ahead), (1, TimeDelta::seconds(1)));
+    }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::average::round::MASTER;
+
 /// The names in use. The first of its name is called that, each further one by the name and the
 /// lowest free number from 2: `db1`, `db1#2`.
 #[derive(Debug, Default)]
@@ -19,6 +21,14 @@ struct Numbers {
 }
 
 impl Names {
+    /// The names that followers may have: none of them is taken for the master's own clock.
+    #[must_use]
+    pub fn of_followers() -> Self {
+        let mut names = Self::default();
+        names.take(MASTER);
+        names
+    }
+
     /// Takes a free name for somebody who calls itself `name`.
     pub fn take(&mut self, name: &str) -> Arc<str> {
         let Some(numbers) = self.0.get_mut(name) else {
@@ -83,6 +93,7 @@ mod tests {
             "it comes back and is called the same"
         );
         assert_eq!(&*names.take("other"), "other");
+        assert_eq!(&*Names::of_followers().take(MASTER), "master#2");
     }
 
     #[test]

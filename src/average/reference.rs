@@ -11,7 +11,7 @@
 //! nearer to the group. One that moves against the group by more than its own error explains has
 //! contradicted itself, and is not followed until it is back where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -41,6 +41,8 @@ pub struct Reference {
     pub ahead: TimeDelta,
     /// `ahead` is known to ± this: what it states, and what its measurement is worth.
     pub error: TimeDelta,
+    /// Whether the group was led towards it in its last round.
+    pub followed: bool,
 }
 
 /// Where a reference was when it was believed last, and for how many rounds it was not since.
@@ -56,6 +58,8 @@ pub struct Guide {
     /// How much faster the group was asked to run than its clocks do on average, in ppm; `None`
     /// before there was a reference.
     rate_ppm: Option<f64>,
+    /// How much faster that was than before its last round, in ppm.
+    change_ppm: f64,
     /// The part of it by which the references run faster than the clocks do on average.
     steady_ppm: f64,
     /// How far the references were ahead in the last round, if any were followed.
@@ -70,13 +74,19 @@ impl Guide {
         self.rate_ppm.unwrap_or(0.0)
     }
 
-    /// A round with these references, an interval after the one before. `mean_ppm` is how much
-    /// faster the group runs than its clocks do on average: where another master led it before, it
-    /// goes on from there. The group comes nearer by `slew_ppm` at most. `None` where there is no reference and
-    /// was none.
+    /// How much faster the group was asked to run in its last round than before it, in ppm.
+    #[must_use]
+    pub fn change_ppm(&self) -> f64 {
+        self.change_ppm
+    }
+
+    /// A round with these references, an interval after the one before; says which of them are
+    /// followed. `mean_ppm` is how much faster the group runs than its clocks do on average: where
+    /// another master led it before, it goes on from there. The group comes nearer by `slew_ppm` at
+    /// most. `None` where there is no reference and was none.
     pub fn lead(
         &mut self,
-        references: &[Reference],
+        references: &mut [Reference],
         mean_ppm: f64,
         interval: Duration,
         slew_ppm: f64,
@@ -84,14 +94,27 @@ impl Guide {
         if references.is_empty() && self.rate_ppm.is_none() {
             return None;
         }
-        if self.rate_ppm.is_none() {
-            self.steady_ppm = mean_ppm.clamp(-slew_ppm, slew_ppm);
-        }
         let consistent = self.consistent(references, interval);
         let followed = followed(&consistent, references.len());
+        let nodes: BTreeSet<_> = followed.iter().map(|it| it.node).collect();
+        for reference in references.iter_mut() {
+            reference.followed = nodes.contains(&reference.node);
+        }
         let ahead = median(followed.iter().map(|it| it.ahead).collect());
+        let before_ppm = self.rate_ppm.unwrap_or_else(|| {
+            // Either it was led by this distance before, or not at all: the clocks are more likely to
+            // run nearly as fast as the references.
+            let share_ppm = ahead.map_or(0.0, |ahead| share(ahead, interval, slew_ppm));
+            let steady_ppm = [mean_ppm, mean_ppm - share_ppm];
+            let least_ppm = steady_ppm
+                .into_iter()
+                .min_by(|one, other| one.abs().total_cmp(&other.abs()));
+            self.steady_ppm = least_ppm.unwrap_or_default().clamp(-slew_ppm, slew_ppm);
+            mean_ppm
+        });
         let rate_ppm = self.rate(ahead, interval, slew_ppm);
         self.rate_ppm = Some(rate_ppm);
+        self.change_ppm = rate_ppm - before_ppm;
         Some(Led {
             references: references.len(),
             followed: followed.len(),
@@ -140,17 +163,25 @@ impl Guide {
         let Some(ahead) = ahead else {
             return self.steady_ppm;
         };
-        // A microsecond in a second is one ppm.
-        let ppm = |span: TimeDelta| float_nanoseconds(span) * 1e-3 / interval.as_secs_f64();
         // The references run faster than the clocks do by what they have gained on the group, and
         // the group was led by. A median of others than before may have jumped.
-        let found_ppm = before.map(|before| ppm(ahead - before) + self.rate_ppm());
+        let found_ppm = before.map(|before| ppm(ahead - before, interval) + self.rate_ppm());
         if let Some(found_ppm) = found_ppm.filter(|it| it.abs() < BELIEVED_PPM) {
             self.steady_ppm += (found_ppm - self.steady_ppm) / STEADY_ROUNDS;
             self.steady_ppm = self.steady_ppm.clamp(-slew_ppm, slew_ppm);
         }
-        (ppm(ahead) / INTERVALS).clamp(-slew_ppm, slew_ppm) + self.steady_ppm
+        share(ahead, interval, slew_ppm) + self.steady_ppm
     }
+}
+
+/// The part of the rate that takes a distance away.
+fn share(ahead: TimeDelta, interval: Duration, slew_ppm: f64) -> f64 {
+    (ppm(ahead, interval) / INTERVALS).clamp(-slew_ppm, slew_ppm)
+}
+
+/// The rate that makes up for a span in an interval. A microsecond in a second is one ppm.
+fn ppm(span: TimeDelta, interval: Duration) -> f64 {
+    float_nanoseconds(span) * 1e-3 / interval.as_secs_f64()
 }
 
 /// The largest part of the references whose errors overlap, or the one nearer to the group, if it is
@@ -198,6 +229,7 @@ mod tests {
             node: Some(NodeId(node)),
             ahead: TimeDelta::microseconds(ahead_us),
             error: TimeDelta::microseconds(error_us),
+            followed: false,
         }
     }
 
@@ -230,9 +262,12 @@ mod tests {
     fn a_reference_that_jumps_contradicts_itself_until_it_is_back() {
         let mut guide = Guide::default();
         let mut followed_at = |ahead| {
-            let references = [reference(1, ahead, 100)];
-            let led = guide.lead(&references, 0.0, INTERVAL, SLEW_PPM);
-            led.unwrap().followed
+            let mut references = [reference(1, ahead, 100)];
+            let led = guide
+                .lead(&mut references, 0.0, INTERVAL, SLEW_PPM)
+                .unwrap();
+            assert_eq!(references[0].followed, led.followed == 1);
+            led.followed
         };
         assert_eq!(followed_at(400_000), 1);
         assert_eq!(followed_at(400_900), 1, "as oscillators drift");
@@ -241,26 +276,32 @@ mod tests {
         }
         assert_eq!(followed_at(401_000), 1);
         // It is known by its connection, so one that is started anew is believed.
-        guide.lead(&[], 0.0, INTERVAL, SLEW_PPM);
-        let references = [reference(1, 9_000_000, 100)];
-        let led = guide.lead(&references, 0.0, INTERVAL, SLEW_PPM).unwrap();
+        guide.lead(&mut [], 0.0, INTERVAL, SLEW_PPM);
+        let mut references = [reference(1, 9_000_000, 100)];
+        let led = guide
+            .lead(&mut references, 0.0, INTERVAL, SLEW_PPM)
+            .unwrap();
         assert_eq!(led.followed, 1);
         // What all clocks were stepped by is no jump of the reference.
         guide.step(TimeDelta::seconds(9));
-        let references = [reference(1, 0, 100)];
-        let led = guide.lead(&references, 0.0, INTERVAL, SLEW_PPM).unwrap();
+        let mut references = [reference(1, 0, 100)];
+        let led = guide
+            .lead(&mut references, 0.0, INTERVAL, SLEW_PPM)
+            .unwrap();
         assert_eq!(led.followed, 1);
     }
 
     #[test]
     fn the_rate_has_a_limit_and_what_holds_is_kept_without_references() {
         let mut guide = Guide::default();
-        assert_eq!(guide.lead(&[], 0.0, INTERVAL, SLEW_PPM), None);
+        assert_eq!(guide.lead(&mut [], 0.0, INTERVAL, SLEW_PPM), None);
         let mut ahead = 300_000.0;
         let mut fastest = 0.0_f64;
         for round in 0..3000 {
-            let references = [reference(1, ahead as i64, 100)];
-            let led = guide.lead(&references, 0.0, INTERVAL, SLEW_PPM).unwrap();
+            let mut references = [reference(1, ahead as i64, 100)];
+            let led = guide
+                .lead(&mut references, 0.0, INTERVAL, SLEW_PPM)
+                .unwrap();
             // The oscillators lose 10 ppm on the reference.
             let gained_ppm = led.rate_ppm - 10.0;
             ahead -= 5.0 * gained_ppm;
@@ -270,15 +311,36 @@ mod tests {
         }
         assert!(ahead.abs() < 10.0, "{ahead} µs");
         assert!((fastest - SLEW_PPM).abs() < 0.2, "{fastest}");
-        let alone = guide.lead(&[], 0.0, INTERVAL, SLEW_PPM).unwrap();
+        let alone = guide.lead(&mut [], 0.0, INTERVAL, SLEW_PPM).unwrap();
         assert!((alone.rate_ppm - 10.0).abs() < 0.1, "{alone:?}");
     }
 
     #[test]
     fn a_new_leader_goes_on_with_the_rate_that_the_group_has() {
         let mut guide = Guide::default();
-        let references = [reference(1, 0, 100)];
-        let led = guide.lead(&references, 12.0, INTERVAL, SLEW_PPM).unwrap();
+        let mut references = [reference(1, 0, 100)];
+        let led = guide.lead(&mut references, 12.0, INTERVAL, SLEW_PPM);
+        let led = led.unwrap();
         assert!((led.rate_ppm - 12.0).abs() < 1e-9, "{led:?}");
+        assert!(
+            guide.change_ppm().abs() < 1e-9,
+            "it runs so fast already: {led:?}"
+        );
+    }
+
+    #[test]
+    fn a_new_leader_of_a_group_that_is_far_off_leads_it_no_faster() {
+        for (ahead, mean_ppm) in [(300_000, 62.0), (300_000, 38.0), (-300_000, -62.0)] {
+            let mut guide = Guide::default();
+            let mut references = [reference(1, ahead, 100)];
+            let led = guide.lead(&mut references, mean_ppm, INTERVAL, SLEW_PPM);
+            let led = led.unwrap();
+            assert!((led.rate_ppm - mean_ppm).abs() < 1e-9, "{led:?}");
+            assert!(guide.change_ppm().abs() < 1e-9, "{led:?}");
+        }
+        // One that was not led yet is led at once.
+        let mut guide = Guide::default();
+        let led = guide.lead(&mut [reference(1, 300_000, 100)], 0.0, INTERVAL, SLEW_PPM);
+        assert!((guide.change_ppm() - SLEW_PPM).abs() < 1e-9, "{led:?}");
     }
 }

@@ -173,6 +173,23 @@ pub struct Led {
     pub rate_ppm: f64,
 }
 
+/// What a reference shows in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shown {
+    /// How far its machine's own clock is ahead of the group's time.
+    pub ahead: TimeDelta,
+    /// Whether the group is led towards it.
+    pub followed: bool,
+}
+
+impl Shown {
+    /// Whether it is followed, in a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        if self.followed { "followed" } else { "doubted" }
+    }
+}
+
 /// One clock in a round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -190,6 +207,10 @@ pub struct Row {
     pub vote: Vote,
     /// What it has to do to agree with the group; `None` when the round was abandoned.
     pub correction: Option<Correction>,
+    /// The network's rate against its oscillator in ppm, if it says.
+    pub rate_ppm: Option<f64>,
+    /// What it shows, if it is a reference.
+    pub reference: Option<Shown>,
 }
 
 /// What the end of an interval brings.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::average::dropped::MOST_DROPPED;
+use crate::average::dropped::{Dropped, MOST_DROPPED};
 use crate::average::ensemble::Ensemble;
 use crate::average::round::{MASTER, Wire};
+use crate::wire::candidate::Rank;
+use crate::wire::vote_order::VoteOrder;
 
 /// Why the ensemble does not do what it is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,12 +53,31 @@ impl Ensemble {
     /// [`Untold`] says why not.
     pub fn admit(&mut self, clock: &str) -> Result<Arc<str>, Untold> {
         // It need not be here.
-        if let Some(name) = self.dropped.admit(clock) {
-            return Ok(name);
+        if self.dropped.admit(clock) {
+            return Ok(Arc::from(clock));
         }
         let name = self.find(clock)?;
-        let taken = self.dropped.admit(&name);
-        taken.ok_or_else(|| Untold::NotDropped(name.to_string()))
+        if self.dropped.admit(&name) {
+            Ok(name)
+        } else {
+            Err(Untold::NotDropped(name.to_string()))
+        }
+    }
+
+    /// The master is a candidate of this rank, whose own clock the others call `own`.
+    pub fn stand(&mut self, rank: Rank, own: Option<Arc<str>>) {
+        self.dropped = Dropped::of_candidate(rank, own);
+    }
+
+    /// What operators have said of clocks' votes, here and at other candidates.
+    #[must_use]
+    pub fn dropped(&self) -> &Dropped {
+        &self.dropped
+    }
+
+    /// Another candidate passes on what an operator has told it. Whether that is news.
+    pub fn hear_order(&mut self, order: &VoteOrder) -> bool {
+        self.dropped.hear(order)
     }
 
     /// How far the clock of the machine with this name, or at this address, is ahead of the group's
@@ -105,6 +126,7 @@ impl Ensemble {
         let there = members.filter(|member| member.address.is_some_and(is_at));
         let there: Vec<_> = there.map(|member| Arc::clone(&member.name)).collect();
         match &there[..] {
+            [] if self.dropped.is_own(clock) => Ok(Arc::from(MASTER)),
             [] => Err(Untold::Unknown(clock.to_owned())),
             [name] => Ok(Arc::clone(name)),
             several => {

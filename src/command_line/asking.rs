@@ -31,6 +31,11 @@ pub struct Header {
     program: String,
 }
 
+/// A program that has left its socket behind, or none.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody answers at {}: the program has ended", .0.display())]
+pub struct Ended(PathBuf);
+
 /// Where the programs with this name are that run on this machine.
 ///
 /// # Errors
@@ -52,29 +57,31 @@ pub fn find(program: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Asks the program at this socket: the document, as it is.
+/// Asks the program at this socket, which has so long to answer: the document, as it is.
 ///
 /// # Errors
 /// When nobody is there, or it does not answer in time.
-pub fn ask(socket: &Path) -> anyhow::Result<Vec<u8>> {
-    let deadline = Instant::now() + PATIENCE;
+pub fn ask(socket: &Path, patience: Duration) -> anyhow::Result<Vec<u8>> {
+    let deadline = Instant::now() + patience;
     let asked = connect(socket, deadline).and_then(|stream| read(&stream, deadline));
     let at = socket.display();
     let document = asked.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
-            anyhow::anyhow!("nobody answers at {at}: the program has ended")
+            anyhow::Error::new(Ended(socket.to_owned()))
         }
         ErrorKind::PermissionDenied => {
             anyhow::anyhow!("this user may not ask at {at}; ask as the user who runs the program")
         }
         ErrorKind::TimedOut | ErrorKind::WouldBlock => anyhow::anyhow!(
-            "no answer came from {at} in {} s: the program hangs, or too many ask",
-            PATIENCE.as_secs()
+            "no answer came from {at} in {}: the program hangs, or too many ask{}",
+            humantime::format_duration(Duration::from_millis(patience.as_millis() as u64)),
+            runtime_folder::hint(socket)
         ),
         _ => anyhow::Error::new(error).context(format!("cannot ask at {at}")),
     })?;
     if document.is_empty() {
-        bail!("no answer came from {at}: too many ask; try again");
+        let hint = runtime_folder::hint(socket);
+        bail!("no answer came from {at}: too many ask; try again{hint}");
     }
     Ok(document)
 }
@@ -165,6 +172,6 @@ pub fn check(document: &[u8], socket: &Path) -> anyhow::Result<Header> {
 ///
 /// # Errors
 /// Those of [`ask`] and [`parse`].
-pub fn status(socket: &Path) -> anyhow::Result<Status> {
-    parse(&ask(socket)?, socket)
+pub fn status(socket: &Path, patience: Duration) -> anyhow::Result<Status> {
+    parse(&ask(socket, patience)?, socket)
 }

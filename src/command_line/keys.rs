@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
 
 use crate::keys::auth::Auth;
-use crate::keys::file::{self, GROUP_FILE, NODE_FILE};
+use crate::keys::file::{self, GROUP_FILE, LONGEST_FILE, NODE_FILE};
 use crate::keys::group::GroupKeys;
 use crate::keys::holder::Role;
 use crate::keys::node_key::NodeKey;
 use crate::keys::secret::Secret;
 use crate::wire::name::NodeName;
 
-/// The longest input that may hold a key, in bytes.
-const LONGEST_INPUT: u64 = 4096;
+/// The longest input that may hold the key of a node, in bytes.
+const LONGEST_LINE: u64 = 4096;
 
 /// The master's flags on keys.
 #[derive(Debug, Args)]
@@ -47,6 +48,12 @@ pub struct GroupFile {
 pub enum GroupCommand {
     /// Make the secret of a new group; each candidate needs a copy of the file
     New {
+        /// Where they are.
+        #[command(flatten)]
+        file: GroupFile,
+    },
+    /// Take a copy of the secrets from the input, on another candidate, and keep it
+    Install {
         /// Where they are.
         #[command(flatten)]
         file: GroupFile,
@@ -96,63 +103,88 @@ impl GroupCommand {
     /// A sentence on the file, the name or the generation that is wrong.
     pub fn run(self) -> anyhow::Result<String> {
         match self {
-            Self::New { file } => {
-                let path = file.key_file;
-                let secret =
-                    Secret::random().context("the operating system has no random numbers")?;
-                file::create(&path, &GroupKeys::new(secret).text())?;
-                let path = path.display();
-                Ok(format!(
-                    "Made {path}. Copy it to every candidate, and nowhere else."
-                ))
-            }
-            Self::Node { name, file } => {
-                let (group, _) = file::read_group(&file.key_file)?;
-                ensure!(
-                    !group.has_revoked(&name),
-                    "the key of {name} was revoked: take another name, or begin a new generation \
-                     with `berkeley-master key rotate`"
-                );
-                Ok(group.node(Role::Follower, name, None).line())
-            }
+            Self::New { file } => make(&file.key_file),
+            Self::Install { file } => install(&file.key_file),
+            Self::Node { name, file } => print(&file.key_file, name),
             Self::Revoke { name, file } => {
-                let (mut group, _) = file::read_group(&file.key_file)?;
-                group.revoke(name.clone());
-                file::replace(&file.key_file, &group.text())?;
-                Ok(format!(
-                    "Revoked the key of {name}. {}",
-                    copy(&file.key_file)
-                ))
+                let path = &file.key_file;
+                change(path, |group| Ok(group.revoke(name.clone())?))?;
+                Ok(format!("Revoked the key of {name}. {}", copy(path)))
             }
-            Self::Rotate {
-                finish: false,
-                file,
-            } => {
-                let (mut group, _) = file::read_group(&file.key_file)?;
-                let secret =
-                    Secret::random().context("the operating system has no random numbers")?;
-                let generation = group.rotate(secret)?;
-                file::replace(&file.key_file, &group.text())?;
-                let copy = copy(&file.key_file);
+            Self::Rotate { finish, file } => {
+                let path = &file.key_file;
+                if finish {
+                    let generation = change(path, |group| Ok(group.finish_rotation()?))?;
+                    let copy = copy(path);
+                    return Ok(format!(
+                        "Only generation {generation} is in use now. {copy}"
+                    ));
+                }
+                let secret = new_secret()?;
+                let generation = change(path, |group| Ok(group.rotate(secret)?))?;
+                let copy = copy(path);
                 Ok(format!(
                     "Began generation {generation}. {copy} Then install new keys on all followers."
-                ))
-            }
-            Self::Rotate { finish: true, file } => {
-                let (mut group, _) = file::read_group(&file.key_file)?;
-                let generation = group.finish_rotation()?;
-                file::replace(&file.key_file, &group.text())?;
-                let copy = copy(&file.key_file);
-                Ok(format!(
-                    "Only generation {generation} is in use now. {copy}"
                 ))
             }
         }
     }
 }
 
+fn make(path: &Path) -> anyhow::Result<String> {
+    file::create(path, &GroupKeys::new(new_secret()?).text())?;
+    let path = path.display();
+    Ok(format!(
+        "Made {path}. Copy it to every candidate, and nowhere else."
+    ))
+}
+
+fn install(path: &Path) -> anyhow::Result<String> {
+    let group = GroupKeys::parse(&input(LONGEST_FILE)?);
+    let group = group.context("the input is no copy of a group's key file")?;
+    file::replace(path, &group.text())?;
+    let generations: Vec<_> = group.generations().collect();
+    Ok(format!(
+        "Installed the group's key file in {}; generations in use: {generations:?}",
+        path.display()
+    ))
+}
+
+fn print(path: &Path, name: NodeName) -> anyhow::Result<String> {
+    let (group, _) = file::read_group(path)?;
+    ensure!(
+        !group.has_revoked(&name),
+        "the key of {name} was revoked: take another name, or begin a new generation with \
+         `berkeley-master key rotate`"
+    );
+    Ok(group.node(Role::Follower, name, None).line())
+}
+
+fn new_secret() -> anyhow::Result<Secret> {
+    Secret::random().context("the operating system has no random numbers")
+}
+
+/// Changes the secrets in a file; what comes of it.
+fn change<T>(
+    path: &Path,
+    change: impl FnOnce(&mut GroupKeys) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let (mut group, _) = file::read_group(path)?;
+    let changed = change(&mut group)?;
+    file::replace(path, &group.text())?;
+    Ok(changed)
+}
+
 fn copy(path: &Path) -> String {
     format!("Copy {} to the other candidates.", path.display())
+}
+
+/// What stands in the input, up to so many bytes.
+fn input(longest: u64) -> anyhow::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    let read = io::stdin().take(longest).read_to_string(&mut text);
+    read.context("cannot read the key from the input")?;
+    Ok(text)
 }
 
 impl NodeCommand {
@@ -162,9 +194,7 @@ impl NodeCommand {
     /// A sentence on the line or the file that is wrong.
     pub fn run(self) -> anyhow::Result<String> {
         let Self::Install { key_file } = self;
-        let mut line = zeroize::Zeroizing::new(String::new());
-        let read = io::stdin().take(LONGEST_INPUT).read_to_string(&mut line);
-        read.context("cannot read the key from the input")?;
+        let line = input(LONGEST_LINE)?;
         let key: NodeKey = line.parse().context("the input holds no key")?;
         ensure!(
             key.holder.role == Role::Follower,

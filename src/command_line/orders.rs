@@ -1,9 +1,10 @@
 //! The subcommands that tell a running master what to do: `set`, `drop` and `admit`; and the same
 //! words as a line, in which they reach it.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta};
 
 use crate::command_line::{telling, values};
 use crate::master::order::Order;
@@ -11,6 +12,9 @@ use crate::wire::steps::LARGEST_STEP;
 
 /// The longest name or address of a clock: 64 characters, a host name at most.
 const LONGEST_NAME: usize = 255;
+
+/// The years whose every moment is a whole number of nanoseconds for a clock.
+const YEARS: RangeInclusive<i32> = 1678..=2261;
 
 /// How a local time is written.
 const TIME: &str = "%Y-%m-%d %H:%M:%S%.f";
@@ -26,7 +30,8 @@ struct At {
 /// `set`.
 #[derive(Debug, clap::Args)]
 pub struct Set {
-    /// By how much (+90s, -3s, 1h) or to which local time ('2026-11-24 14:02:00')
+    /// By how much (+90s, -3s, 1h) or to which time: '2026-11-24 14:02:00', by the time zone of the
+    /// master, or 2026-11-24T14:02:00Z
     #[arg(value_name = "STEP|TIME", allow_hyphen_values = true, required_unless_present = "from", value_parser = goal)]
     goal: Option<Order>,
 
@@ -89,6 +94,7 @@ pub fn line(order: &Order) -> String {
             format!("set {sign}{}", humantime::format_duration(length))
         }
         Order::SetTo(time) => format!("set {}", time.format(TIME)),
+        Order::SetAt(time) => format!("set {}", time.to_rfc3339()),
         Order::SetFrom(clock) => format!("set --from {clock}"),
         Order::Drop(clock) => format!("drop {clock}"),
         Order::Admit(clock) => format!("admit {clock}"),
@@ -113,11 +119,23 @@ pub fn parse(line: &str) -> Result<Order, String> {
 
 /// A step or a time.
 fn goal(text: &str) -> Result<Order, String> {
-    if let Ok(time) = NaiveDateTime::parse_from_str(text, TIME) {
-        return Ok(Order::SetTo(time));
+    let time =
+        NaiveDateTime::parse_from_str(text, TIME).map(|time| (time.year(), Order::SetTo(time)));
+    let moment =
+        DateTime::parse_from_rfc3339(text).map(|time| (time.year(), Order::SetAt(time.to_utc())));
+    if let Ok((year, order)) = time.or(moment) {
+        if YEARS.contains(&year) {
+            return Ok(order);
+        }
+        return Err(format!(
+            "a year is from {} to {}",
+            YEARS.start(),
+            YEARS.end()
+        ));
     }
     let by = values::signed_duration(text).map_err(|_| {
-        "neither a step such as +90s or -1.5ms nor a local time such as '2026-11-24 14:02:00'"
+        "neither a step such as +90s or -1.5ms nor a time such as '2026-11-24 14:02:00' (local) or \
+         2026-11-24T14:02:00Z"
             .to_owned()
     })?;
     if by.abs() <= LARGEST_STEP {
@@ -152,6 +170,16 @@ mod tests {
         assert_eq!(parse("set 2026-11-24 14:02:00"), Ok(Order::SetTo(time)));
         let time = "2026-11-24T14:02:00.25".parse().unwrap();
         assert_eq!(parse("set 2026-11-24 14:02:00.25"), Ok(Order::SetTo(time)));
+        for text in [
+            "2026-11-24T14:02:00Z",
+            "2026-11-24T15:02:00+01:00",
+            "2026-11-24 14:02:00Z",
+        ] {
+            let moment = "2026-11-24T14:02:00Z".parse().unwrap();
+            let order = Ok(Order::SetAt(moment));
+            assert_eq!(parse(&format!("set {text}")), order);
+            assert_eq!(parse(&line(order.as_ref().unwrap())), order);
+        }
         let from = Order::SetFrom("10.0.0.7".to_owned());
         assert_eq!(parse("set --from 10.0.0.7"), Ok(from));
         assert_eq!(parse("drop db1#2"), Ok(Order::Drop("db1#2".to_owned())));
@@ -166,6 +194,11 @@ mod tests {
             "set ",
             "set 90",
             "set 14:02",
+            "set 2026-02-30 14:02:00",
+            "set 2026-11-24 25:02:00",
+            "set 1677-12-31 14:02:00",
+            "set 262142-12-31 23:59:59",
+            "set 2262-01-01T00:00:00Z",
             "set --5s",
             "set 200years",
             "set --from ",

@@ -8,9 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
 
+use crate::command_line::asking::Ended;
 use crate::command_line::{asking, runtime_folder, values};
 use crate::report::status::{self as report, FOLLOWER, MASTER};
 use crate::span::{nanoseconds, span};
+
+/// `wait` lets a program have so long to answer, even at its end.
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often `wait` looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -53,7 +57,7 @@ impl Status {
             Some(socket) => vec![socket],
             None => asking::find(program)?,
         };
-        let mut failed = None;
+        let mut failed = Vec::new();
         let mut answered = 0;
         for socket in &sockets {
             match self::answer(socket, self.json) {
@@ -62,20 +66,28 @@ impl Status {
                     print(separator, &answer)?;
                     answered += 1;
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => failed.push(error),
             }
         }
-        // One of several that has ended without taking its socket away is of no interest.
-        match failed {
-            Some(error) if answered == 0 => Err(error),
-            _ => Ok(()),
+        if answered > 0 {
+            failed.retain(|error| !has_ended(error));
         }
+        let failed: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        bail!("{}", failed.join("; "))
     }
+}
+
+/// Whether a program has left its socket behind: where others run, that is of no interest.
+fn has_ended(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Ended>().is_some()
 }
 
 /// What a program says, to be printed.
 fn answer(socket: &Path, json: bool) -> anyhow::Result<Vec<u8>> {
-    let document = asking::ask(socket)?;
+    let document = asking::ask(socket, asking::PATIENCE)?;
     if json {
         asking::check(&document, socket)?;
         return Ok(document);
@@ -102,7 +114,7 @@ impl Wait {
     pub fn run(self, program: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.timeout;
         loop {
-            let Err(missing) = self.look(program) else {
+            let Err(missing) = self.look(program, deadline) else {
                 return Ok(());
             };
             let left = deadline.saturating_duration_since(Instant::now());
@@ -116,20 +128,21 @@ impl Wait {
         }
     }
 
-    fn look(&self, program: &str) -> anyhow::Result<()> {
+    fn look(&self, program: &str, deadline: Instant) -> anyhow::Result<()> {
+        // Who is there answers within milliseconds, however little time is left.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = left.clamp(LEAST_PATIENCE, asking::PATIENCE);
+        let ask = |socket: &PathBuf| asking::status(socket, patience);
         if let Some(socket) = &self.socket {
-            return self.check(&asking::status(socket)?);
+            return self.check(&ask(socket)?);
         }
         let other = if program == MASTER { FOLLOWER } else { MASTER };
         for program in [program, other] {
             let sockets = runtime_folder::status_sockets(program);
-            // One that has ended without taking its socket away is of no interest.
-            let answers = sockets
-                .iter()
-                .filter_map(|socket| asking::status(socket).ok());
-            let answers: Vec<_> = answers.collect();
+            let mut answers: Vec<_> = sockets.iter().map(ask).collect();
+            answers.retain(|answer| !answer.as_ref().is_err_and(has_ended));
             if !answers.is_empty() {
-                return answers.iter().try_for_each(|status| self.check(status));
+                return (answers.into_iter()).try_for_each(|status| self.check(&status?));
             }
         }
         bail!("neither a {program} nor a {other} runs on this machine and answers");

@@ -54,11 +54,14 @@ impl Surroundings {
             let value = std::env::var_os(variable).filter(|value| !value.is_empty());
             value.map(PathBuf::from).filter(|path| path.is_absolute())
         };
+        let user = rustix::process::geteuid().as_raw();
+        // After `su` it may name another user's.
+        let is_ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.uid() == user);
         Self {
             given: folder("RUNTIME_DIRECTORY"),
-            session: folder("XDG_RUNTIME_DIR"),
+            session: folder("XDG_RUNTIME_DIR").filter(is_ours),
             temporary: std::env::temp_dir(),
-            user: rustix::process::geteuid().as_raw(),
+            user,
         }
     }
 
@@ -83,11 +86,14 @@ impl Surroundings {
         if let Some(given) = &self.given {
             return vec![given.clone()];
         }
-        let session = self.session.as_ref().map(|path| path.join("berkeley"));
-        let mut all = vec![PathBuf::from(SYSTEM)];
-        all.extend(session);
-        all.push(self.private());
-        all
+        // Where the session's folder is while nobody says so: for cron, and after `su`.
+        let usual = PathBuf::from(format!("/run/user/{}", self.user));
+        let session = self.session.clone().unwrap_or(usual);
+        vec![
+            PathBuf::from(SYSTEM),
+            session.join("berkeley"),
+            self.private(),
+        ]
     }
 }
 
@@ -177,6 +183,26 @@ pub fn control_sockets(program: &str) -> Vec<PathBuf> {
     sockets(&Surroundings::of_this_process().all(), program, CONTROL)
 }
 
+/// What to say where a socket does not give the status: it may be the one that takes orders.
+#[must_use]
+pub fn hint(socket: &Path) -> String {
+    let name = socket.to_string_lossy();
+    let name = name.strip_suffix(CONTROL);
+    name.map_or_else(String::new, |name| {
+        format!(" (this socket takes orders; the status is at {name}{STATUS})")
+    })
+}
+
+/// What to say where a socket takes no orders: it may be the one that gives the status.
+#[must_use]
+pub fn control_hint(socket: &Path) -> String {
+    let name = socket.to_string_lossy();
+    let name = name.strip_suffix(STATUS);
+    name.map_or_else(String::new, |name| {
+        format!(" (this socket gives the status; orders go to {name}{CONTROL})")
+    })
+}
+
 /// The folders in which programs of this machine may have their sockets.
 #[must_use]
 pub fn folders() -> Vec<PathBuf> {
@@ -242,6 +268,11 @@ mod tests {
             ..root
         };
         assert_eq!(unit.own(), Path::new("/run/elsewhere"));
+        let cron = Surroundings {
+            session: None,
+            ..user.clone()
+        };
+        assert!(cron.all().contains(&user.own()), "of one who has logged in");
         for asking in [user, daemon, unit] {
             assert!(asking.all().contains(&asking.own()));
         }

@@ -37,15 +37,16 @@ pub fn tell(socket: Option<PathBuf>, line: &str) -> anyhow::Result<()> {
         }
         None => the_one_that_runs(deadline)?,
     };
+    let hint = runtime_folder::control_hint(&path);
     let answer = ask(&stream, line, deadline);
-    let answer = answer.with_context(|| format!("no answer came from {}", path.display()))?;
+    let answer = answer.with_context(|| format!("no answer came from {}{hint}", path.display()))?;
     if let Some(done) = answer.strip_prefix(DONE) {
         println!("{done}");
         return Ok(());
     }
     match answer.strip_prefix(REFUSED) {
         Some(why) => bail!("{why}"),
-        None => bail!("what answers at {} is no master", path.display()),
+        None => bail!("what answers at {} is no master{hint}", path.display()),
     }
 }
 

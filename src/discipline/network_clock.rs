@@ -117,6 +117,14 @@ impl NetworkClock {
         (raw, discipline.aim(raw))
     }
 
+    /// How far the reading has still to slew: positive when it is behind.
+    pub(crate) fn slew_left(&self) -> TimeDelta {
+        let mut discipline = self.lock();
+        // Both at one moment.
+        let raw = self.raw.read();
+        discipline.target(raw) - discipline.read(raw).time
+    }
+
     /// See [`Discipline::step_is_done`].
     pub(crate) fn step_is_done(&self) {
         self.lock().step_is_done();

@@ -48,6 +48,8 @@ pub enum Input {
     Took(Steps),
     /// An operator tells us, who lead, that the group is to make these.
     Ordered(Steps),
+    /// Our group knows of [orders about votes](crate::wire::vote_order) up to this number.
+    KnowsOrders(u32),
     /// We are about to stop, and give away the lead if we have it.
     Resign,
 }
@@ -82,6 +84,8 @@ pub enum Action {
         heartbeat: Heartbeat,
         /// Who hears us, and is heard.
         in_touch: Ranks,
+        /// Who of those takes orders about votes.
+        heed: Ranks,
     },
     /// Nobody has to wait for us any more.
     End,
@@ -96,6 +100,8 @@ pub struct View {
     pub term: Term,
     /// Whether nobody has to wait for it any more.
     pub ended: bool,
+    /// All in touch know of the orders about votes up to this number.
+    pub orders: u32,
     /// For how long it sought a leader before it claimed the lead.
     waited: Duration,
     /// When it has started.
@@ -112,6 +118,7 @@ impl View {
             role: Role::Seeks,
             term: 0,
             ended: false,
+            orders: 0,
             waited: Duration::ZERO,
             began: now,
             at: now,
@@ -189,6 +196,8 @@ pub struct Candidate {
     /// Which of the others were there when people were told last.
     present: Option<Ranks>,
     steps: GroupSteps,
+    /// The highest number of an order about votes that we know of.
+    orders: u32,
 }
 
 impl Candidate {
@@ -204,6 +213,7 @@ impl Candidate {
             follows: None,
             present: None,
             steps: GroupSteps::default(),
+            orders: 0,
         }
     }
 
@@ -214,6 +224,7 @@ impl Candidate {
             role: self.election.role(),
             term: self.election.term(),
             ended: self.phase == Phase::Ended,
+            orders: (self.election.orders(now).1).map_or(self.orders, |it| it.min(self.orders)),
             waited: self.election.waited(),
             began: self.began,
             at: now,
@@ -246,6 +257,7 @@ impl Candidate {
     fn heartbeat(&self, now: Duration) -> Heartbeat {
         Heartbeat {
             steps: self.steps.known(),
+            orders: Some(self.orders),
             ..self.election.heartbeat(now)
         }
     }
@@ -293,6 +305,7 @@ impl Candidate {
             Input::Synchronized => self.election.synchronized(),
             Input::Took(steps) => self.steps.took(steps),
             Input::Ordered(steps) => self.steps.order(steps, now),
+            Input::KnowsOrders(number) => self.orders = self.orders.max(number),
             Input::Resign => self.resign(now),
         }
     }
@@ -380,10 +393,10 @@ impl Candidate {
         if self.phase != Phase::Ended && self.tells_at(now) <= now {
             let heartbeat = self.heartbeat(now);
             self.told = Some((heartbeat, now));
-            let in_touch = self.election.touches(now);
             actions.push(Action::Tell {
                 heartbeat,
-                in_touch,
+                in_touch: self.election.touches(now),
+                heed: self.election.orders(now).0,
             });
         }
     }
@@ -643,6 +656,7 @@ mod tests {
                 synchronized: true,
                 hears: Ranks::default(),
                 steps: None,
+                orders: None,
             },
             link: Link(link),
         };

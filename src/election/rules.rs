@@ -143,6 +143,7 @@ impl Election {
                 .filter(|rank| self.hears(*rank, now).is_some())
                 .collect(),
             steps: None,
+            orders: None,
         }
     }
 
@@ -275,6 +276,18 @@ impl Election {
     pub fn all_know(&self, steps: Option<Steps>, now: Duration) -> bool {
         self.in_touch(now)
             .all(|(_, heartbeat)| heartbeat.steps == steps)
+    }
+
+    /// Who in touch takes orders about votes, and the highest number that all of those know of; `None`
+    /// if nobody does.
+    #[must_use]
+    pub fn orders(&self, now: Duration) -> (Ranks, Option<u32>) {
+        let heed = || {
+            let all = self.in_touch(now);
+            all.filter_map(|(rank, heartbeat)| Some((rank, heartbeat.orders?)))
+        };
+        let known = heed().map(|(_, orders)| orders).min();
+        (heed().map(|(rank, _)| rank).collect(), known)
     }
 
     /// Whom we hear and are heard by.
@@ -465,6 +478,7 @@ mod tests {
             synchronized: true,
             hears: Ranks::default(),
             steps: None,
+            orders: None,
         };
         election.heard(Rank(0), heartbeat, SECOND);
         election.act(SECOND);
@@ -490,6 +504,7 @@ mod tests {
                     synchronized: true,
                     hears: [Rank(0), Rank(1)].into_iter().collect(),
                     steps: None,
+                    orders: None,
                 };
                 election.heard(Rank(2), heartbeat, now);
                 election.act(now);
@@ -507,6 +522,7 @@ mod tests {
             synchronized: true,
             hears: [Rank(1)].into_iter().collect(),
             steps: None,
+            orders: None,
         };
         election.heard(Rank(0), heartbeat, SECOND);
         election.act(SECOND);

@@ -16,6 +16,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A session that was as long ends an outage. A master can make any number of shorter ones, and so
+/// can another machine that has our key.
+const LASTING_SESSION: Duration = LONGEST_PAUSE;
+
 /// How long one attempt to connect may take, and how long if there are other masters to try.
 const CONNECT_DEADLINE: [Duration; 2] = [Duration::from_secs(2), Duration::from_millis(500)];
 
@@ -32,14 +36,14 @@ fn connect_and_speak(node: &mut Node) {
     let mut outage = Outage::new();
     while !node.control.is_stopping() {
         let master = node.allegiance.next_master();
-        let before = node.received;
+        let (before, began) = (node.received, Instant::now());
         let end = speak_with(node, &master);
         if matches!(end, End::Done) || node.control.is_stopping() {
             return;
         }
         // A master that ends connections without a correction may do so for ever.
         if node.received > before {
-            outage = Outage::new();
+            outage.corrected(began.elapsed());
         }
         outage.log(node, &master, &end, Instant::now());
         outage.tries += 1;
@@ -73,12 +77,14 @@ fn speak_with(node: &mut Node, master: &Address) -> End {
     end
 }
 
-/// The time since the last correction.
+/// The time since the last session that has lasted.
 struct Outage {
     /// How often it was tried to connect.
     tries: usize,
     /// The longest that the next pause may be.
     pause: Duration,
+    /// In how many sessions corrections came that did not last.
+    short_sessions: u64,
     /// How often the log is told.
     told: Throttle,
     /// The same of masters that prove nothing, which is news of another kind.
@@ -90,8 +96,20 @@ impl Outage {
         Self {
             tries: 0,
             pause: FIRST_PAUSE,
+            short_sessions: 0,
             told: Throttle::new(Limit::LASTING),
             unproven: Throttle::new(Limit::LASTING),
+        }
+    }
+
+    /// A session has ended in which corrections came. After a short one all masters are tried
+    /// again, but pauses go on growing, and the log is not told of each.
+    fn corrected(&mut self, lasted: Duration) {
+        if lasted >= LASTING_SESSION {
+            *self = Self::new();
+        } else {
+            self.tries = 0;
+            self.short_sessions += 1;
         }
     }
 
@@ -139,9 +157,15 @@ impl Outage {
         let first = admitted && lasts.is_zero();
         if admitted && !first {
             let minutes = lasts.as_secs() / 60;
-            return Some(format!(
-                "without a master for {minutes} min; the last one tried was {master}: {end}"
-            ));
+            return Some(match self.short_sessions {
+                0 => format!(
+                    "without a master for {minutes} min; the last one tried was {master}: {end}"
+                ),
+                sessions => format!(
+                    "lost a master {sessions} times in {minutes} min; the last one was {master}: \
+                     {end}"
+                ),
+            });
         }
         // In the beginning, every master is told of that was named.
         let beginning = self.tries < choice && node.received == 0;
@@ -253,6 +277,30 @@ mod tests {
         ];
         let warned = warned(&mut outage, &node, &ends, began);
         assert_eq!(warned[0].0, 60, "{warned:?}");
+    }
+
+    #[test]
+    fn who_is_sent_away_after_each_correction_waits_longer_and_fills_no_log() {
+        let (mut outage, began) = (Outage::new(), Instant::now());
+        let (mut node, master) = (node(1), Address::new("a", 1));
+        node.received = 7;
+        let mut warned = Vec::new();
+        for second in 0..3600 {
+            outage.corrected(SECOND);
+            let now = began + second * SECOND;
+            warned.extend(outage.warning(&node, &master, &End::closed(), now));
+            outage.tries += 1;
+            outage.pause = (outage.pause * 2).min(LONGEST_PAUSE);
+        }
+        assert_eq!(outage.pause, LONGEST_PAUSE);
+        assert_eq!(warned.len(), 7, "{warned:?}");
+        assert!(warned[0].starts_with("lost a:1: it closed"), "{warned:?}");
+        let often = "lost a master 61 times in 1 min; the last one was a:1";
+        assert!(warned[1].starts_with(often), "{warned:?}");
+        outage.corrected(LASTING_SESSION);
+        assert_eq!(outage.pause, FIRST_PAUSE);
+        let end = outage.warning(&node, &master, &End::closed(), began);
+        assert!(end.is_some_and(|warning| warning.starts_with("lost a:1")));
     }
 
     #[test]

@@ -15,7 +15,6 @@ use crate::follower::node::Node;
 use crate::follower::options::FollowerOptions;
 use crate::follower::status::{Facts, FollowerObserver};
 use crate::keys::holder::Role;
-use crate::report::record::FOLLOWER_HEADER;
 use crate::report::status::FollowerStatus;
 use crate::system_clock::following::{Following, StopFollowing};
 use crate::wire::address::Address;
@@ -90,10 +89,10 @@ impl Follower {
             return Err(FollowerError::Interval(options.interval));
         }
         if let Some(credentials) = &options.credentials {
-            credentials.key(Role::Follower, 0)?;
+            options.name = Some(credentials.key(Role::Follower, 0)?.holder.name);
         }
         if let Some(record) = &mut options.record {
-            record.begin(FOLLOWER_HEADER)?;
+            record.begin_follower()?;
         }
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {

@@ -87,6 +87,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
 
     fn listen(&mut self) -> Result<Infallible, End> {
         let mut reader = LineReader::default();
+        let mut waited = Duration::ZERO;
         loop {
             let (interval, patience) = match self.phase {
                 Phase::Opening => (MESSAGE_DEADLINE, MESSAGE_DEADLINE),
@@ -94,13 +95,20 @@ impl<'a, 'b> Dialogue<'a, 'b> {
                     interval, patience, ..
                 } => (interval, patience),
             };
+            let wait = (patience.saturating_sub(waited)).min(self.link.longest_wait());
             let clock = &self.link.node.clock;
-            match reader.next(&mut self.link.connection, patience, |at| clock.mark_at(at))? {
+            match reader.next(&mut self.link.connection, wait, |at| clock.mark_at(at))? {
                 Heard::Message((line, arrival)) => {
+                    waited = Duration::ZERO;
+                    self.link.check_key()?;
                     self.obey(line, arrival)?;
                     if self.budget.is_overdrawn(Instant::now(), interval) {
                         return Err(End::Fault("too many lines".to_owned()));
                     }
+                }
+                Heard::Nothing if waited + wait < patience => {
+                    waited += wait;
+                    self.link.check_key()?;
                 }
                 Heard::Nothing => {
                     let silence = format!("it was silent for {} s", patience.as_secs());

@@ -6,12 +6,37 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
+use crate::follower::end::End;
 use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
 use crate::keys::channel::Channel;
+use crate::keys::credentials::Credentials;
+use crate::keys::node_key::NodeKey;
 use crate::wire::address::canonical;
 use crate::wire::connection::Connection;
 use crate::wire::message::Message;
+
+/// How often it is looked whether the key is still the one to prove: an order of the operator's is
+/// obeyed within a second.
+const KEY_LOOK: Duration = Duration::from_millis(500);
+
+/// What both ends have proven to hold.
+pub(crate) struct Proven {
+    credentials: Credentials,
+    key: NodeKey,
+    looked: Instant,
+}
+
+impl Proven {
+    pub(crate) fn new(credentials: Credentials, key: NodeKey) -> Self {
+        let looked = Instant::now();
+        Self {
+            credentials,
+            key,
+            looked,
+        }
+    }
+}
 
 /// A connection, and the node whose it is.
 pub(crate) struct Link<'a> {
@@ -19,6 +44,8 @@ pub(crate) struct Link<'a> {
     pub(crate) connection: Connection<'a>,
     /// What its lines carry.
     pub(crate) channel: Channel,
+    /// The key that this is by, where there are keys.
+    pub(crate) proven: Option<Proven>,
     /// How long it takes to make the code of a line: the least of late.
     code_cost: Duration,
     /// Where it leads to, until that was told.
@@ -31,6 +58,7 @@ impl<'a> Link<'a> {
             node,
             connection: Connection::new(stream)?,
             channel: Channel::default(),
+            proven: None,
             code_cost: Duration::ZERO,
             untold: Some(canonical(stream.peer_addr()?)),
         };
@@ -47,6 +75,27 @@ impl<'a> Link<'a> {
         if let Some(master) = self.untold.take() {
             self.node.control.tell(FollowerEvent::Connected(master));
         }
+    }
+
+    /// For how long at most to wait for a line before [`Link::check_key`] is to be asked.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.proven.as_ref().map_or(Duration::MAX, |_| KEY_LOOK)
+    }
+
+    /// Ends the session if another key is to be proven now: who was master by the old one may be
+    /// none by the new one, and would not end the session by itself.
+    pub(crate) fn check_key(&mut self) -> Result<(), End> {
+        let Some(proven) = &mut self.proven else {
+            return Ok(());
+        };
+        if proven.looked.elapsed() < KEY_LOOK {
+            return Ok(());
+        }
+        proven.looked = Instant::now();
+        if proven.credentials.hold(&proven.key) {
+            return Ok(());
+        }
+        Err(End::Lost("this machine has another key now".to_owned()))
     }
 
     /// Sends a line.

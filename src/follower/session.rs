@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use crate::follower::end::End;
-use crate::follower::link::Link;
+use crate::follower::link::{Link, Proven};
 use crate::follower::node::Node;
 use crate::follower::timestamps::Reports;
 use crate::follower::{lines, timestamps};
@@ -42,6 +42,7 @@ fn speak(link: &mut Link) -> Result<Infallible, End> {
         let deadline = Instant::now() + patience;
         let key = key.map_err(ProofError::Key)?;
         link.channel = prove(&mut link.connection, &key, deadline)?;
+        link.proven = Some(Proven::new(credentials, key));
         return lines::speak(link);
     }
     let mut reports = Reports::new();

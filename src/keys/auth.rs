@@ -1,5 +1,7 @@
 //! Whether peers without a key are served by a master that has one.
 
+use std::fmt;
+
 /// What a master with a key does with followers that have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -11,4 +13,14 @@ pub enum Auth {
     /// They are turned away.
     #[default]
     Require,
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Observe => "observe",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+        })
+    }
 }

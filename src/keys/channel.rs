@@ -59,3 +59,39 @@ pub fn certificate(line: &str) -> Option<Code> {
     let (_, after) = line.rsplit_once(CERTIFICATE)?;
     after.split(' ').next()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::codes::CODE_WORD;
+    use crate::wire::candidate::LARGEST_TERM;
+    use crate::wire::line::LONGEST_LINE;
+    use crate::wire::message::{LARGEST_ERROR, Message};
+    use chrono::{DateTime, TimeDelta};
+
+    #[test]
+    fn the_longest_answer_has_room_for_its_certificate_and_its_code() {
+        let ever = DateTime::from_timestamp_nanos(i64::MIN);
+        let answer = Message::Time {
+            n: u64::MAX,
+            t2: ever,
+            t3: ever,
+            rate_ppm: Some(f64::MIN),
+            term: Some(LARGEST_TERM),
+            synchronized: true,
+            // Who has a key tells no name: the key does.
+            name: None,
+            machine: Some(TimeDelta::nanoseconds(i64::MIN)),
+            reference: Some(LARGEST_ERROR),
+        };
+        let mut line = answer.line();
+        let code = Code::new([0xff; 16]);
+        add_certificate(&mut line, code);
+        let length = line.trim_end().len() + CODE_WORD;
+        assert!(length <= LONGEST_LINE, "{length}: {line}");
+        assert_eq!(
+            certificate(line.trim_end()).map(|it| it.to_string()),
+            Some(code.to_string())
+        );
+    }
+}

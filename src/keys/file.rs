@@ -1,8 +1,8 @@
 //! The files that hold secrets: regular, readable by their owner alone, and replaced whole.
 
 use std::fmt::Display;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::keys::group::GroupKeys;
 use crate::keys::node_key::NodeKey;
+use crate::regular_file;
 
 /// Where the group's secrets are, if nothing else is said.
 pub const GROUP_FILE: &str = "/etc/berkeley/group.key";
@@ -18,8 +19,8 @@ pub const GROUP_FILE: &str = "/etc/berkeley/group.key";
 /// Where the key of a node is, if nothing else is said.
 pub const NODE_FILE: &str = "/etc/berkeley/node.key";
 
-/// The longest file that is read, in bytes.
-const LONGEST_FILE: u64 = 1 << 20;
+/// The longest file that is read, in bytes: more than the longest of a group.
+pub(crate) const LONGEST_FILE: u64 = 1 << 20;
 
 /// What is wrong with a file of keys.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +42,6 @@ pub enum KeyFileError {
         /// What the operating system says.
         error: io::Error,
     },
-    /// It is a folder, a device or a pipe.
-    #[error("the key file {} is no regular file", .0.display())]
-    Irregular(PathBuf),
     /// Others than its owner may read or write it.
     #[error(
         "others than its owner may use the key file {} (its mode is {mode:03o}): `chmod 600` it, \
@@ -55,6 +53,18 @@ pub enum KeyFileError {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
+    },
+    /// It belongs to somebody who could exchange it.
+    #[error(
+        "the key file {} belongs to the user with the number {owner}: it has to be root's, or the \
+         user's who runs this program",
+        path.display()
+    )]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// There is one already.
     #[error(
@@ -107,11 +117,9 @@ fn read<T, E: Display>(
         path: path.to_owned(),
         error,
     };
-    let file = open(path).map_err(cannot)?;
+    let file = regular_file::open(path, OpenOptions::new().read(true)).map_err(cannot)?;
     let metadata = file.metadata().map_err(cannot)?;
-    if !metadata.is_file() {
-        return Err(KeyFileError::Irregular(path.to_owned()));
-    }
+    check_owner(path, &metadata)?;
     check_mode(path, &metadata)?;
     let mut text = Zeroizing::new(String::new());
     (&file)
@@ -146,22 +154,22 @@ fn version_of(metadata: &fs::Metadata) -> Version {
     }
 }
 
-/// Opens a file for reading, unless its name is a link. A pipe is not waited for.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(
-        &mut options,
-        libc::O_NOFOLLOW | libc::O_NONBLOCK,
-    );
-    options
-        .open(path)
-        .map_err(|error| match error.raw_os_error() {
-            #[cfg(unix)]
-            Some(libc::ELOOP) => io::Error::other("it is a symbolic link"),
-            _ => error,
-        })
+/// Who owns a file may change its mode and exchange it.
+#[cfg(unix)]
+fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> {
+    let owner = std::os::unix::fs::MetadataExt::uid(metadata);
+    if owner == 0 || owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(KeyFileError::Foreign {
+        path: path.to_owned(),
+        owner,
+    })
+}
+
+#[cfg(not(unix))]
+fn check_owner(_: &Path, _: &fs::Metadata) -> Result<(), KeyFileError> {
+    Ok(())
 }
 
 /// A file that systemd has put into the folder of a unit's credentials is read through an access
@@ -197,15 +205,13 @@ pub fn create(path: &Path, text: &str) -> Result<(), KeyFileError> {
     replace(path, text)
 }
 
-/// Puts a file in the place of the one that is there, so that there is a whole one at any moment.
+/// Puts a file in the place of the one that is there, so that there is a whole one at any moment,
+/// and makes the folder that it belongs in.
 ///
 /// # Errors
 /// [`KeyFileError::Write`].
 pub fn replace(path: &Path, text: &str) -> Result<(), KeyFileError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let written = make_folder(path).and_then(|()| write_new(Path::new(&beside), text));
-    let replaced = written.and_then(|()| fs::rename(&beside, path));
+    let replaced = make_folder(path).and_then(|()| regular_file::replace_secret(path, text));
     replaced.map_err(|error| KeyFileError::Write {
         path: path.to_owned(),
         error,
@@ -225,23 +231,6 @@ fn make_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)
-}
-
-/// Writes a file of a name that was free.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    // What a program that was killed has left here is removed, not used.
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 #[cfg(all(test, unix))]
@@ -270,14 +259,23 @@ mod tests {
         }
         mode(&path, 0o400);
         assert!(read_group(&path).is_ok());
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&path, Some(4711), None).is_ok() {
+            let refused = read_group(&path).unwrap_err().to_string();
+            assert!(
+                refused.contains("belongs to the user with the number 4711"),
+                "{refused}"
+            );
+            std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        }
         let exists = create(&path, "x").unwrap_err();
         assert!(matches!(exists, KeyFileError::Exists(_)), "{exists}");
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
         let refused = read_group(&link).unwrap_err().to_string();
         assert!(refused.contains("symbolic link"), "{refused}");
-        let refused = read_group(folder.path()).unwrap_err();
-        assert!(matches!(refused, KeyFileError::Irregular(_)), "{refused}");
+        let refused = read_group(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("not a regular file"), "{refused}");
         let refused = read_node(&path).unwrap_err().to_string();
         assert!(refused.contains("key node NAME"), "{refused}");
     }

@@ -5,15 +5,20 @@ use std::fmt::Write;
 
 use crate::keys::code::Code;
 use crate::keys::holder::{Generation, Holder, Role};
-use crate::keys::node_key::NodeKey;
+use crate::keys::node_key::{self, NodeKey};
 use crate::keys::secret::Secret;
 use crate::wire::candidate::Term;
 use crate::wire::name::NodeName;
 
 use hmac::Mac;
+use zeroize::Zeroizing;
 
 /// The first line of a group's file.
-const FIRST_LINE: &str = "berkeley-group 1";
+const FIRST_LINE: &str = "berkeley-group-key 1";
+
+/// What its last line begins with: a file that was cut off could lack revocations, and nobody would
+/// see it.
+const CHECKSUM: &str = "checksum ";
 
 /// The most generations that a group has at a time: the one in use, and the one to come.
 pub const MOST_GENERATIONS: usize = 2;
@@ -34,8 +39,8 @@ pub struct GroupKeys {
 pub enum Unwelcome {
     /// The group does not have this generation.
     #[error(
-        "generation {told} of the group's key is not in use here, only {known}: install the key \
-         that `berkeley-master key node {name}` prints now"
+        "generation {told} of the group's key is not in use here, only {known}: {}",
+        what_is_old(*told, *known, name)
     )]
     Generation {
         /// Whose key it is.
@@ -48,6 +53,30 @@ pub enum Unwelcome {
     /// The key was revoked.
     #[error("the key of {0} was revoked")]
     Revoked(NodeName),
+    /// The key was derived from another secret.
+    #[error(
+        "the key of {0} is another group's: install the key that `berkeley-master key node {0}` \
+         prints now"
+    )]
+    OtherGroup(NodeName),
+}
+
+fn what_is_old(told: Generation, known: Generation, name: &NodeName) -> String {
+    if told > known {
+        "the master's key file is an old one, install the present one there".to_owned()
+    } else {
+        format!("install the key that `berkeley-master key node {name}` prints now")
+    }
+}
+
+impl Unwelcome {
+    /// Whose key it is.
+    #[must_use]
+    pub fn name(&self) -> &NodeName {
+        match self {
+            Self::Generation { name, .. } | Self::Revoked(name) | Self::OtherGroup(name) => name,
+        }
+    }
 }
 
 /// Why a text is no group's file.
@@ -59,10 +88,23 @@ pub enum NotAGroup {
     /// This line, counted from 1, makes no sense.
     #[error("line {0} is not `generation NUMBER SECRET` or `revoked NAME GENERATION`")]
     Line(usize),
+    /// It was cut off, or changed by hand.
+    #[error(
+        "its last line is not the checksum of those before: copy it anew from another candidate"
+    )]
+    Checksum,
     /// It has no secret.
     #[error("it holds no secret")]
     Empty,
 }
+
+/// More keys can't be revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{MOST_REVOKED} names are revoked: begin a new generation with `key rotate`, and once it is \
+     finished, none is"
+)]
+pub struct TooManyRevoked;
 
 /// Why a group's secrets can't be changed so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,12 +135,23 @@ impl GroupKeys {
     /// # Errors
     /// [`NotAGroup`].
     pub fn parse(text: &str) -> Result<Self, NotAGroup> {
-        let mut lines = text.lines().enumerate();
-        if lines.next().map(|(_, line)| line) != Some(FIRST_LINE) {
+        let mut lines: Vec<_> = text.lines().collect();
+        if lines.first() != Some(&FIRST_LINE) {
             return Err(NotAGroup::FirstLine);
         }
+        let checksum = lines.pop().and_then(|line| line.strip_prefix(CHECKSUM));
+        // Line by line, for a copy may have gained carriage returns.
+        let summed = Zeroizing::new(
+            lines
+                .iter()
+                .flat_map(|line| [line, "\n"])
+                .collect::<String>(),
+        );
+        if checksum != Some(&*node_key::checksum(&summed)) {
+            return Err(NotAGroup::Checksum);
+        }
         let (mut secrets, mut revoked) = (BTreeMap::new(), BTreeMap::new());
-        for (place, line) in lines {
+        for (place, line) in lines.iter().enumerate().skip(1) {
             let wrong = || NotAGroup::Line(place + 1);
             let words: Vec<_> = line.split(' ').collect();
             match words[..] {
@@ -125,14 +178,16 @@ impl GroupKeys {
 
     /// The text of a group's file.
     #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = format!("{FIRST_LINE}\n");
+    pub fn text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(format!("{FIRST_LINE}\n"));
         for (generation, secret) in &self.secrets {
             let _ = writeln!(text, "generation {generation} {}", secret.to_hex());
         }
         for (name, generation) in &self.revoked {
             let _ = writeln!(text, "revoked {name} {generation}");
         }
+        let checksum = node_key::checksum(&text);
+        let _ = writeln!(text, "{CHECKSUM}{checksum}");
         text
     }
 
@@ -178,6 +233,19 @@ impl GroupKeys {
         Ok(NodeKey::derive(secret, holder.clone()).secret)
     }
 
+    /// Whether a key is good for the group: this very key, not one of another group that has the same
+    /// name and generation.
+    ///
+    /// # Errors
+    /// [`Unwelcome`].
+    pub fn check(&self, key: &NodeKey) -> Result<(), Unwelcome> {
+        if self.welcome(&key.holder)?.is(&key.secret) {
+            Ok(())
+        } else {
+            Err(Unwelcome::OtherGroup(key.holder.name.clone()))
+        }
+    }
+
     fn is_revoked(&self, name: &NodeName, generation: Generation) -> bool {
         let revoked = self.revoked.get(name);
         revoked.is_some_and(|revoked| generation <= *revoked)
@@ -190,9 +258,16 @@ impl GroupKeys {
     }
 
     /// Makes the keys of a name void, in all generations until now.
-    pub fn revoke(&mut self, name: NodeName) {
+    ///
+    /// # Errors
+    /// [`TooManyRevoked`].
+    pub fn revoke(&mut self, name: NodeName) -> Result<(), TooManyRevoked> {
         let newest = self.newest().0;
+        if self.revoked.len() >= MOST_REVOKED && !self.revoked.contains_key(&name) {
+            return Err(TooManyRevoked);
+        }
         self.revoked.insert(name, newest);
+        Ok(())
     }
 
     /// Begins a generation: keys of it and of the one before are welcome. Its number.
@@ -263,18 +338,24 @@ mod tests {
         }
     }
 
+    /// A group's file with these lines.
+    fn summed(lines: &str) -> String {
+        format!("{lines}{CHECKSUM}{}\n", node_key::checksum(lines))
+    }
+
     #[test]
     fn a_file_reads_back_and_what_is_none_is_refused() {
         let mut group = group();
-        group.revoke(name("db1"));
+        group.revoke(name("db1")).unwrap();
         group.rotate(Secret::new([8; 32])).unwrap();
         let text = group.text();
         assert_eq!(GroupKeys::parse(&text).unwrap().text(), text);
+        let copied = text.replace('\n', "\r\n");
+        assert_eq!(GroupKeys::parse(&copied).unwrap().text(), text);
         assert_eq!(GroupKeys::parse("").unwrap_err(), NotAGroup::FirstLine);
-        assert_eq!(
-            GroupKeys::parse("berkeley-group 1\n").unwrap_err(),
-            NotAGroup::Empty
-        );
+        let empty = summed("berkeley-group-key 1\n");
+        assert_eq!(GroupKeys::parse(&empty).unwrap_err(), NotAGroup::Empty);
+        let (lines, _) = text.split_once(CHECKSUM).unwrap();
         for line in [
             "x",
             "generation 1 xyz",
@@ -282,13 +363,57 @@ mod tests {
             "revoked a,b 1",
             "revoked a",
         ] {
-            let text = format!("{text}{line}\n");
-            assert_eq!(
-                GroupKeys::parse(&text).unwrap_err(),
-                NotAGroup::Line(5),
-                "{line}"
-            );
+            let text = summed(&format!("{lines}{line}\n"));
+            let refused = GroupKeys::parse(&text).unwrap_err();
+            assert_eq!(refused, NotAGroup::Line(5), "{line}");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_or_changed_is_refused() {
+        let mut group = group();
+        group.rotate(Secret::new([8; 32])).unwrap();
+        for db in 1..=12 {
+            group.revoke(name(&format!("db{db}"))).unwrap();
+        }
+        let text = group.text();
+        for length in 0..text.len() - 1 {
+            assert!(GroupKeys::parse(&text[..length]).is_err(), "{length} bytes");
+        }
+        for (was, is) in [
+            ("revoked db3 2\n", ""),
+            ("db3 2", "db3 1"),
+            ("on 1", "on 3"),
+        ] {
+            let changed = text.replace(was, is);
+            assert_ne!(changed, *text);
+            let refused = GroupKeys::parse(&changed).unwrap_err();
+            assert_eq!(refused, NotAGroup::Checksum, "{was}");
+        }
+    }
+
+    #[test]
+    fn no_more_names_are_revoked_than_a_file_may_hold() {
+        let mut group = group();
+        for number in 0..MOST_REVOKED {
+            let long = format!("{number:064}");
+            group.revoke(name(&long)).unwrap();
+        }
+        assert_eq!(group.revoke(name("one-more")), Err(TooManyRevoked));
+        group.revoke(name(&format!("{:064}", 1))).unwrap();
+        let text = group.text();
+        assert!((text.len() as u64) < crate::keys::file::LONGEST_FILE);
+        assert!(GroupKeys::parse(&text).is_ok());
+    }
+
+    #[test]
+    fn a_key_of_another_group_is_none_of_this_one_whatever_its_name_and_generation() {
+        let group = group();
+        let key = group.node(Role::Follower, name("db1"), None);
+        assert_eq!(group.check(&key), Ok(()));
+        let other = GroupKeys::new(Secret::new([9; 32]));
+        let refused = other.check(&key).unwrap_err();
+        assert_eq!(refused, Unwelcome::OtherGroup(name("db1")));
     }
 
     #[test]
@@ -297,7 +422,7 @@ mod tests {
         let key = group.node(Role::Follower, name("db1"), None);
         let welcome = group.welcome(&holder("db1", 1)).unwrap();
         assert_eq!(welcome.to_hex(), key.secret.to_hex());
-        group.revoke(name("db1"));
+        group.revoke(name("db1")).unwrap();
         let revoked = Unwelcome::Revoked(name("db1"));
         assert_eq!(group.welcome(&holder("db1", 1)).unwrap_err(), revoked);
         assert!(group.welcome(&holder("db2", 1)).is_ok());
@@ -323,8 +448,16 @@ mod tests {
                 .all(|g| group.welcome(&holder("db1", *g)).is_ok())
         );
         assert_eq!(group.finish_rotation(), Ok(2));
-        let old = group.welcome(&holder("db1", 1)).unwrap_err();
-        assert!(old.to_string().contains("generation 1"), "{old}");
+        let refused = |generation| group.welcome(&holder("db1", generation)).unwrap_err();
+        let [old, early] = [1, 3].map(|generation| refused(generation).to_string());
+        assert!(
+            old.contains("generation 1 of") && old.contains("key node db1"),
+            "{old}"
+        );
+        assert!(
+            early.contains("the master's key file is an old one"),
+            "{early}"
+        );
         assert!(group.welcome(&holder("db1", 2)).is_ok());
         assert!(group.certifies(7, certified));
     }

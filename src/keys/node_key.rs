@@ -47,6 +47,12 @@ impl NodeKey {
         Self { holder, secret }
     }
 
+    /// Whether this is the same key.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.holder == other.holder && self.secret.is(&other.secret)
+    }
+
     /// The line that carries it, without a newline.
     #[must_use]
     pub fn line(&self) -> String {
@@ -56,8 +62,9 @@ impl NodeKey {
     }
 }
 
-fn checksum(line: &str) -> String {
-    let digits = base16ct::lower::encode_string(&Sha256::digest(line));
+/// What shows that a text has come whole: the first digits of its SHA-256.
+pub(crate) fn checksum(text: &str) -> String {
+    let digits = base16ct::lower::encode_string(&Sha256::digest(text));
     digits[..CHECKSUM_DIGITS].to_owned()
 }
 

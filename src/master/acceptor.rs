@@ -83,7 +83,6 @@ impl Acceptor {
             let error = match accepted {
                 Ok((stream, address)) => {
                     connections += 1;
-                    self.shared.connections.wait_for_place();
                     self.admit(NodeId(connections), stream, address);
                     continue;
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::uptime;
 use crate::election::candidate::{HANDING_OVER, Input, Lead, Link, View};
 use crate::election::candidates::Candidates;
+use crate::election::rules::SILENCE;
 use crate::election::term::{ImpossibleTerm, Source};
 use crate::lock::lock;
 use crate::wire::candidate::{Heartbeat, Leader, Leadership, Rank, Role, Term};
@@ -14,6 +15,9 @@ use crate::wire::steps::Steps;
 
 /// How long an order may take until it is carried out.
 const ORDERED: Duration = Duration::from_secs(3);
+
+/// The others have so long to hear of an order about votes.
+const PASSED_ON: Duration = SILENCE;
 
 /// The election's time. A machine that was asleep has to notice, so its sleep counts.
 pub(crate) fn now() -> Duration {
@@ -128,6 +132,20 @@ impl Candidacy {
     /// The same, and nobody waits for it.
     pub(crate) fn propose(&self, steps: Steps) {
         let _ = self.inputs.send(Input::Ordered(steps));
+    }
+
+    /// Our group knows of orders about votes up to this number: the others are to hear of them.
+    pub(crate) fn know_orders(&self, number: u32) {
+        let _ = self.inputs.try_send(Input::KnowsOrders(number));
+    }
+
+    /// Waits until all in touch know of the orders about votes up to this number, a second at most:
+    /// whoever leads next keeps to them.
+    pub(crate) fn pass_on(&self, number: u32) {
+        self.know_orders(number);
+        let view = lock(&self.view);
+        let waiting = |view: &mut View| view.orders < number;
+        drop((self.published).wait_timeout_while(view, PASSED_ON, waiting));
     }
 
     /// A step that was ordered is made.

@@ -70,7 +70,7 @@ impl CandidateThread {
         let mut tellers = Vec::new();
         for (rank, address) in candidates.others() {
             let (tells, told) = mpsc::channel();
-            let teller = Teller::new(candidates, rank, address, credentials.clone());
+            let teller = Teller::new(shared, candidates, rank, address, credentials.clone());
             spawn(&format!("to {address}"), move || teller.run(&told))?;
             tellers.push(tells);
         }
@@ -97,11 +97,13 @@ impl CandidateThread {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let synchronized = self.shared.clock.is_synchronized();
+            let orders = self.shared.ensemble().dropped().number();
             // No more than there can be, or who tells us faster than we listen would hold us up.
             let inputs = (first.into_iter())
                 .chain(self.inputs.try_iter().take(MOST_INPUTS))
                 .chain(synchronized.then_some(Input::Synchronized))
-                .chain(self.shared.clock.steps().map(Input::Took));
+                .chain(self.shared.clock.steps().map(Input::Took))
+                .chain([Input::KnowsOrders(orders)]);
             for action in self.candidate.step(inputs, now()) {
                 if action == Action::End {
                     return;
@@ -139,12 +141,14 @@ impl CandidateThread {
             Action::Tell {
                 heartbeat,
                 in_touch,
+                heed,
             } => {
                 for teller in &self.tellers {
                     // It lives as long as we do.
                     let _ = teller.send(Tell {
                         heartbeat,
                         in_touch,
+                        heed,
                     });
                 }
             }

@@ -16,6 +16,9 @@ use crate::wire::message::Message;
 /// Whoever tells us more often than this in a second does not mean well.
 const HEARTBEATS_PER_SECOND: u32 = 100;
 
+/// The same of orders about votes: up to twenty come with a heartbeat.
+const ORDERS_PER_SECOND: u32 = 1000;
+
 /// What a candidate is told that calls on a master without an election.
 const NO_CANDIDATE: &str = "this master was started without --candidates";
 
@@ -34,6 +37,7 @@ pub(crate) fn hear(
     let mut dialogue = Dialogue {
         decoder: LineDecoder::default(),
         from: None,
+        orders: 0,
     };
     let Err(end) = hear_heartbeats(peer, connection, candidacy, &mut dialogue, opening);
     if let End::Fault(reason) = &end {
@@ -58,6 +62,7 @@ fn hear_heartbeats(
     loop {
         if second.elapsed() > Duration::from_secs(1) {
             (second, heartbeats) = (Instant::now(), 0);
+            dialogue.orders = 0;
         }
         for (from, heartbeat) in dialogue.hear(peer, candidacy, &bytes)? {
             heard = Instant::now();
@@ -83,6 +88,8 @@ fn hear_heartbeats(
 struct Dialogue {
     decoder: LineDecoder,
     from: Option<Rank>,
+    /// How many orders about votes have come in this second.
+    orders: u32,
 }
 
 impl Dialogue {
@@ -119,6 +126,13 @@ impl Dialogue {
                     }
                     self.from = Some(rank);
                     heartbeats.push((rank, heartbeat));
+                }
+                Message::Vote(order) if self.from.is_some() => {
+                    self.orders += 1;
+                    if self.orders > ORDERS_PER_SECOND {
+                        return Err(End::Fault("too many orders about votes".to_owned()));
+                    }
+                    peer.shared.hear_order(&order, candidacy);
                 }
                 Message::Bye { reason } => return Err(End::Bye(reason)),
                 _ => return Err(End::Fault(format!("{line:?} where CANDIDATE was to come"))),

@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use crate::average::round::NodeId;
 use crate::discipline::network_clock::NetworkClock;
-use crate::keys::holder::{Holder, Role};
+use crate::keys::group::{GroupKeys, Unwelcome};
+use crate::keys::holder::Role;
+use crate::keys::node_key::NodeKey;
 use crate::lock::lock;
 use crate::master::admission::{Admission, Limits, Refused};
 use crate::master::mailbox::{Command, Mailbox};
 use crate::master::unproven::Unproven;
+use crate::wire::machine::Machine;
 use crate::wire::name::NodeName;
 use crate::wire::timestamp;
 
@@ -37,11 +40,22 @@ struct Contact {
     mailbox: Arc<Mailbox>,
     stream: Arc<TcpStream>,
     from: IpAddr,
-    /// Whose key it has proven to hold, where there are keys.
-    holder: OnceLock<Holder>,
+    /// What key it has proven to hold, and when, where there are keys.
+    proven: OnceLock<(NodeKey, Instant)>,
     /// For a client on the timestamp wire, the clock whose time it is told. Its thread only listens,
     /// so that thousands of clients wake nobody, and is told nothing that it need not know.
     announced: OnceLock<NetworkClock>,
+}
+
+/// A connection whose place was taken by another one with the same key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replaced {
+    pub(crate) node: NodeId,
+    pub(crate) from: IpAddr,
+    /// Whether the new one comes from another machine.
+    pub(crate) is_elsewhere: bool,
+    /// For how long it was there.
+    pub(crate) lasted: Duration,
 }
 
 impl Contact {
@@ -91,22 +105,9 @@ impl Connections {
         Self { known, place }
     }
 
-    /// Waits until there is a place for one more connection that has not proven anything, or
-    /// somebody has to give way for it.
-    pub(crate) fn wait_for_place(&self) {
-        let mut known = lock(&self.known);
-        loop {
-            let unproven = known.unproven.as_ref();
-            let wait = unproven.map_or(Duration::ZERO, |it| it.wait(Instant::now()));
-            if wait.is_zero() {
-                return;
-            }
-            let waited = self.place.wait_timeout(known, wait);
-            known = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Notes a new connection, and how it is commanded, unless it is one too many.
+    /// Notes a new connection, and how it is commanded, unless it is one too many. Where there are
+    /// keys, this waits until there is a place for one more that has not proven anything, or somebody
+    /// has to give way for it.
     pub(crate) fn register(
         &self,
         node: NodeId,
@@ -115,12 +116,13 @@ impl Connections {
     ) -> Result<Arc<Mailbox>, Refused> {
         let mut known = lock(&self.known);
         known.admission.admit(from, Instant::now())?;
+        let mut known = self.wait_for_place(known);
         let mailbox = Arc::<Mailbox>::default();
         let contact = Contact {
             mailbox: Arc::clone(&mailbox),
             stream: Arc::clone(stream),
             from,
-            holder: OnceLock::new(),
+            proven: OnceLock::new(),
             announced: OnceLock::new(),
         };
         let crowded_out = known
@@ -134,6 +136,18 @@ impl Connections {
         Ok(mailbox)
     }
 
+    fn wait_for_place<'a>(&'a self, mut known: MutexGuard<'a, Known>) -> MutexGuard<'a, Known> {
+        loop {
+            let unproven = known.unproven.as_ref();
+            let wait = unproven.map_or(Duration::ZERO, |it| it.wait(Instant::now()));
+            if wait.is_zero() {
+                return known;
+            }
+            let waited = self.place.wait_timeout(known, wait);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Forgets a connection.
     pub(crate) fn unregister(&self, node: NodeId) {
         let mut known = lock(&self.known);
@@ -145,10 +159,10 @@ impl Connections {
             unproven.leave(node);
             self.place.notify_one();
         }
-        if let Some(holder) = contact.holder.get() {
-            let key = (holder.role, holder.name.clone());
-            if known.proven.get(&key) == Some(&node) {
-                known.proven.remove(&key);
+        if let Some((key, _)) = contact.proven.get() {
+            let holder = (key.holder.role, key.holder.name.clone());
+            if known.proven.get(&holder) == Some(&node) {
+                known.proven.remove(&holder);
             }
         }
     }
@@ -161,27 +175,37 @@ impl Connections {
         }
     }
 
-    /// A connection has proven whose key it holds. The one before it of the same holder, which is
+    /// A connection has proven what key it holds. The one before it of the same holder, which is
     /// closed: it may be one that was cut and does not know it yet.
-    pub(crate) fn prove(&self, node: NodeId, holder: &Holder) -> Option<NodeId> {
+    pub(crate) fn prove(&self, node: NodeId, key: &NodeKey) -> Option<Replaced> {
+        let now = Instant::now();
         self.admitted(node);
         let mut known = lock(&self.known);
-        let _ = known.contacts.get(&node)?.holder.set(holder.clone());
-        let key = (holder.role, holder.name.clone());
-        let before = known.proven.insert(key, node)?;
-        close(&known, before);
-        Some(before)
+        let contact = Arc::clone(known.contacts.get(&node)?);
+        let _ = contact.proven.set((key.clone(), now));
+        let holder = (key.holder.role, key.holder.name.clone());
+        let before = known.proven.insert(holder, node)?;
+        let closed = known.contacts.get(&before)?;
+        let _ = closed.stream.shutdown(Shutdown::Both);
+        let since = closed.proven.get().map_or(now, |(_, since)| *since);
+        Some(Replaced {
+            node: before,
+            from: closed.from,
+            is_elsewhere: Machine::of(closed.from) != Machine::of(contact.from),
+            lasted: now.saturating_duration_since(since),
+        })
     }
 
-    /// Closes the connections of those whose keys are not `welcome`. Who they are.
-    pub(crate) fn expel(&self, welcome: impl Fn(&Holder) -> bool) -> Vec<(NodeId, Holder)> {
-        let known = lock(&self.known);
-        let contacts = known.contacts.iter();
-        let holders =
-            contacts.filter_map(|(node, contact)| Some((*node, contact.holder.get()?.clone())));
-        let void: Vec<_> = holders.filter(|(_, holder)| !welcome(holder)).collect();
-        for (node, _) in &void {
-            close(&known, *node);
+    /// Closes the connections of those whose keys are not good for the group, and says why they are
+    /// not.
+    pub(crate) fn expel(&self, group: &GroupKeys) -> Vec<(NodeId, Unwelcome)> {
+        let mut void = Vec::new();
+        for (node, contact) in &lock(&self.known).contacts {
+            let key = contact.proven.get().map(|(key, _)| key);
+            if let Some(Err(why)) = key.map(|key| group.check(key)) {
+                let _ = contact.stream.shutdown(Shutdown::Both);
+                void.push((*node, why));
+            }
         }
         void
     }
@@ -219,12 +243,5 @@ impl Connections {
         for contact in lock(&self.known).contacts.values() {
             let _ = contact.stream.shutdown(Shutdown::Both);
         }
-    }
-}
-
-/// Ends a connection, whatever its thread is waiting for.
-fn close(known: &Known, node: NodeId) {
-    if let Some(contact) = known.contacts.get(&node) {
-        let _ = contact.stream.shutdown(Shutdown::Both);
     }
 }

@@ -32,7 +32,6 @@ use crate::master::threads::spawn;
 use crate::master::trust::Trust;
 use crate::master::waiting::Waiting;
 use crate::rate_limit::Refusals;
-use crate::report::record::{LEAD_HEADER, MASTER_HEADER};
 use crate::report::status::MasterStatus;
 use crate::system_clock::following::{Following, StopFollowing};
 use crate::wire::limits::longest_line;
@@ -90,16 +89,14 @@ impl Master {
         let cannot_listen = |error| MasterError::Listen(options.listen, error);
         let listener = acceptor::listen(options.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
-        if !address.ip().to_canonical().is_loopback() {
+        if options.key_file.is_none() && !address.ip().to_canonical().is_loopback() {
             log::info!(
                 "without a key: every machine that reaches {address} may join and has a vote; see \
                  docs/security.md"
             );
         }
         if let Some(record) = &mut options.record {
-            let lead = options.candidates.as_ref().map_or("", |_| LEAD_HEADER);
-            let header = format!("{MASTER_HEADER}{lead}");
-            record.begin(&header)?;
+            record.begin_master(options.candidates.is_some())?;
         }
         let (trust, credentials) = trust(&options)?;
         let system_clock = options.system_clock.take();
@@ -114,10 +111,15 @@ impl Master {
         let (inputs, heard) = mpsc::sync_channel(MOST_INPUTS);
         let candidates = options.candidates.take();
         let candidacy = candidates.map(|all| Arc::new(Candidacy::new(all, inputs)));
+        let mut ensemble = ensemble(&options);
+        if let Some(candidacy) = &candidacy {
+            let own = called(&options, candidacy);
+            ensemble.stand(candidacy.candidates.own(), own);
+        }
         let (shared, receivers) = Shared::new(
             clock,
             Rhythm::new(options.interval, options.burst, Instant::now()),
-            ensemble(&options),
+            ensemble,
             Entrance {
                 address,
                 limits: limits(&options, candidacy.as_deref()),
@@ -295,6 +297,17 @@ fn ensemble(options: &MasterOptions) -> Ensemble {
     };
     let found = options.state_file.as_ref().map(|file| file.found().clone());
     Ensemble::knowing(settings, found.unwrap_or_default())
+}
+
+/// What the other candidates call us while we follow them.
+fn called(options: &MasterOptions, candidacy: &Candidacy) -> Option<Arc<str>> {
+    if options.key_file.is_some() {
+        // By what is in its key.
+        let own = candidacy.candidates.at(candidacy.candidates.own())?;
+        return Some(own.to_string().into());
+    }
+    let name = options.name.clone().or_else(NodeName::of_this_machine);
+    name.map(|name| name.as_str().into())
 }
 
 fn limits(options: &MasterOptions, candidacy: Option<&Candidacy>) -> Limits {

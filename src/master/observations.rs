@@ -13,6 +13,7 @@ use crate::average::round::{Heard, NodeId, Round, Wire};
 use crate::clock::Simulation;
 use crate::follower::event::FollowerEvent;
 use crate::follower::observations::Told;
+use crate::keys::holder::Generation;
 use crate::lock::lock;
 use crate::measurement::sample::Sample;
 use crate::report::status::MasterCounters;
@@ -55,6 +56,8 @@ pub(crate) struct Follower {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
     pub(crate) wire: Wire,
+    /// The generation of the key that it has proven, where there are keys.
+    pub(crate) generation: Option<Generation>,
     /// What it gave last, and when.
     pub(crate) heard: Option<(Heard, Instant)>,
     /// The answers of its last burst.
@@ -146,11 +149,19 @@ impl Observations {
         }
     }
 
-    pub(crate) fn join(&self, node: NodeId, name: &Arc<str>, address: SocketAddr, wire: Wire) {
+    pub(crate) fn join(
+        &self,
+        node: NodeId,
+        name: &Arc<str>,
+        address: SocketAddr,
+        wire: Wire,
+        generation: Option<Generation>,
+    ) {
         let follower = Follower {
             name: Arc::clone(name),
             address,
             wire,
+            generation,
             heard: None,
             burst: Arc::default(),
             reach: Reach::default(),

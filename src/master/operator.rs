@@ -32,7 +32,7 @@ impl Operator {
     }
 
     /// Does what it is told by `who`, who is named in the log, the events and the record. Where
-    /// there are several candidates, a step waits until all of them know of it: a second at most.
+    /// there are several candidates, it waits until all of them know of it: a second at most.
     ///
     /// # Errors
     /// [`OrderError`] says why it was not done.
@@ -76,15 +76,26 @@ impl Operator {
         match order {
             Order::SetBy(by) => self.step(*by),
             Order::SetTo(time) => self.step(self.until(*time)),
+            Order::SetAt(time) => self.step(*time - self.shared.clock.mark().target),
             Order::SetFrom(clock) => self.step(self.machine_ahead(clock)?),
             Order::Drop(clock) => {
                 let name = self.shared.ensemble().drop_vote(clock)?;
+                self.pass_on();
                 Ok(Done::Dropped(name.to_string()))
             }
             Order::Admit(clock) => {
                 let name = self.shared.ensemble().admit(clock)?;
+                self.pass_on();
                 Ok(Done::Admitted(name.to_string()))
             }
+        }
+    }
+
+    /// Lets the other candidates know who has a vote, and waits a second at most until they do.
+    fn pass_on(&self) {
+        if let Some(candidacy) = &self.shared.candidacy {
+            let number = self.shared.ensemble().dropped().number();
+            candidacy.pass_on(number);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::average::told::Untold;
 use crate::span::{signed, span};
@@ -16,8 +16,10 @@ use crate::wire::timestamp;
 pub enum Order {
     /// Step the group by this much.
     SetBy(TimeDelta),
-    /// Step the group to this local time.
+    /// Step the group to this local time of the master.
     SetTo(NaiveDateTime),
+    /// Step the group to this moment.
+    SetAt(DateTime<Utc>),
     /// Step the group to the time that the machine's own clock shows on which this node runs, which
     /// is given by its name or its address.
     SetFrom(String),
@@ -33,6 +35,7 @@ impl fmt::Display for Order {
         match self {
             Self::SetBy(by) => write!(out, "set {}", signed(*by)),
             Self::SetTo(time) => write!(out, "set {}", timestamp::format(*time)),
+            Self::SetAt(time) => write!(out, "set {}Z", timestamp::format(time.naive_utc())),
             Self::SetFrom(clock) => write!(out, "set --from {clock}"),
             Self::Drop(clock) => write!(out, "drop {clock}"),
             Self::Admit(clock) => write!(out, "admit {clock}"),

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crate::average::round::{Heard, NodeId, Wire};
 use crate::keys::channel::{self, Channel};
-use crate::keys::group::GroupKeys;
 use crate::keys::holder::Holder;
+use crate::keys::node_key::NodeKey;
 use crate::master::end::End;
 use crate::master::mailbox::{Command, Mailbox};
 use crate::master::shared::Shared;
@@ -30,8 +30,8 @@ pub(crate) struct Peer {
     pub(crate) connected: Instant,
     /// What its lines carry.
     pub(crate) channel: Channel,
-    /// Whose key the peer has proven to hold.
-    holder: Option<Holder>,
+    /// What key the peer has proven to hold.
+    key: Option<NodeKey>,
     /// What the peer is called in the group, once it is a member.
     member: Option<Arc<str>>,
 }
@@ -52,7 +52,7 @@ impl Peer {
             shared,
             connected: Instant::now(),
             channel: Channel::default(),
-            holder: None,
+            key: None,
             member: None,
         }
     }
@@ -62,10 +62,10 @@ impl Peer {
         self.member.is_some()
     }
 
-    /// The peer has proven whose key it holds. Of the connections of one holder, the latest lives.
-    pub(crate) fn prove(&mut self, holder: Holder) {
-        self.shared.prove(self.node, &holder);
-        self.holder = Some(holder);
+    /// The peer has proven what key it holds. Of the connections of one holder, the latest lives.
+    pub(crate) fn prove(&mut self, key: NodeKey) {
+        self.shared.prove(self.node, &key, self.address);
+        self.key = Some(key);
     }
 
     /// The peer has no key, and may be here all the same.
@@ -79,13 +79,7 @@ impl Peer {
 
     /// Whose key the peer has proven to hold.
     pub(crate) fn holder(&self) -> Option<&Holder> {
-        self.holder.as_ref()
-    }
-
-    /// Whether the key that the peer has proven to hold is good for the group.
-    pub(crate) fn is_welcome(&self, group: &GroupKeys) -> bool {
-        let holder = self.holder.as_ref();
-        holder.is_some_and(|holder| group.welcome(holder).is_ok())
+        self.key.as_ref().map(|key| &key.holder)
     }
 
     /// Notes the clock of the peer, which becomes a member with its first one. `name` is what it
@@ -99,8 +93,11 @@ impl Peer {
         heard: Heard,
     ) {
         if self.member.is_none() {
-            let proven = self.holder.as_ref().map(|holder| holder.name.as_str());
-            let joined = (self.shared).join(self.node, self.address, proven.or(name), wire);
+            let holder = self.holder();
+            let proven = holder.map(|holder| holder.name.as_str());
+            let generation = holder.map(|holder| holder.generation);
+            let name = proven.or(name);
+            let joined = (self.shared).join(self.node, self.address, name, wire, generation);
             if proven.is_none() && self.shared.trust.follower() == Stranger::Doubted {
                 self.shared.ensemble().doubt_unkeyed(self.node);
             }

@@ -6,6 +6,7 @@ use crate::keys::channel::Channel;
 use crate::keys::code::Code;
 use crate::keys::handshake::{self, Called};
 use crate::keys::holder::Role;
+use crate::keys::node_key::NodeKey;
 use crate::master::end::End;
 use crate::master::peer::Peer;
 use crate::master::trust::PROOF_DEADLINE;
@@ -34,27 +35,21 @@ fn prove(peer: &mut Peer, connection: &mut Connection) -> Result<Role, End> {
     };
     let unwelcome = |error: &dyn std::fmt::Display| End::Unwelcome(error.to_string());
     let holder = handshake::claimed(&opening).map_err(|error| unwelcome(&error))?;
-    let key = group.welcome(&holder).map_err(|error| unwelcome(&error))?;
+    let secret = group.welcome(&holder).map_err(|error| unwelcome(&error))?;
     let nonce = Code::random().map_err(|error| End::Broken(error.into()))?;
-    let (called, answer) = Called::answer(&key, &opening, nonce);
+    let (called, answer) = Called::answer(&secret, &opening, nonce);
     connection.write(format!("{answer}\n").as_bytes())?;
     let proof = line(&mut reader, connection, deadline)?;
     let codes = called
         .proven(proof)
         .map_err(|error| unwelcome(&format!("{holder} was claimed, and {error}")))?;
     peer.channel = Channel::Keyed(Box::new(codes));
-    let role = holder.role;
-    peer.prove(holder);
+    let key = NodeKey { holder, secret };
+    peer.prove(key.clone());
     // The file may have changed since the key was looked up.
-    match peer
-        .shared
-        .trust
-        .group()
-        .map(|group| peer.is_welcome(&group))
-    {
-        Some(false) => Err(End::Unwelcome("the key was revoked".to_owned())),
-        _ => Ok(role),
-    }
+    let group = peer.shared.trust.group().unwrap_or(group);
+    group.check(&key).map_err(|error| unwelcome(&error))?;
+    Ok(key.holder.role)
 }
 
 /// The next line, which has to be whole in time.

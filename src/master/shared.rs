@@ -20,7 +20,8 @@ use crate::discipline::network_clock::NetworkClock;
 use crate::election::term::ImpossibleTerm;
 use crate::keys::code::Code;
 use crate::keys::group::GroupKeys;
-use crate::keys::holder::Holder;
+use crate::keys::holder::Generation;
+use crate::keys::node_key::NodeKey;
 use crate::lock::lock;
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
@@ -37,9 +38,13 @@ use crate::span::signed;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::correction::Correction;
 use crate::wire::steps::Steps;
+use crate::wire::vote_order::VoteOrder;
 
 /// More orders than an operator gives before the coordinator takes them.
 const MOST_TOLD: usize = 1000;
+
+/// Two machines that have one key take each other's place more often than this.
+const SHORT_SESSION: Duration = Duration::from_mins(1);
 
 /// How long the acceptor may take to notice that it is stopped.
 const WAKING: Duration = Duration::from_millis(200);
@@ -173,26 +178,32 @@ impl Shared {
         }
     }
 
-    /// A connection has proven whose key it holds: it takes the place of the one before it.
-    pub(crate) fn prove(&self, node: NodeId, holder: &Holder) {
-        if let Some(before) = self.connections.prove(node, holder) {
-            self.ensemble().leave(before);
+    /// A connection from `from` has proven what key it holds: it takes the place of the one before it.
+    pub(crate) fn prove(&self, node: NodeId, key: &NodeKey, from: SocketAddr) {
+        let Some(before) = self.connections.prove(node, key) else {
+            return;
+        };
+        self.ensemble().leave(before.node);
+        // A machine whose connection was cut comes back from where it was, and not at once again.
+        if before.is_elsewhere || before.lasted < SHORT_SESSION {
+            let lasted = before.lasted.as_secs_f64();
+            self.outlet.warn(
+                key.holder.name.as_str(),
+                &format!(
+                    "its session from {} has ended after {lasted:.1} s, for {from} has proven the \
+                     same key: if those are two machines, give each a key of its own",
+                    before.from
+                ),
+            );
         }
     }
 
     /// Ends the sessions of those whose keys are not good for the group any more.
     pub(crate) fn expel_void_keys(&self, group: &GroupKeys) {
-        for (node, holder) in self
-            .connections
-            .expel(|holder| group.welcome(holder).is_ok())
-        {
+        for (node, why) in self.connections.expel(group) {
             self.ensemble().leave(node);
-            if let Err(reason) = group.welcome(&holder) {
-                self.outlet.warn(
-                    holder.name.as_str(),
-                    &format!("{reason}: its session has ended"),
-                );
-            }
+            let name = why.name().as_str();
+            (self.outlet).warn(name, &format!("{why}: its session has ended"));
         }
     }
 
@@ -233,6 +244,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Another candidate passes on what an operator has told it about a clock's vote.
+    pub(crate) fn hear_order(&self, order: &VoteOrder, candidacy: &Candidacy) {
+        let mut ensemble = self.ensemble();
+        if !ensemble.hear_order(order) {
+            return;
+        }
+        let number = ensemble.dropped().number();
+        drop(ensemble);
+        candidacy.know_orders(number);
+        let there = candidacy.candidates.at(order.stamp.rank);
+        let there = there.map_or_else(String::new, ToString::to_string);
+        self.outlet.tell_change(MasterEvent::Told {
+            who: format!("an operator at {there}"),
+            order: order.to_string(),
+        });
+    }
+
     /// An operator has told us something, which is to be recorded.
     pub(crate) fn note_told(&self, row: ToldRow) {
         let mut told = lock(&self.told);
@@ -255,18 +283,20 @@ impl Shared {
         machine.read() - self.clock.mark().target
     }
 
-    /// Takes a follower in and tells of it. What it is called from now on.
+    /// Takes a follower in and tells of it. What it is called from now on. `generation` is that of
+    /// the key that it has proven, if it has.
     pub(crate) fn join(
         &self,
         node: NodeId,
         address: SocketAddr,
         name: Option<&str>,
         wire: Wire,
+        generation: Option<Generation>,
     ) -> Arc<str> {
         let unnamed = address.to_string();
         let name = name.unwrap_or(&unnamed);
         let name = self.ensemble().join(node, name, Some(address), wire);
-        self.observations.join(node, &name, address, wire);
+        (self.observations).join(node, &name, address, wire, generation);
         self.outlet.tell_change(MasterEvent::Joined {
             name: Arc::clone(&name),
             address,

@@ -40,6 +40,7 @@ impl MasterObserver {
             listen: shared.address().to_string(),
             interval_s: shared.rhythm().interval().as_secs_f64(),
             dry_run: facts.dry_run,
+            keys: shared.trust.keys(),
             clock: clock::clock(&shared.clock, holdover, steps, facts.steers_system),
             lead,
             round: (seen.round.as_ref()).map(|(held, at)| {
@@ -137,6 +138,7 @@ fn group_clock(follower: &Follower, now: Instant) -> GroupClock {
         name: follower.name.to_string(),
         address: Some(follower.address.to_string()),
         wire: Some(wire.to_owned()),
+        key_generation: follower.generation,
         rate_ppm: heard.and_then(|(heard, _)| heard.rate_ppm),
         reach: follower.reach.to_string(),
         last_seen_s: heard.map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),

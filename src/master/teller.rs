@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::keys::channel::Channel;
 use crate::keys::credentials::Credentials;
 use crate::keys::holder::Role;
 use crate::keys::prove::{ProofError, prove};
+use crate::master::shared::Shared;
 use crate::wire::address::Address;
 use crate::wire::candidate::{Heartbeat, Rank, Ranks};
 use crate::wire::connection::Connection;
@@ -24,21 +26,29 @@ const MISSING: Duration = Duration::from_secs(5);
 /// One that has sent us away is left alone for so long.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(5);
 
+/// So many orders about votes are told with a heartbeat at most, so that it is not held up.
+const ORDERS: usize = 20;
+
 /// What is told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tell {
     pub(crate) heartbeat: Heartbeat,
     /// Who hears us, and is heard.
     pub(crate) in_touch: Ranks,
+    /// Who of those takes orders about votes.
+    pub(crate) heed: Ranks,
 }
 
 /// Tells one other candidate what we do.
 pub(crate) struct Teller {
+    shared: Arc<Shared>,
     own: Rank,
     own_address: Address,
     rank: Rank,
     address: Address,
     link: Link,
+    /// So many changes of the orders about votes were told on this connection.
+    told: u64,
     /// What we prove ourselves with, and how often we have tried to.
     credentials: Option<Credentials>,
     attempts: usize,
@@ -62,17 +72,20 @@ enum Link {
 
 impl Teller {
     pub(crate) fn new(
+        shared: &Arc<Shared>,
         candidates: &Candidates,
         rank: Rank,
         address: &Address,
         credentials: Option<Credentials>,
     ) -> Self {
         Self {
+            shared: Arc::clone(shared),
             own: candidates.own(),
             own_address: candidates.list()[candidates.own().0].clone(),
             rank,
             address: address.clone(),
             link: Link::missing(),
+            told: 0,
             credentials,
             attempts: 0,
             complaint: None,
@@ -92,6 +105,7 @@ impl Teller {
         Tell {
             heartbeat,
             in_touch,
+            heed,
         }: Tell,
     ) {
         if in_touch.contains(self.rank) {
@@ -106,17 +120,38 @@ impl Teller {
             Link::SentAway(at) if at.elapsed() >= COMPLAINT_PAUSE => self.connect(),
             Link::SentAway(_) | Link::Connected(..) => {}
         }
-        let Link::Connected(stream, channel, _) = &mut self.link else {
+        if !matches!(self.link, Link::Connected(..)) {
             return;
-        };
-        let mut line = Message::Candidate {
+        }
+        let heartbeat = Message::Candidate {
             rank: self.own,
             address: self.own_address.clone(),
             heartbeat,
+        };
+        let mut lines = vec![heartbeat.line()];
+        if heed.contains(self.rank) {
+            lines.extend(self.orders());
         }
-        .line();
-        channel.seal(&mut line);
-        let sent = Connection::new(stream).and_then(|mut to| to.write(line.as_bytes()));
+        self.say(lines);
+    }
+
+    /// The orders about votes that are to be told now.
+    fn orders(&mut self) -> impl Iterator<Item = String> + use<> {
+        let news = self.shared.ensemble().dropped().after(self.told, ORDERS);
+        self.told = news.1;
+        news.0.into_iter().map(|order| Message::Vote(order).line())
+    }
+
+    fn say(&mut self, lines: Vec<String>) {
+        let Link::Connected(stream, channel, _) = &mut self.link else {
+            return;
+        };
+        let lines = lines.into_iter().map(|mut line| {
+            channel.seal(&mut line);
+            line
+        });
+        let lines: String = lines.collect();
+        let sent = Connection::new(stream).and_then(|mut to| to.write(lines.as_bytes()));
         if let Err(error) = sent {
             log::debug!("cannot tell {}: {error}", self.address);
             self.link = Link::missing();
@@ -146,6 +181,7 @@ impl Teller {
     }
 
     fn connect(&mut self) {
+        self.told = 0;
         match self.address.connect(SILENCE / 2) {
             Ok(stream) => {
                 if let Link::Missing { said: true, .. } = self.link {

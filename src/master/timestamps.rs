@@ -113,14 +113,7 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             // A follower's newline may come in a packet of its own, so a client is welcomed when
             // nothing more has come.
             Heard::Nothing if client == Client::Joined && !reader.newline_seen() => {
-                if let Some(kept) = keep_apart(peer)? {
-                    client = kept;
-                    continue;
-                }
-                if peer.shared.welcome_kept(peer.node) {
-                    announce(peer, connection)?;
-                }
-                client = Client::Served;
+                client = welcome(peer, connection)?;
             }
             Heard::Message(timestamp) if !reader.newline_seen() => {
                 if let Stranger::Member | Stranger::Observed | Stranger::Doubted = stranger {
@@ -128,6 +121,8 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
                 }
                 if let Client::Connected(_) = client {
                     client = Client::Joined;
+                } else if client == Client::Joined && is_overdue(peer) {
+                    client = welcome(peer, connection)?;
                 }
             }
             Heard::Nothing | Heard::Message(_) => {}
@@ -149,6 +144,24 @@ fn other_opening(connection: &mut Connection) -> Result<Option<Other>, End> {
     };
     connection.consume(opening.len());
     Ok(Some(Other::Candidate(opening)))
+}
+
+/// Whether a stranger to the group is still here after the time in which others have to prove a key:
+/// one that reports without a pause gives no other moment to send it away.
+fn is_overdue(peer: &Peer) -> bool {
+    let trust = &peer.shared.trust;
+    trust.client() != Stranger::Member && peer.connected.elapsed() > trust.opening_deadline()
+}
+
+/// Welcomes a client: what it is from now on.
+fn welcome(peer: &Peer, connection: &mut Connection) -> Result<Client, End> {
+    if let Some(kept) = keep_apart(peer)? {
+        return Ok(kept);
+    }
+    if peer.shared.welcome_kept(peer.node) {
+        announce(peer, connection)?;
+    }
+    Ok(Client::Served)
 }
 
 /// What becomes of a client, which has no key, in a group that has one: none is kept apart in a

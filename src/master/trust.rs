@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::keys::auth::Auth;
 use crate::keys::group::GroupKeys;
 use crate::keys::ring::KeyRing;
+use crate::report::status::KeysStatus;
 use crate::wire::connection::MESSAGE_DEADLINE;
 
 /// Who has a key proves it within this time.
@@ -48,6 +49,17 @@ impl Trust {
             Self::Everybody => None,
             Self::Keyed { ring, .. } => Some(ring.group()),
         }
+    }
+
+    /// What is asked of followers, where there are keys.
+    pub(crate) fn keys(&self) -> Option<KeysStatus> {
+        let Self::Keyed { ring, auth, .. } = self else {
+            return None;
+        };
+        Some(KeysStatus {
+            auth: auth.to_string(),
+            generations: ring.group().generations().collect(),
+        })
     }
 
     /// By when a connection has to have shown what it speaks.

@@ -141,6 +141,16 @@ impl<S: Stream> Places<S> {
     }
 }
 
+/// One who is answered. However that ends, its place is free again.
+struct Guest<S: Stream>(Arc<S>, Arc<Places<S>>);
+
+impl<S: Stream> Drop for Guest<S> {
+    fn drop(&mut self) {
+        self.0.hang_up();
+        self.1.leave(&self.0);
+    }
+}
+
 /// Answers all who come, in threads of this name, until the process ends.
 ///
 /// # Errors
@@ -171,11 +181,10 @@ pub fn serve<S: Stream>(
                 Arc::clone(&answer),
             );
             let asked = move || {
-                if let Err(error) = answer(&here) {
+                let here = Guest(here, all);
+                if let Err(error) = answer(&here.0) {
                     log::debug!("{name}: an answer was not given: {error}");
                 }
-                here.hang_up();
-                all.leave(&here);
             };
             let thread = thread::Builder::new().name(name.to_owned());
             if thread.stack_size(STACK).spawn(asked).is_err() {
@@ -186,4 +195,42 @@ pub fn serve<S: Stream>(
     };
     thread::Builder::new().name(name.to_owned()).spawn(run)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn an_answer_that_fails_badly_takes_no_place() {
+        let (callers, called) = mpsc::channel::<UnixStream>();
+        let called = Mutex::new(called);
+        let accept = move || {
+            let next = lock(&called).recv();
+            next.map_err(|_| {
+                thread::sleep(Duration::from_secs(9));
+                ErrorKind::NotConnected.into()
+            })
+        };
+        let answer = |stream: &UnixStream| {
+            let mut word = [0];
+            Stream::take(stream, &mut word)?;
+            assert_eq!(word, *b"x", "this thread is to panic");
+            write_all(stream, b"well")
+        };
+        serve("test", accept, answer).unwrap();
+        let ask = |word: &[u8]| {
+            let (mut here, there) = UnixStream::pair().unwrap();
+            callers.send(there).unwrap();
+            here.write_all(word).unwrap();
+            let mut said = String::new();
+            here.read_to_string(&mut said).unwrap();
+            said
+        };
+        for _ in 0..3 * THREADS {
+            assert_eq!(ask(b"y"), "");
+        }
+        assert_eq!(ask(b"x"), "well");
+    }
 }

@@ -10,7 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::report::status::{
-    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, ProcessStatus, Status,
+    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, ProcessStatus,
+    RoundStatus, Status,
 };
 
 /// The labels of a sample, and what they are.
@@ -132,12 +133,25 @@ impl Page {
             let window = round.window_ns.map(seconds);
             let help = "How far from the median a clock voted in the last round";
             self.gauge("round_window_seconds", help, window);
+            self.references(round);
         }
         self.votes(&status.clocks);
         let average = status.round.as_ref().and_then(|round| round.average_ns);
         let median = status.round.as_ref().and_then(|round| round.median_ns);
         let group = average.or(median).unwrap_or(0);
         self.clocks(&largest(&status.clocks, group, most_clocks), group);
+    }
+
+    fn references(&mut self, round: &RoundStatus) {
+        let (all, followed) = (round.references as f64, round.references_followed as f64);
+        self.gauge("references", "References in the last round", Some(all));
+        let help = "References that the group is led towards";
+        self.gauge("references_followed", help, Some(followed));
+        let help = "How far the median of those was ahead of the group's time";
+        let ahead = round.reference_ahead_ns.map(seconds);
+        self.gauge("reference_offset_seconds", help, ahead);
+        let help = "How much faster the group runs on their account than its clocks do";
+        self.gauge("led_rate_ratio", help, round.led_ppm.map(|ppm| ppm * 1e-6));
     }
 
     fn votes(&mut self, clocks: &[GroupClock]) {

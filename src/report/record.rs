@@ -6,18 +6,33 @@ use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::average::round::Round;
+use crate::average::round::{Round, Shown};
 use crate::election::candidate::Lead;
 pub use crate::report::writer::RecordError;
-use crate::report::writer::Writer;
+use crate::report::writer::{Header, Writer};
 use crate::span::exact_nanoseconds;
 
-/// The columns of a master's record.
+/// The first columns of a master's record.
 pub const MASTER_HEADER: &str =
     "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns";
 
-/// The columns that follow where there are candidates.
-pub const LEAD_HEADER: &str = ",term,rank,waited_ns";
+/// A master alone.
+const ALONE: Header = Header {
+    columns: "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns,rate_ppm,\
+              reference,reference_ns,led_ppm",
+    first: MASTER_HEADER,
+};
+
+/// One of several candidates.
+const CANDIDATE: Header = Header {
+    columns: "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns,term,rank,\
+              waited_ns,rate_ppm,reference,reference_ns,led_ppm",
+    first: "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns,term,rank,\
+            waited_ns",
+};
+
+/// How many columns an order leaves empty at the end.
+const NOTHING: &str = ",,,,";
 
 /// The columns of a follower's record.
 pub const FOLLOWER_HEADER: &str = "time,round,correction_ns,clock_ns,network_ns";
@@ -65,13 +80,24 @@ impl Record {
         Writer::open(path).map(Self)
     }
 
-    /// Goes on with a record under this header, after its last whole line, or begins one in a file
-    /// that is empty.
+    /// Goes on with the record of a master, after its last whole line, or begins one in a file that
+    /// is empty. The record of an older release goes on with the columns that it has.
     ///
     /// # Errors
     /// When the file holds something else, or can't be read or written.
-    pub fn begin(&mut self, header: &str) -> Result<(), RecordError> {
-        self.0.begin(header)
+    pub fn begin_master(&mut self, is_candidate: bool) -> Result<(), RecordError> {
+        self.0.begin(if is_candidate { CANDIDATE } else { ALONE })
+    }
+
+    /// The same for the record of a follower.
+    ///
+    /// # Errors
+    /// When the file holds something else, or can't be read or written.
+    pub fn begin_follower(&mut self) -> Result<(), RecordError> {
+        self.0.begin(Header {
+            columns: FOLLOWER_HEADER,
+            first: FOLLOWER_HEADER,
+        })
     }
 
     /// Writes a round of the master's, which ended at `time` by the machine's own clock.
@@ -86,6 +112,7 @@ impl Record {
         let by = OrNothing(told.by.map(exact_nanoseconds));
         let mut row = format!("{time},{round},#{},,,,{},{by},", told.who, told.order);
         write_lead(&mut row, lead);
+        row.push_str(NOTHING);
         row.push('\n');
         self.0.append(row);
     }
@@ -121,7 +148,11 @@ impl Display for MasterRows<'_> {
             write!(out, ",{}", exact_nanoseconds(row.sample.error))?;
             let mut lead = String::new();
             write_lead(&mut lead, self.lead);
-            writeln!(out, "{lead}")?;
+            write!(out, "{lead},{}", OrNothing(row.rate_ppm.map(ppm)))?;
+            write!(out, ",{}", OrNothing(row.reference.map(Shown::word)))?;
+            let ahead = row.reference.map(|it| exact_nanoseconds(it.ahead));
+            let rate = self.round.led.map(|led| ppm(led.rate_ppm));
+            writeln!(out, ",{},{}", OrNothing(ahead), OrNothing(rate))?;
         }
         Ok(())
     }
@@ -151,6 +182,11 @@ impl Display for FollowerRow {
     }
 }
 
+/// A rate to the ppb, as the line protocol tells it.
+fn ppm(rate_ppm: f64) -> String {
+    format!("{rate_ppm:.3}")
+}
+
 fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
@@ -171,7 +207,7 @@ impl<T: Display> Display for OrNothing<T> {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
-    use crate::average::round::{Row, Vote};
+    use crate::average::round::{Led, Row, Vote};
     use crate::measurement::sample::Sample;
     use crate::wire::candidate::Rank;
     use std::sync::Arc;
@@ -187,12 +223,19 @@ mod tests {
             sample,
             vote: Vote::Yes,
             correction: Some(outcome.unwrap().correct(&sample, 0.0)),
+            rate_ppm: Some(-1.5),
+            reference: None,
         };
         let mut rows = samples.map(row);
         rows[1] = Row {
             address: Some("10.0.0.1:4000".parse().unwrap()),
             name: Arc::from("db1"),
             vote: Vote::New,
+            rate_ppm: None,
+            reference: Some(Shown {
+                ahead: TimeDelta::nanoseconds(-40),
+                followed: true,
+            }),
             ..rows[1].clone()
         };
         Round {
@@ -200,7 +243,12 @@ mod tests {
             interval: 0,
             rows: rows.to_vec(),
             outcome,
-            led: None,
+            led: Some(Led {
+                references: 1,
+                followed: 1,
+                ahead: TimeDelta::nanoseconds(-40),
+                rate_ppm: 0.25,
+            }),
             dry_run: false,
         }
     }
@@ -210,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.csv");
         let mut record = Record::open(&path).unwrap();
-        record.begin(MASTER_HEADER).unwrap();
+        record.begin_master(false).unwrap();
         record.master(DateTime::UNIX_EPOCH, &round(), None);
         drop(record);
         let written = std::fs::read_to_string(&path).unwrap();
@@ -218,9 +266,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                MASTER_HEADER,
-                "1970-01-01T00:00:00.000000000Z,1,master,,0,0,yes,-3500,0",
-                "1970-01-01T00:00:00.000000000Z,1,db1,10.0.0.1:4000,-7000,,new,3500,50000000",
+                ALONE.columns,
+                "1970-01-01T00:00:00.000000000Z,1,master,,0,0,yes,-3500,0,-1.500,,,0.250",
+                "1970-01-01T00:00:00.000000000Z,1,db1,10.0.0.1:4000,-7000,,new,3500,50000000,,\
+                 followed,-40,0.250",
             ]
         );
         assert_eq!(columns(lines[0]), columns(lines[1]));
@@ -257,8 +306,27 @@ mod tests {
             lead: Some(lead),
         };
         for line in rows.to_string().lines() {
-            assert!(line.ends_with(",7,1,2000000"), "{line}");
-            assert_eq!(columns(line), columns(MASTER_HEADER) + 3);
+            assert!(line.contains("0,7,1,2000000,"), "{line}");
+            assert_eq!(columns(line), columns(CANDIDATE.columns));
         }
+    }
+
+    #[test]
+    fn what_an_operator_told_has_as_many_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.csv");
+        let mut record = Record::open(&path).unwrap();
+        record.begin_master(false).unwrap();
+        let told = ToldRow {
+            who: "root".to_owned(),
+            order: "drop db1".to_owned(),
+            by: None,
+        };
+        record.order(DateTime::UNIX_EPOCH, 7, &told, None);
+        drop(record);
+        let written = std::fs::read_to_string(&path).unwrap();
+        let line = "1970-01-01T00:00:00.000000000Z,7,#root,,,,drop db1,,,,,,\n";
+        assert_eq!(written, format!("{}\n{line}", ALONE.columns));
+        assert_eq!(columns(line), columns(ALONE.columns));
     }
 }

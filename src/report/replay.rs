@@ -15,12 +15,15 @@ use crate::measurement::sample::Sample;
 use crate::report::record::MASTER_HEADER;
 use crate::report::status::{
     ClockStatus, GroupClock, LeadStatus, MASTER, MasterCounters, MasterStatus, ProcessStatus,
-    RoundStatus, VERSION,
+    ReferenceStatus, RoundStatus, VERSION,
 };
 use crate::span::nanoseconds;
 
 /// No line of a record is longer.
 const LONGEST_LINE: u64 = 1024;
+
+/// No round of a record is longer, in bytes: sixteen thousand clocks.
+const LONGEST_ROUND: u64 = 16_000 * LONGEST_LINE;
 
 /// Why a record can't be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,9 @@ pub enum ReplayError {
     /// A line is none of a record.
     #[error("line {1} of {0} is no line of a record")]
     Line(PathBuf, u64),
+    /// A round is longer than any that a master holds.
+    #[error("{0} is no record of a master: the round before line {1} has too many clocks")]
+    Round(PathBuf, u64),
     /// There is no round in it.
     #[error("the record {0} holds no round yet")]
     Empty(PathBuf),
@@ -47,7 +53,31 @@ pub struct Replay {
     file: File,
     /// Where each round begins, and where the last one ends.
     begins: Vec<u64>,
+    columns: Columns,
     rules: Rules,
+}
+
+/// Where those columns are that not every record has.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    term: Option<usize>,
+    rate_ppm: Option<usize>,
+    reference: Option<usize>,
+    reference_ns: Option<usize>,
+    led_ppm: Option<usize>,
+}
+
+impl Columns {
+    fn of(header: &str) -> Self {
+        let place = |wanted: &str| header.split(',').position(|column| column == wanted);
+        Self {
+            term: place("term"),
+            rate_ppm: place("rate_ppm"),
+            reference: place("reference"),
+            reference_ns: place("reference_ns"),
+            led_ppm: place("led_ppm"),
+        }
+    }
 }
 
 impl Replay {
@@ -66,9 +96,11 @@ impl Replay {
             limited.read_until(b'\n', line).map(|length| length as u64)
         };
         let mut at = next(&mut line).map_err(cannot_read)?;
-        if !line.starts_with(MASTER_HEADER.as_bytes()) || !line.ends_with(b"\n") {
+        let header = str::from_utf8(&line).ok().map(str::trim_ascii_end);
+        let header = header.filter(|header| header.starts_with(MASTER_HEADER));
+        let Some(columns) = header.filter(|_| line.ends_with(b"\n")).map(Columns::of) else {
             return Err(ReplayError::Header(path.to_owned()));
-        }
+        };
         let (mut begins, mut round) = (Vec::new(), Vec::new());
         for number in 2.. {
             let length = next(&mut line).map_err(cannot_read)?;
@@ -81,7 +113,7 @@ impl Replay {
                 at += length;
                 continue;
             }
-            let Some(row) = text.and_then(Row::parse) else {
+            let Some(row) = text.and_then(|text| Row::parse(text, &columns)) else {
                 return Err(ReplayError::Line(path.to_owned(), number));
             };
             let key = format!("{} {}", row.time, row.round).into_bytes();
@@ -90,6 +122,12 @@ impl Replay {
                 round = key;
             }
             at += length;
+            if begins
+                .last()
+                .is_some_and(|begin| at - begin > LONGEST_ROUND)
+            {
+                return Err(ReplayError::Round(path.to_owned(), number));
+            }
         }
         if begins.is_empty() {
             return Err(ReplayError::Empty(path.to_owned()));
@@ -98,6 +136,7 @@ impl Replay {
         Ok(Self {
             file,
             begins,
+            columns,
             rules,
         })
     }
@@ -116,7 +155,8 @@ impl Replay {
         self.file.read_exact_at(&mut text, *begin).ok()?;
         let text = String::from_utf8(text).ok()?;
         let lines = text.lines().filter(|line| !is_order(line));
-        let rows: Option<Vec<Row>> = lines.map(Row::parse).collect();
+        let rows = lines.map(|line| Row::parse(line, &self.columns));
+        let rows: Option<Vec<Row>> = rows.collect();
         status(&rows?, &self.rules)
     }
 }
@@ -139,32 +179,58 @@ struct Row<'a> {
     vote: &'a str,
     correction_ns: Option<i64>,
     term: Option<u64>,
+    rate_ppm: Option<f64>,
+    reference: Option<ReferenceStatus>,
+    led_ppm: Option<f64>,
 }
 
 impl<'a> Row<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.trim_end_matches('\n').split(',');
-        let mut field = || fields.next();
-        let number = |text: &str| text.parse::<i64>().ok();
-        let (time, round, name) = (field()?, field()?.parse().ok()?, field()?);
-        let address = Some(field()?).filter(|address| !address.is_empty());
-        let offset = TimeDelta::nanoseconds(number(field()?)?);
-        let delay = number(field()?).map(TimeDelta::nanoseconds);
-        let (vote, correction_ns) = (field()?, number(field()?));
-        let error = TimeDelta::nanoseconds(number(field()?)?);
-        Some(Self {
+    fn parse(line: &'a str, columns: &Columns) -> Option<Self> {
+        // A spreadsheet or an editor may have left its line ends.
+        let fields: Vec<&str> = line.trim_end_matches(['\n', '\r']).split(',').collect();
+        let [
             time,
             round,
             name,
             address,
+            offset,
+            delay,
+            vote,
+            correction,
+            error,
+            ..,
+        ] = fields[..]
+        else {
+            return None;
+        };
+        let number = |text: &str| text.parse::<i64>().ok();
+        let later = |place: Option<usize>| fields.get(place?).copied();
+        let rate = |place| {
+            later(place)?
+                .parse()
+                .ok()
+                .filter(|ppm: &f64| ppm.is_finite())
+        };
+        let ahead_ns = later(columns.reference_ns).and_then(number);
+        Some(Self {
+            time,
+            round: round.parse().ok()?,
+            name,
+            address: Some(address).filter(|address| !address.is_empty()),
             sample: Sample {
-                offset,
-                delay,
-                error,
+                offset: TimeDelta::nanoseconds(number(offset)?),
+                delay: number(delay).map(TimeDelta::nanoseconds),
+                error: TimeDelta::nanoseconds(number(error)?),
             },
             vote,
-            correction_ns,
-            term: field().and_then(|term| term.parse().ok()),
+            correction_ns: number(correction),
+            term: later(columns.term).and_then(|term| term.parse().ok()),
+            rate_ppm: rate(columns.rate_ppm),
+            reference: ahead_ns.map(|ahead_ns| ReferenceStatus {
+                followed: later(columns.reference) == Some("followed"),
+                ahead_ns,
+            }),
+            led_ppm: rate(columns.led_ppm),
         })
     }
 
@@ -187,6 +253,8 @@ impl<'a> Row<'a> {
             error_ns: Some(nanoseconds(self.sample.error)),
             delay_ns: self.sample.delay.map(nanoseconds),
             correction_ns: self.correction_ns,
+            rate_ppm: self.rate_ppm,
+            reference: self.reference.clone(),
             vote: Some(match self.vote {
                 "-" => "abandoned".to_owned(),
                 vote => vote.to_owned(),
@@ -218,6 +286,7 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
         listen: String::new(),
         interval_s: 0.0,
         dry_run: false,
+        keys: None,
         clock: ClockStatus::unread(own.correction_ns.is_some()),
         lead: LeadStatus {
             role: "leads".to_owned(),
@@ -238,6 +307,10 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
 
 fn round(rows: &[Row], voting: Result<Consensus, NoMajority>) -> RoundStatus {
     let own = &rows[0];
+    let references = || rows.iter().filter_map(|row| row.reference.as_ref());
+    let followed = references().filter(|it| it.followed);
+    let mut ahead: Vec<_> = followed.map(|it| it.ahead_ns).collect();
+    ahead.sort_unstable();
     let agreed = voting.ok().filter(|_| own.correction_ns.is_some());
     let abandoned = match voting {
         Err(refused) => Some(refused.to_string()),
@@ -255,10 +328,11 @@ fn round(rows: &[Row], voting: Result<Consensus, NoMajority>) -> RoundStatus {
         error_ns: agreed.map(|agreed| nanoseconds(agreed.error)),
         median_ns: agreed.map(|agreed| nanoseconds(agreed.median)),
         window_ns: agreed.map(|agreed| nanoseconds(agreed.window)),
-        references: 0,
-        references_followed: 0,
-        reference_ahead_ns: None,
-        led_ppm: None,
+        references: references().count(),
+        references_followed: ahead.len(),
+        // As the master has led the group: by their median.
+        reference_ahead_ns: ahead.get(ahead.len() / 2).copied(),
+        led_ppm: own.led_ppm,
     }
 }
 
@@ -296,6 +370,34 @@ mod tests {
     }
 
     #[test]
+    fn rates_and_references_are_what_they_were_with_candidates_or_without() {
+        let rows = "\
+            2026-11-24T14:00:01Z,1,master,,0,,yes,0,10LEAD,-1.250,,,12.500\r\n\
+            2026-11-24T14:00:01Z,1,gps,10.0.0.1:1,1000,20,yes,-500,10LEAD,3.000,followed,-40,12.500\r\n\
+            2026-11-24T14:00:01Z,1,radio,10.0.0.2:1,7000,20,new,-7000,10LEAD,,doubted,3600,12.500\r\n";
+        for (header, lead, term) in [("", "", None), (",term,rank,waited_ns", ",7,0,5", Some(7))] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("record.csv");
+            let later = ",rate_ppm,reference,reference_ns,led_ppm";
+            let rows = rows.replace("LEAD", lead);
+            fs::write(&path, format!("{MASTER_HEADER}{header}{later}\r\n{rows}")).unwrap();
+            let status = Replay::open(&path, Rules::default()).unwrap().status(0);
+            let status = status.unwrap();
+            assert_eq!(status.lead.term, term);
+            let rates: Vec<_> = status.clocks.iter().map(|clock| clock.rate_ppm).collect();
+            assert_eq!(rates, [Some(-1.25), Some(3.0), None]);
+            let shown = |clock: usize| status.clocks[clock].reference.as_ref();
+            let shown = |clock| shown(clock).map(|it| (it.followed, it.ahead_ns));
+            assert_eq!((shown(0), shown(1)), (None, Some((true, -40))));
+            assert_eq!(shown(2), Some((false, 3600)));
+            let round = status.round.as_ref().unwrap();
+            assert_eq!((round.references, round.references_followed), (2, 1));
+            assert_eq!(round.reference_ahead_ns, Some(-40));
+            assert_eq!(round.led_ppm, Some(12.5));
+        }
+    }
+
+    #[test]
     fn the_worked_example_is_what_it_was() {
         let line = |round: u64, name: &str, offset: i64, correction: i64| {
             let address = if name == "master" { "" } else { "127.0.0.1:1" };
@@ -321,11 +423,34 @@ mod tests {
     }
 
     #[test]
+    fn no_record_that_is_read_panics() {
+        let numbers = ["", "0", "-1", "9223372036854775807", "-9223372036854775808"];
+        let mut lines = Vec::new();
+        for (place, number) in numbers.iter().cycle().take(40).enumerate() {
+            let other = numbers[(place * 7 + 3) % numbers.len()];
+            let vote = ["yes", "-", "outlier", "dropped"][place % 4];
+            let number = if number.is_empty() { "5" } else { number };
+            let error = if other.is_empty() { "-7" } else { other };
+            let round = place / 4;
+            lines.push(format!(
+                "t,{round},n{place},a,{number},{other},{vote},{other},{error},{number},followed,{number},x\n"
+            ));
+        }
+        let replay = record(&lines.concat()).unwrap();
+        for round in 0..replay.rounds() {
+            let _ = replay.status(round);
+        }
+    }
+
+    #[test]
     fn what_is_no_record_is_refused() {
         assert!(matches!(record(""), Err(ReplayError::Empty(_))));
         for line in ["a\n", "t,1,a,,x,,yes,,1\n", "\0\n"] {
             assert!(matches!(record(line), Err(ReplayError::Line(_, 2))));
         }
+        let row = format!("t,1,{},,0,,yes,0,1\n", "a".repeat(900));
+        let endless = row.repeat(20_000);
+        assert!(matches!(record(&endless), Err(ReplayError::Round(..))));
         let long = "x".repeat(3000) + "\n";
         assert!(matches!(record(&long), Err(ReplayError::Line(_, 2))));
         let folder = tempfile::tempdir().unwrap();

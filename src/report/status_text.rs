@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::report::status::{
-    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, LeadStatus, MasterStatus,
-    ProcessStatus, RoundStatus, Status,
+    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, KeysStatus, LeadStatus,
+    MasterStatus, ProcessStatus, RoundStatus, Status,
 };
 use crate::span;
 
@@ -28,9 +28,15 @@ impl Display for MasterStatus {
         if !self.lead.candidates.is_empty() {
             line(out, "candidates", &candidates(&self.lead))?;
         }
+        if let Some(all) = &self.keys {
+            line(out, "keys", &keys(all, &self.clocks))?;
+        }
         match &self.round {
             Some(held) => line(out, "last round", &round(held, self.dry_run))?,
             None => line(out, "last round", "none yet")?,
+        }
+        if let Some(held) = self.round.as_ref().filter(|held| held.references > 0) {
+            line(out, "references", &references(held))?;
         }
         if self.lead.role != "leads"
             && let Some(last) = &self.correction
@@ -98,6 +104,25 @@ fn candidates(lead: &LeadStatus) -> String {
     }
 }
 
+/// How many followers have a key of which generation: before a rotation is finished, none is to have
+/// the old one.
+fn keys(keys: &KeysStatus, clocks: &[GroupClock]) -> String {
+    let with = |generation: Option<u32>| {
+        let followers = clocks.iter().filter(|clock| clock.address.is_some());
+        followers
+            .filter(|clock| clock.key_generation == generation)
+            .count()
+    };
+    let generations = keys.generations.iter();
+    let generations = generations.map(|it| format!("generation {it}: {}", with(Some(*it))));
+    let generations: Vec<_> = generations.collect();
+    let (auth, unkeyed) = (escaped(&keys.auth), with(None));
+    format!(
+        "{auth}; followers of {}, without a key: {unkeyed}",
+        generations.join(", ")
+    )
+}
+
 fn round(round: &RoundStatus, dry_run: bool) -> String {
     let (number, ago) = (round.number, age(round.ago_s));
     if let Some(why) = &round.abandoned {
@@ -115,6 +140,13 @@ fn round(round: &RoundStatus, dry_run: bool) -> String {
         signed(round.average_ns),
         length(round.error_ns)
     )
+}
+
+fn references(round: &RoundStatus) -> String {
+    let (followed, all) = (round.references_followed, round.references);
+    let ahead = signed(round.reference_ahead_ns);
+    let led = round.led_ppm.unwrap_or_default();
+    format!("{followed} of {all} followed, {ahead} ahead: led at {led:+.3} ppm")
 }
 
 fn correction(last: &CorrectionStatus) -> String {

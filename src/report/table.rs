@@ -140,6 +140,8 @@ mod tests {
                 Vote::Abandoned
             },
             correction: outcome.ok().map(|agreed| agreed.correct(sample, 0.0)),
+            rate_ppm: None,
+            reference: None,
         };
         Round {
             number: 7,

@@ -1,6 +1,7 @@
 //! A file that grows by lines, written by a thread of its own: a disk that hangs holds up nothing but
 //! its lines.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -61,8 +62,18 @@ type Answer = SyncSender<Result<(), RecordError>>;
 
 enum Job {
     /// Make the file ready for lines under this header.
-    Begin(String, Answer),
+    Begin(Header, Answer),
     Append(String),
+}
+
+/// The first line of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    /// The columns that there are.
+    pub(crate) columns: &'static str,
+    /// Those that there were in the first release: a file with these, or some of the later ones, is
+    /// continued as it is.
+    pub(crate) first: &'static str,
 }
 
 /// The writing thread's other end, which never waits for longer than it says.
@@ -100,6 +111,7 @@ impl Writer {
             path: path.clone(),
             waiting: Arc::clone(&waiting),
             lost: Dropped::none(),
+            columns: usize::MAX,
             _alive: alive,
         };
         thread::Builder::new()
@@ -127,12 +139,13 @@ impl Writer {
     }
 
     /// Makes the file ready for lines under `header`: an empty one gets it, and one that begins
-    /// with it is continued after its last whole line.
-    pub(crate) fn begin(&mut self, header: &str) -> Result<(), RecordError> {
+    /// with it is continued after its last whole line. One of an older release lacks the last
+    /// columns; lines are cut to those that it has.
+    pub(crate) fn begin(&mut self, header: Header) -> Result<(), RecordError> {
         let (answer, begun) = mpsc::sync_channel(1);
         if let Some(jobs) = &self.jobs {
             // Should the thread have ended, it has said why.
-            let _ = jobs.send(Job::Begin(header.to_owned(), answer));
+            let _ = jobs.send(Job::Begin(header, answer));
         }
         if self.opened {
             wait(&begun)?;
@@ -215,6 +228,8 @@ struct WritingThread {
     path: PathBuf,
     waiting: Arc<AtomicUsize>,
     lost: Dropped,
+    /// So many columns of each line are written.
+    columns: usize,
     _alive: Sender<()>,
 }
 
@@ -232,12 +247,12 @@ impl WritingThread {
         };
         for job in queue {
             match job {
-                Job::Begin(header, begun) => match self.begin(&mut file, &header) {
+                Job::Begin(header, begun) => match self.begin(&mut file, header) {
                     Ok(()) => tell(&begun, Ok(())),
                     Err(error) => return tell(&begun, Err(error)),
                 },
                 Job::Append(lines) => {
-                    match append(&mut file, &lines) {
+                    match append(&mut file, &cut(&lines, self.columns)) {
                         Ok(()) => self.lost.over(&self.path),
                         Err(error) => self.lost.add(&lines, &self.path, &error.to_string()),
                     }
@@ -254,9 +269,20 @@ impl WritingThread {
         }
     }
 
-    fn begin(&self, file: &mut File, header: &str) -> Result<(), RecordError> {
+    fn begin(&mut self, file: &mut File, header: Header) -> Result<(), RecordError> {
         match begin(file, header) {
             Ok(Begun::Whole) => Ok(()),
+            Ok(Begun::Older(columns)) => {
+                let left_out: Vec<_> = header.columns.split(',').skip(columns).collect();
+                log::warn!(
+                    "--record {}: it is of an older release, and goes on without {}; move it away \
+                     for those",
+                    self.path.display(),
+                    left_out.join(", ")
+                );
+                self.columns = columns;
+                Ok(())
+            }
             Ok(Begun::Mended) => {
                 log::warn!(
                     "--record {}: its last line was torn, and is cut off",
@@ -283,11 +309,13 @@ fn tell(answer: &Answer, done: Result<(), RecordError>) {
 enum Begun {
     Whole,
     Mended,
+    /// It has only the first so many columns.
+    Older(usize),
     Refused,
 }
 
-fn begin(file: &mut File, header: &str) -> io::Result<Begun> {
-    let header = format!("{header}\n").into_bytes();
+fn begin(file: &mut File, Header { columns, first }: Header) -> io::Result<Begun> {
+    let header = format!("{columns}\n").into_bytes();
     let mut start = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(header.len() as u64).read_to_end(&mut start)?;
@@ -300,7 +328,18 @@ fn begin(file: &mut File, header: &str) -> io::Result<Begun> {
         return Ok(Begun::Mended);
     }
     if !header.starts_with(&start) {
-        return Ok(Begun::Refused);
+        let line = start.split(|byte| *byte == b'\n').next();
+        let line = line.and_then(|line| str::from_utf8(line).ok());
+        let older = line.filter(|line| {
+            let more = columns.strip_prefix(line);
+            line.starts_with(first) && more.is_some_and(|more| more.starts_with(','))
+        });
+        let Some(older) = older else {
+            return Ok(Begun::Refused);
+        };
+        let (whole, _) = whole_lines(file)?;
+        file.set_len(whole)?;
+        return Ok(Begun::Older(older.split(',').count()));
     }
     // It is empty, or all that it holds is a part of the header.
     file.set_len(0)?;
@@ -326,6 +365,18 @@ fn whole_lines(file: &mut File) -> io::Result<(u64, u64)> {
     Ok((0, length))
 }
 
+/// The first so many columns of each line.
+fn cut(lines: &str, columns: usize) -> Cow<'_, str> {
+    if columns == usize::MAX {
+        return Cow::Borrowed(lines);
+    }
+    let cut = lines.lines().map(|line| {
+        let end = line.match_indices(',').nth(columns - 1);
+        format!("{}\n", end.map_or(line, |(end, _)| &line[..end]))
+    });
+    Cow::Owned(cut.collect())
+}
+
 /// Writes all of the lines or, if they don't fit, none.
 fn append(file: &mut File, lines: &str) -> io::Result<()> {
     let before = file.metadata()?.len();
@@ -343,19 +394,31 @@ mod tests {
 
     use super::*;
 
-    const HEADER: &str = "a,b";
+    const HEADER: Header = Header {
+        columns: "a,b",
+        first: "a,b",
+    };
 
     /// What a file with `before` in it holds after a run that writes the line `1,2`.
     fn after_a_run(before: Option<&str>) -> Result<String, RecordError> {
+        after_lines(before, HEADER, "1,2\n")
+    }
+
+    /// The same after a run that writes these lines under this header.
+    fn after_lines(
+        before: Option<&str>,
+        header: Header,
+        lines: &str,
+    ) -> Result<String, RecordError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record.csv");
         if let Some(before) = before {
             fs::write(&path, before).unwrap();
         }
         let mut writer = Writer::open(&path)?;
-        let begun = writer.begin(HEADER);
+        let begun = writer.begin(header);
         if begun.is_ok() {
-            writer.append("1,2\n".to_owned());
+            writer.append(lines.to_owned());
         }
         drop(writer);
         let after = fs::read_to_string(&path).unwrap();
@@ -385,6 +448,21 @@ mod tests {
         ] {
             let expected = format!("{after}1,2\n");
             assert!(after_a_run(before).unwrap() == expected, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_older_release_goes_on_with_its_columns() {
+        let header = Header {
+            columns: "a,b,c,d",
+            first: "a,b",
+        };
+        let after = |before| after_lines(Some(before), header, "1,2,3,4\n5,6,,\n");
+        assert_eq!(after("a,b,c,d\n").unwrap(), "a,b,c,d\n1,2,3,4\n5,6,,\n");
+        assert_eq!(after("a,b,c\n").unwrap(), "a,b,c\n1,2,3\n5,6,\n");
+        assert_eq!(after("a,b\n8,9\n7").unwrap(), "a,b\n8,9\n1,2\n5,6\n");
+        for other in ["a\n", "a,b,cc\n", "a,b,c,d,e\n", "a,bb\n"] {
+            after(other).unwrap_err();
         }
     }
 

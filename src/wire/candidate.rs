@@ -72,6 +72,9 @@ pub struct Heartbeat {
     pub hears: Ranks,
     /// The steps of its group, as far as it knows; `None` if there were none.
     pub steps: Option<Steps>,
+    /// The highest number of an [order about votes](crate::wire::vote_order) that it knows of;
+    /// `None` if it takes none.
+    pub orders: Option<u32>,
 }
 
 /// Who leads, as a candidate greets its followers.

@@ -38,6 +38,7 @@ pub fn longest_line(candidates: &[Address]) -> usize {
                 number: u32::MAX,
                 total: -LARGEST_STEP,
             }),
+            orders: Some(u32::MAX),
         },
     };
     let length = |message: Message| message.to_string().len();
@@ -68,7 +69,8 @@ mod tests {
         }
         // Of short addresses, a heartbeat.
         let words = "CANDIDATE 8 a:1 999999999999 misses=8 away=255 hears=0,1,2,3,4,5,6,7,8 \
-                     steps=4294967295,4294967295,-3155760000000000000 synchronized=yes";
+                     steps=4294967295,4294967295,-3155760000000000000 orders=4294967295 \
+                     synchronized=yes";
         assert_eq!(longest_line(&list("a:1,b:1")), words.len());
         assert_eq!(longest_line(&[]), 0);
     }

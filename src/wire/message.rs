@@ -12,7 +12,8 @@
 //! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` while I know the group's time; `machine=SPAN`: my machine's own clock is so far ahead of this one; `reference=SPAN`: and is right, ± this; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
 //! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
 //! | `BYE reason` | both | an orderly end |
-//! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes` |
+//! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes`; `orders=n` if I take the next ones |
+//! | `DROP n r NAME`, `ADMIT n r NAME` | candidate | an operator has told the candidate of rank `r`, as the `n`th of [all such orders](crate::wire::vote_order), that this clock has no vote, or may vote again |
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -31,6 +32,7 @@ use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
 use crate::wire::name::NodeName;
 use crate::wire::steps::Steps;
+use crate::wire::vote_order::{Stamp, VoteOrder};
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
@@ -106,6 +108,8 @@ pub enum Message {
         /// What it does.
         heartbeat: Heartbeat,
     },
+    /// What an operator has told a candidate, which passes it on to the others.
+    Vote(VoteOrder),
     /// An orderly end, and why.
     Bye {
         /// For people.
@@ -194,7 +198,14 @@ impl fmt::Display for Message {
                     .collect();
                 write!(out, " hears={}", heard.join(","))?;
                 steps_word(heartbeat.steps, out)?;
+                if let Some(orders) = heartbeat.orders {
+                    write!(out, " orders={orders}")?;
+                }
                 out.write_str(synchronized_word(heartbeat.synchronized))
+            }
+            Self::Vote(VoteOrder { name, stamp }) => {
+                let word = if stamp.drops { "DROP" } else { "ADMIT" };
+                write!(out, "{word} {} {} {name}", stamp.number, stamp.rank.0)
             }
             Self::Bye { reason } => {
                 let mut line = format!("BYE {reason}").replace('µ', "u");
@@ -324,8 +335,17 @@ impl Message {
                         synchronized: words.is_synchronized(),
                         hears: hears.into_iter().map(Rank).collect::<Ranks>(),
                         steps: words.key("steps")?,
+                        orders: words.key("orders")?,
                     },
                 })
+            }
+            "DROP" => {
+                words.message = "DROP";
+                words.vote_order(true)
+            }
+            "ADMIT" => {
+                words.message = "ADMIT";
+                words.vote_order(false)
             }
             "BYE" => Ok(Self::Bye {
                 reason: line.get(4..).unwrap_or_default().to_owned(),
@@ -394,6 +414,17 @@ impl Words<'_> {
             rank if rank < MOST_CANDIDATES => Ok(Rank(rank)),
             _ => Err(self.wrong(word)),
         }
+    }
+
+    fn vote_order(&mut self, drops: bool) -> Result<Message, Malformed> {
+        let stamp = Stamp {
+            number: self.number("number")?,
+            rank: self.rank("rank")?,
+            drops,
+        };
+        let name = self.words.next().filter(|name| VoteOrder::allows(name));
+        let name = name.ok_or_else(|| self.wrong("name"))?.into();
+        Ok(Message::Vote(VoteOrder { name, stamp }))
     }
 
     fn role(&mut self) -> Result<Role, Malformed> {
@@ -517,13 +548,15 @@ mod tests {
         ];
         let hears = prop::collection::vec(any_rank(), 0..MOST_CANDIDATES);
         let steps = prop::option::of(any_steps());
-        (any_term(), role, any::<bool>(), hears, steps).prop_map(
-            |(term, role, synchronized, hears, steps)| Heartbeat {
+        let orders = prop::option::of(any::<u32>());
+        (any_term(), role, any::<bool>(), hears, steps, orders).prop_map(
+            |(term, role, synchronized, hears, steps, orders)| Heartbeat {
                 term,
                 role,
                 synchronized,
                 hears: hears.into_iter().collect(),
                 steps,
+                orders,
             },
         )
     }
@@ -594,6 +627,23 @@ mod tests {
                     },
                 }
             ),
+            (
+                any_name(),
+                any::<Option<u32>>(),
+                any::<u32>(),
+                any_rank(),
+                any::<bool>()
+            )
+                .prop_map(|(name, again, number, rank, drops)| {
+                    let again = again.map_or_else(String::new, |again| format!("#{again}"));
+                    let name = format!("{name}{again}").into();
+                    let stamp = Stamp {
+                        number,
+                        rank,
+                        drops,
+                    };
+                    Message::Vote(VoteOrder { name, stamp })
+                }),
             "[!-~]{1,40}( [!-~]{1,40}){0,3}".prop_map(|reason| Message::Bye { reason }),
         ]
     }
@@ -644,10 +694,14 @@ mod tests {
                 synchronized: true,
                 hears: [Rank(0), Rank(2)].into_iter().collect(),
                 steps: None,
+                orders: Some(4),
             },
         };
-        let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 synchronized=yes\n";
+        let line = "CANDIDATE 1 10.0.0.2:8080 3 follows=0 hears=0,2 orders=4 synchronized=yes\n";
         assert_eq!(heartbeat.line(), line);
+        for order in ["DROP 7 0 db1#2", "ADMIT 8 2 [fe80::1]:4000"] {
+            assert_eq!(Message::parse(order).unwrap().to_string(), order);
+        }
         let greeting = "BERKELEY 1 interval=5 term=3 leader=b:1 candidates=a:1,b:1";
         assert_eq!(Message::parse(greeting).unwrap().to_string(), greeting);
     }
@@ -702,6 +756,12 @@ mod tests {
             "CANDIDATE 0 a:1 1 follows=9",
             "CANDIDATE 0 a:1 1 leads hears=x",
             "CANDIDATE 0 a:1 1 leads hears=1 steps=",
+            "CANDIDATE 0 a:1 1 leads orders=-1",
+            "DROP 1 0",
+            "DROP 1 9 a",
+            "DROP 4294967296 0 a",
+            "ADMIT 1 0 a,b",
+            "ADMIT 1 0 ",
             "2024-01-02 03:04:05.678901",
         ] {
             assert!(Message::parse(line).is_err(), "{line:?} was accepted");
@@ -754,7 +814,7 @@ mod tests {
 
         #[test]
         fn no_near_miss_panics(
-            line in "(BERKELEY|POLL|TIME|ADJUST|CANDIDATE|BYE)( (-?[0-9]{0,22}|rate=-?[0-9]{0,22}|interval=[0-9]*|(term|hears|leader|candidates|follows)=[0-9a-z,:]*)){0,6}"
+            line in "(BERKELEY|POLL|TIME|ADJUST|CANDIDATE|DROP|ADMIT|BYE)( (-?[0-9]{0,22}|rate=-?[0-9]{0,22}|interval=[0-9]*|(term|hears|leader|candidates|follows)=[0-9a-z,:]*)){0,6}"
         ) {
             let _ = Message::parse(&line);
         }

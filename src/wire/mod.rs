@@ -14,3 +14,4 @@ pub mod name;
 pub mod reader;
 pub mod steps;
 pub mod timestamp;
+pub mod vote_order;

@@ -14,6 +14,16 @@ fn a_group_is_exact_within_seconds_and_stays_so() {
     let within = |micros| trace.within(micros, began).unwrap_or(f64::INFINITY);
     let (first, second) = (within(1000.0), within(200.0));
     let rest = trace.part(began + 60.0, f64::MAX);
+    let (covered, off, stated) = rest.stated();
+    let unknowable = group.unknowable();
+    println!(
+        "errors up to {off:.1} µs are stated as {stated:.1}, of which round trips make {unknowable:.1}"
+    );
+    assert!(
+        covered >= 0.99,
+        "the error is covered for {covered} of the time"
+    );
+    assert!(stated <= 10.0 * off.max(5.0) + unknowable);
     let (median, worst) = (rest.skew(0.5), rest.skew(1.0));
     println!(
         "1 ms after {first:.1} s, 200 µs after {second:.1} s; then {median:.1}, {worst:.1} µs"

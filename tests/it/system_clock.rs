@@ -312,6 +312,33 @@ fn a_signal_leaves_nothing_slewing() {
     assert!(left.abs() < 100.0, "{left} ppm are left");
 }
 
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn the_last_round_leaves_nothing_slewing() {
+    let group = Group::boot();
+    group.run(OSCILLATORS.map(|tick| format!("busybox adjtimex -q -t {tick}")));
+    group.run(["0", "0", "0.4"].map(|by| format!("date --set '{by} sec'")));
+    let flags = "--interval 1s --step-rounds 0";
+    let [master, other, last] = &group.hosts;
+    let program = env!("CARGO_BIN_EXE_berkeley-master");
+    master.run(&format!(
+        "{program} --steer system {flags} --min-followers 2 &"
+    ));
+    master.line("Listening on ");
+    let program = env!("CARGO_BIN_EXE_berkeley-follower");
+    other.run(&format!("{program} 10.0.0.1 --steer system {flags} &"));
+    // Its slew takes four seconds, its rounds less.
+    last.run(&format!(
+        "({program} 10.0.0.1 --steer system {flags} --rounds 4; echo ended with $?) &"
+    ));
+    group.rounds(1..=1);
+    is_slewed(last, OSCILLATORS[2]);
+    last.line("ended with 0");
+    assert_eq!(tick(last), OSCILLATORS[2]);
+    let left = frequency_ppm(last);
+    assert!(left.abs() < 150.0, "{left} ppm are left");
+}
+
 /// Ends a follower in the middle of a slew.
 #[track_caller]
 fn ends_slewing(group: &Group, signal: &str, status: u8) {

@@ -64,6 +64,8 @@ pub struct MasterStatus {
     pub interval_s: f64,
     /// Whether nobody is corrected.
     pub dry_run: bool,
+    /// What is asked of followers, where there are keys.
+    pub keys: Option<KeysStatus>,
     /// The master's own clock.
     pub clock: ClockStatus,
     /// Who leads.
@@ -100,6 +102,16 @@ pub struct FollowerStatus {
     pub counters: FollowerCounters,
 }
 
+/// The keys of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeysStatus {
+    /// What becomes of followers without a key: `require`, `prefer` or `observe`.
+    pub auth: String,
+    /// The generations in use, the newest first.
+    pub generations: Vec<u32>,
+}
+
 /// A process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -124,7 +136,8 @@ pub struct ClockStatus {
     pub synchronized: bool,
     /// How wrong the group's time may be, as it is known here, by the end of the last slew.
     pub error_ns: Option<i64>,
-    /// How far the reading still has to slew: positive when it is behind.
+    /// How far the clock that is corrected still has to go, positive when it is behind: the reading or,
+    /// where the system's clock is steered, that.
     pub slew_left_ns: i64,
     /// By how much the group's time gains on the clock's own oscillator.
     pub rate_ppm: f64,
@@ -239,6 +252,8 @@ pub struct GroupClock {
     pub address: Option<String>,
     /// How it speaks: `line` or `timestamp`; `None` for the master.
     pub wire: Option<String>,
+    /// The generation of the key that it has proven; `None` for the master, and without a key.
+    pub key_generation: Option<u32>,
     /// How far it was ahead of the master's clock in the last round, if it took part.
     pub offset_ns: Option<i64>,
     /// How wrong that may be.
@@ -249,6 +264,8 @@ pub struct GroupClock {
     pub correction_ns: Option<i64>,
     /// By how much the group's time gains on its oscillator, if it says.
     pub rate_ppm: Option<f64>,
+    /// What it showed in the last round, if it is a reference.
+    pub reference: Option<ReferenceStatus>,
     /// Whether it voted: `yes`, or in a word why not.
     pub vote: Option<String>,
     /// How much its vote counted: 1 in full, 0 without a vote.
@@ -262,6 +279,16 @@ pub struct GroupClock {
     pub last_seen_s: Option<f64>,
     /// The last burst of polls.
     pub burst: Option<BurstStatus>,
+}
+
+/// What a reference showed in a round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReferenceStatus {
+    /// Whether the group is led towards it.
+    pub followed: bool,
+    /// How far its machine's own clock was ahead of the group's time.
+    pub ahead_ns: i64,
 }
 
 /// What is remembered of a clock's votes.

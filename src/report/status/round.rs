@@ -1,7 +1,7 @@
 //! A round in the words of the status document.
 
 use crate::average::round::{Round, Row, Vote};
-use crate::report::status::{GroupClock, RoundStatus};
+use crate::report::status::{GroupClock, ReferenceStatus, RoundStatus};
 use crate::span::nanoseconds;
 
 /// A round, as it is told to whoever asks.
@@ -19,7 +19,8 @@ pub(crate) fn status(round: &Round, ago_s: f64) -> RoundStatus {
         window_ns: agreed.map(|agreed| nanoseconds(agreed.window)),
         references: round.led.map_or(0, |led| led.references),
         references_followed: round.led.map_or(0, |led| led.followed),
-        reference_ahead_ns: round.led.map(|led| nanoseconds(led.ahead)),
+        reference_ahead_ns: (round.led.filter(|led| led.followed > 0))
+            .map(|led| nanoseconds(led.ahead)),
         led_ppm: round.led.map(|led| led.rate_ppm),
     }
 }
@@ -30,6 +31,10 @@ pub(crate) fn fill(clock: &mut GroupClock, row: &Row, round: &Round) {
     clock.error_ns = Some(nanoseconds(row.sample.error));
     clock.delay_ns = row.sample.delay.map(nanoseconds);
     clock.correction_ns = row.correction.map(|it| nanoseconds(it.offset));
+    clock.reference = row.reference.map(|shown| ReferenceStatus {
+        followed: shown.followed,
+        ahead_ns: nanoseconds(shown.ahead),
+    });
     clock.vote = Some(match row.vote {
         Vote::Abandoned => "abandoned".to_owned(),
         vote => vote.to_string(),

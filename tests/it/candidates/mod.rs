@@ -263,7 +263,7 @@ fn a_record_of_a_candidate_tells_term_rank_and_wait() {
     first.log_line("rank 0 of 2, leads, after a wait of 1");
     let record = lines(path.as_ref(), 2);
     assert!(
-        record[0].ends_with("error_ns,term,rank,waited_ns"),
+        record[0].contains("error_ns,term,rank,waited_ns,rate_ppm,"),
         "{record:?}"
     );
     let columns: Vec<_> = record[1].split(',').collect();

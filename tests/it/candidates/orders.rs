@@ -1,7 +1,7 @@
 //! A step of a group with several candidates.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 
 use super::group::{Group, take_corrections};
 use crate::orders::{is_done, is_refused, teller, until};
+use crate::support::keys;
 use crate::support::programs::{Program, SOON};
 use crate::support::records::moments;
 
@@ -202,4 +203,137 @@ fn a_new_leader_steps_no_group_to_a_reference_that_has_come_late() {
         let steps = ["Group stepped", "Stepped with the group"];
         assert!(!steps.iter().any(|step| said.contains(step)));
     }
+}
+
+#[test]
+fn a_clock_that_was_dropped_has_no_vote_with_any_later_leader() {
+    let ports = super::Ports::reserve(2);
+    let candidate = |rank| ports.candidate(rank, &["--name", ["m0", "m1"][rank]]);
+    let mut candidates = [candidate(0), candidate(1)];
+    let addresses = [0, 1].map(|rank| ports.address(rank).to_string());
+    // By what its key says, if it has one.
+    let called = |rank: usize| match keys::of_all() {
+        Some(_) => addresses[rank].clone(),
+        None => format!("m{rank}"),
+    };
+    let db = Program::follower(ports.address(0), &[&addresses[1], "--name", "db"]);
+    db.line("Synchronized time: ");
+    candidates[0].line("3 of 3 clocks agree");
+    is_done(&candidates[0], &["drop", "db"], "db has no vote");
+    // The answer has come, so the other one knows.
+    candidates[0].signal("KILL");
+    candidates[1].line(&format!("an operator at {} told: drop db", addresses[0]));
+    candidates[1].line("Leading");
+    assert!(candidates[1].line("  db ").text.contains(" dropped "));
+
+    // One that has just started hears of it, and of what is said now.
+    candidates[0] = candidate(0);
+    candidates[0].line("told: drop db");
+    candidates[1].line(&format!("  {} ", called(0)));
+    is_done(&candidates[1], &["drop", "master"], "master has no vote");
+    is_done(&candidates[1], &["admit", &called(1)], "may vote again");
+    is_done(&candidates[1], &["drop", &called(1)], "master has no vote");
+    assert!(candidates[1].line("  master ").text.contains(" dropped "));
+    candidates[1].signal("TERM");
+    candidates[0].line("Leading");
+    assert!(candidates[0].line("  db ").text.contains(" dropped "));
+    candidates[1] = candidate(1);
+    let other = candidates[0].line(&format!("  {} ", called(1)));
+    assert!(other.text.contains(" dropped "), "{}", other.text);
+    is_done(&candidates[0], &["admit", "db"], "db may vote again");
+}
+
+/// A candidate that is played by hand.
+struct Played {
+    told: std::io::Lines<BufReader<TcpStream>>,
+    tells: TcpStream,
+    own: String,
+}
+
+impl Played {
+    /// The second of two, which has met the first.
+    fn meet(ports: &super::Ports) -> Self {
+        let listener = TcpListener::bind(ports.address(1)).expect("its port");
+        let tells = TcpStream::connect(ports.address(0)).expect("it listens");
+        let (told, _) = listener.accept().expect("the first tells it");
+        told.set_read_timeout(Some(SOON)).expect("a socket");
+        Self {
+            told: BufReader::new(told).lines(),
+            tells,
+            own: ports.address(1).to_string(),
+        }
+    }
+
+    /// A heartbeat with these words, and these lines.
+    fn say(&mut self, words: &str, lines: &str) {
+        let heartbeat = format!("CANDIDATE 1 {} 1 follows=0 hears=0{words}\n", self.own);
+        let said = heartbeat + lines;
+        self.tells.write_all(said.as_bytes()).expect("it reads");
+    }
+
+    /// What it is told next that is no heartbeat, if anything in so many heartbeats, each of which it
+    /// answers with these words.
+    fn order(&mut self, heartbeats: usize, words: &str) -> Option<String> {
+        for _ in 0..heartbeats {
+            let line = self.told.next().expect("a line").expect("a line");
+            if !line.starts_with("CANDIDATE ") {
+                return Some(line);
+            }
+            self.say(words, "");
+        }
+        None
+    }
+}
+
+#[test]
+fn conflicting_orders_of_two_candidates_have_one_outcome_which_both_are_told() {
+    let ports = super::Ports::reserve(2);
+    let leader = ports.candidate(0, &[]);
+    leader.line("Leading, in term 1");
+    let _followers = ["a", "b"].map(|name| {
+        let follower = Program::follower(ports.address(0), &["--name", name]);
+        follower.line("Synchronized time: ");
+        follower
+    });
+    // Two on this side, the second of which is the later word on `b` on either.
+    is_done(&leader, &["drop", "a"], "a has no vote");
+    is_done(&leader, &["drop", "b"], "b has no vote");
+    let mut other = Played::meet(&ports);
+    let told = "DROP 1 1 b\nADMIT 2 1 a\nADMIT 2 1 b\nADMIT 1 1 nobody\n";
+    other.say(" orders=2", told);
+    leader.line(&format!("an operator at {} told: admit b", other.own));
+    let heard: Vec<_> = (0..4)
+        .map_while(|_| other.order(20, " orders=2"))
+        .take_while(|line| line != "ADMIT 1 1 nobody")
+        .collect();
+    assert_eq!(heard, ["ADMIT 2 1 a", "ADMIT 2 1 b"], "what has come of it");
+    is_refused(&leader, &["admit", "b"], "b was not dropped");
+    let mut told = teller(&leader, &["drop", "b"]);
+    let mut told = told.stdout(Stdio::null()).spawn().expect("the program");
+    let next = other.order(20, " orders=2");
+    assert_eq!(next.as_deref(), Some("DROP 3 0 b"));
+    // Nobody but the leader knows of it, which is no reason not to do it.
+    assert!(told.wait().expect("the program").success());
+}
+
+#[test]
+fn a_candidate_of_an_older_release_is_told_no_orders_and_nothing_grows() {
+    let ports = super::Ports::reserve(2);
+    let leader = ports.candidate(0, &[]);
+    leader.line("Leading, in term 1");
+    is_done(&leader, &["drop", "master"], "master has no vote");
+    let mut older = Played::meet(&ports);
+    assert_eq!(older.order(8, ""), None);
+    older.say(" orders=0", "DROP 1 1 x\"y\n");
+    leader.log_line("whose name is missing");
+    let mut liar = TcpStream::connect(ports.address(0)).expect("it listens");
+    let heartbeat = format!("CANDIDATE 1 {} 1 follows=0 hears=0\n", older.own);
+    liar.write_all(heartbeat.as_bytes()).expect("it reads");
+    // It may have been sent away before all is written.
+    for number in 1..=3000 {
+        let _ = liar.write_all(format!("DROP {number} 1 c{number}\n").as_bytes());
+    }
+    leader.log_line("too many orders about votes");
+    let told = leader.transcript().matches(" told: drop c").count();
+    assert!(told <= 20, "{told} lines");
 }

@@ -1,5 +1,5 @@
-//! The commands of `docs/keys.md`, as they stand there, by a shell. Only the ways between machines
-//! are others: `ssh` and `scp` lead to folders, and the programs of all machines run on this one.
+//! The commands of `docs/keys.md`, as they stand there, by a shell. Only the way between machines
+//! is another: `ssh` leads to folders, and the programs of all machines run on this one.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,19 +14,11 @@ use crate::support::programs::Program;
 
 const PAGE: &str = include_str!("../../../docs/keys.md");
 
-/// Runs the command as the machine whose folder is `$ROOT/HOST`.
+/// Runs the command as the machine whose folder is `$ROOT/HOST`, where nothing is prepared.
 const SSH: &str = "#!/bin/sh
 host=${1#root@}; shift
-mkdir -p \"$ROOT/$host\"
-BERKELEY_KEY_FILE=\"$ROOT/$host/node.key\" exec \"$@\"
-";
-
-/// Copies the file of this machine, `a`, to another one.
-const SCP: &str = "#!/bin/sh
-[ \"$2\" = /etc/berkeley/group.key ] || exit 1
-host=${3%%:*}; host=${host#root@}
-mkdir -p \"$ROOT/$host\"
-cp -p \"$ROOT/a/group.key\" \"$ROOT/$host/group.key\"
+case $1 in berkeley-master) file=group.key ;; *) file=node.key ;; esac
+BERKELEY_KEY_FILE=\"$ROOT/$host/$file\" exec \"$@\"
 ";
 
 /// The blocks of commands below a heading.
@@ -49,11 +41,9 @@ struct Machines {
 impl Machines {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        for (name, script) in [("ssh", SSH), ("scp", SCP)] {
-            let path = folder.path().join(name);
-            fs::write(&path, script).expect("a file");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file");
-        }
+        let path = folder.path().join("ssh");
+        fs::write(&path, SSH).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file");
         Self {
             folder,
             ports: Ports::reserve(3),
@@ -67,11 +57,13 @@ impl Machines {
         let programs = programs.expect("a folder").display();
         let path = std::env::var("PATH").expect("a path");
         let root = self.folder.path();
+        let own = self.file("a", "group.key");
+        let commands = commands.replace("/etc/berkeley/group.key", &own.display().to_string());
         let output = Command::new("sh")
-            .args(["-ec", commands])
+            .args(["-ec", &commands])
             .env("PATH", format!("{}:{programs}:{path}", root.display()))
             .env("ROOT", root)
-            .env("BERKELEY_KEY_FILE", root.join("a/group.key"))
+            .env("BERKELEY_KEY_FILE", &own)
             .output()
             .expect("a shell");
         let error = String::from_utf8_lossy(&output.stderr);

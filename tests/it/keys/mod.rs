@@ -9,4 +9,5 @@ mod middle;
 mod network;
 mod orders;
 mod sessions;
+mod theft;
 mod vectors;

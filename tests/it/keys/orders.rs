@@ -120,6 +120,48 @@ fn a_file_that_makes_no_sense_changes_nothing_in_a_running_master() {
 }
 
 #[test]
+fn a_file_of_another_group_in_its_place_ends_all_sessions() {
+    let keys = Keys::new();
+    let master = keys.master(&["--interval", "200ms"]);
+    let follower = keys.follower("db1", master.address());
+    follower.line("Synchronized time: ");
+    let path = keys.group_file();
+    // Not what the page says, but what one does in a hurry.
+    fs::remove_file(&path).expect("a file");
+    let path = path.to_str().expect("a name");
+    let ordered = Instant::now();
+    run(MASTER, &["key", "new", "--key-file", path], "").expect("a file");
+    gone(&master, "db1", ordered);
+    master.log_line("the key of db1 is another group's");
+    follower.log_line("its proof is wrong");
+    keys.node_file("db1");
+    follower.line("Connected to ");
+    follower.line("Synchronized time: ");
+}
+
+#[test]
+fn a_candidate_takes_no_copy_that_is_not_whole() {
+    let keys = Keys::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = folder.path().join("etc/group.key");
+    let path = other.to_str().expect("a name");
+    let install = |text: &str| run(MASTER, &["key", "install", "--key-file", path], text);
+    let text = fs::read_to_string(keys.group_file()).expect("a file");
+    let said = install(&text).expect("it is whole");
+    assert!(said.contains("generations in use: [1]"), "{said}");
+    assert_eq!(fs::read_to_string(&other).expect("a file"), text);
+    for (input, why) in [
+        (&text[..text.len() - 20], "is not the checksum"),
+        ("", "does not begin with `berkeley-group-key 1`"),
+        (&keys.node("db1", None).line(), "does not begin with"),
+    ] {
+        let refused = install(input).expect_err("it is not whole");
+        assert!(refused.contains(why), "{refused}");
+    }
+    assert_eq!(fs::read_to_string(&other).expect("a file"), text);
+}
+
+#[test]
 fn the_commands_say_what_is_wrong() {
     let keys = Keys::new();
     let folder = tempfile::tempdir().expect("a folder");

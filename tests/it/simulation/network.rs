@@ -107,6 +107,11 @@ pub enum Lie {
     OnceIn(usize, i64),
     /// So much in one of so many rounds, and then they leave and join anew.
     ThenRejoining(usize, i64),
+    /// So much, and that their messages travelled for no time: no vote weighs more.
+    Early(i64),
+    /// So much, after they have kept the answer for so long: a vote that weighs little is not held
+    /// against them for long either.
+    Late(i64, i64),
 }
 
 #[allow(
@@ -402,10 +407,15 @@ impl Network {
     fn elect(&mut self) {
         let due = |every: usize| self.rounds.is_multiple_of(every);
         if self.scenario.elections.is_some_and(due) {
-            self.ensemble = Ensemble::new(Settings::default());
-            for id in 1..self.nodes.len() as u64 {
-                self.ensemble.join(NodeId(id), "node", None, Wire::Line);
-            }
+            self.new_leader();
+        }
+    }
+
+    /// Another master leads, with the same clock, which knows nobody yet.
+    pub fn new_leader(&mut self) {
+        self.ensemble = Ensemble::new(Settings::default());
+        for id in 1..self.nodes.len() as u64 {
+            self.ensemble.join(NodeId(id), "node", None, Wire::Line);
         }
     }
 
@@ -413,7 +423,7 @@ impl Network {
     fn lie(&mut self, now: i64, master: DateTime<Utc>) -> DateTime<Utc> {
         let off = match self.scenario.lie {
             Lie::AtRandom => (symmetric(&mut self.rng) * HOUR as f64) as i64,
-            Lie::Ahead(by) => by,
+            Lie::Ahead(by) | Lie::Early(by) | Lie::Late(by, _) => by,
             Lie::Running(by) => {
                 let start = DateTime::from_timestamp_nanos(EPOCH + now);
                 return start + TimeDelta::nanoseconds(by * self.rounds as i64);
@@ -456,17 +466,46 @@ impl Network {
             if self.nodes[id].liar {
                 mark.target = self.lie(now, self.nodes[0].mark(now).target);
             }
-            now += self.way(id, 1, now);
+            now += self.way(id, 1, now) + self.kept(id);
             if now > ends {
                 break;
             }
             if self.rng.f64() >= self.scenario.loss {
                 let t4 = self.nodes[0].mark(now).target;
-                let sample = Sample::round_trip(t1, mark.target, mark.target, t4).unwrap();
+                let (t2, t3) = self.told(id, t1, mark.target, t4);
+                let sample = Sample::round_trip(t1, t2, t3, t4).unwrap();
                 answers.push((sample, mark));
             }
         }
         answers.into_iter().min_by_key(|(sample, _)| sample.error)
+    }
+
+    /// For how long a node keeps its answer.
+    fn kept(&self, id: usize) -> i64 {
+        match self.scenario.lie {
+            Lie::Late(_, kept) if self.nodes[id].liar => kept,
+            _ => 0,
+        }
+    }
+
+    /// When a node says that a question came and its answer left, given when the question left, what
+    /// the node shows, and when the answer came. Who plays with delays knows all of them.
+    fn told(
+        &self,
+        id: usize,
+        t1: DateTime<Utc>,
+        shown: DateTime<Utc>,
+        t4: DateTime<Utc>,
+    ) -> (DateTime<Utc>, DateTime<Utc>) {
+        let by = TimeDelta::nanoseconds;
+        match self.scenario.lie {
+            Lie::Early(ahead) if self.nodes[id].liar => (t1 + by(ahead), t4 + by(ahead)),
+            Lie::Late(ahead, _) if self.nodes[id].liar => {
+                let middle = t1 + (t4 - t1) / 2 + by(ahead);
+                (middle, middle)
+            }
+            _ => (shown, shown),
+        }
     }
 
     /// Looks at all clocks at one moment, as an omniscient observer.

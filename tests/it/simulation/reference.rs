@@ -15,6 +15,16 @@ fn distance(network: &Network) -> f64 {
     ahead.sum::<f64>() / network.nodes.len() as f64
 }
 
+/// At how many ppm the group comes nearer to a reference that is so far ahead of true time, over
+/// so many rounds.
+fn approach(network: &mut Network, ahead: i64, rounds: usize) -> f64 {
+    let (from, at) = (distance(network), network.now);
+    network.rounds(rounds);
+    let seconds = (network.now - at) as f64 * 1e-9;
+    // As the reference shows true time, that does not depend on where it is.
+    (distance(network) - from) / seconds * (ahead as f64).signum()
+}
+
 /// Median and worst skew since this was asked last, in µs.
 fn skew(network: &mut Network) -> (i64, i64) {
     let (median, worst) = network.skew();
@@ -90,4 +100,36 @@ fn nobody_is_led_without_a_reference_or_by_one_that_jumps() {
     }
     let moved = distance(&network) - before;
     assert!(moved.abs() < 5000.0, "{moved} µs in 500 s");
+}
+
+#[test]
+fn a_new_leader_leads_the_group_on_as_it_was_led() {
+    for seed in 1..=4 {
+        let mut network = group(seed);
+        let ahead = (distance(&network) * 1e3) as i64;
+        network.references.push(Reference { node: 3, ahead });
+        // What the clocks are off by together is found.
+        network.rounds(400);
+        let to_go = |network: &Network| (distance(network) - ahead as f64 * 1e-3).abs();
+        let before = to_go(&network);
+        let mut farthest = 0.0_f64;
+        for _ in 0..3 {
+            network.new_leader();
+            for _ in 0..60 {
+                network.round();
+                farthest = farthest.max(to_go(&network));
+            }
+        }
+        println!("{before:.0} µs away, and {farthest:.0} µs at most under three new leaders");
+        assert!(farthest < 150.0, "{farthest} µs");
+
+        network.references[0].ahead += 300 * MILLISECOND;
+        network.new_leader();
+        network.rounds(100);
+        let led = approach(&mut network, 1, 20);
+        network.new_leader();
+        let led_on = approach(&mut network, 1, 20);
+        println!("led at {led:.2} ppm, and at {led_on:.2} ppm by the next leader");
+        assert!((led_on - led).abs() < 3.0, "{led} ppm, {led_on} ppm");
+    }
 }

@@ -292,12 +292,19 @@ fn a_third_of_the_clocks_drag_the_others() {
             Lie::OnceIn(12, 999 * MICROSECOND),
             Lie::ThenRejoining(10, 999 * MICROSECOND),
             Lie::ThenRejoining(3, 999 * MICROSECOND),
+            Lie::Early(90 * MICROSECOND),
+            Lie::Early(900 * MICROSECOND),
+            Lie::Late(90 * MICROSECOND, MILLISECOND),
+            Lie::Late(900 * MICROSECOND, 2 * MILLISECOND),
+            Lie::Late(900 * MICROSECOND, 5 * MILLISECOND),
         ] {
             let (dragged, (median, worst)) = run(lie);
             println!("{lie:?}: dragged at {dragged:.2} ppm, median {median} µs, worst {worst} µs");
             // Half of 20 ppm of an interval and of the median deviation in it, see `standing`.
             assert!(dragged.abs() <= 12.0, "{lie:?}: {dragged} ppm");
-            assert!(median <= 70 && worst <= 200, "{lie:?}: {median} {worst}");
+            // Who is surer than anybody else makes the others look unsure, and they differ by more.
+            let limit = if let Lie::Early(_) = lie { 250 } else { 200 };
+            assert!(median <= 70 && worst <= limit, "{lie:?}: {median} {worst}");
         }
     });
 }

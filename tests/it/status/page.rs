@@ -245,3 +245,53 @@ fn a_record_is_replayed_round_by_round() {
     assert!(complaints.is_empty(), "{complaints:?}");
     master.stops_at("TERM");
 }
+
+#[test]
+#[ignore = "needs Chromium"]
+fn a_record_tells_rates_and_references_and_why_a_clock_has_no_vote() {
+    let machine = Machine::new();
+    let record = machine.folder().join("record.csv");
+    let mut rows =
+        "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns,rate_ppm,\
+                    reference,reference_ns,led_ppm\n"
+            .to_owned();
+    for round in 1..=3 {
+        let rate = f64::from(round) * 0.5;
+        let time = format!("2026-11-24T14:00:0{round}Z,{round}");
+        let round = format!(
+            "{time},master,,0,,yes,0,10,{rate},,,12.5\n\
+             {time},gps,10.0.0.1:1,1000,20,yes,-500,10,-3.25,followed,40000000,12.5\n\
+             {time},twin,10.0.0.1:2,0,20,same machine,0,10,,,,12.5\n"
+        );
+        rows.push_str(&round);
+    }
+    std::fs::write(&record, rows).expect("a file");
+    let flags = [
+        "replay",
+        record.to_str().expect("a name"),
+        "--http",
+        "127.0.0.1:0",
+    ];
+    let master = machine.start("berkeley-master", &flags);
+    let mut browser = Browser::start();
+    browser.open(&format!("http://{}/", site(&master)));
+    browser.wait_for("document.documentElement?.dataset.round == 3");
+    let summary = browser.evaluate("document.getElementById('summary').textContent");
+    let summary = summary.as_str().expect("text");
+    let led = "1 of 1 references followed, +40.00 ms from the group: led at +12.500 ppm.";
+    assert!(summary.ends_with(led), "{summary}");
+    let mut told = |name: &str, of: &str| {
+        browser.evaluate(&format!("choose('{name}')"));
+        let text = browser.evaluate(&format!("document.getElementById('{of}').textContent"));
+        text.as_str().expect("text").to_owned()
+    };
+    assert!(told("gps", "rate-text").contains("−3.250 ppm, the last 3 looks"));
+    assert!(told("gps", "facts").contains("+40.00 ms from the group, which is led towards it"));
+    assert!(told("twin", "facts").contains("Other connections from its address have the vote."));
+    assert_eq!(told("twin", "rate-text"), "This clock tells no rate.");
+    let chosen =
+        "[...document.querySelectorAll('[aria-current=true]')].map(it => it.textContent).join()";
+    assert_eq!(browser.evaluate(chosen), "twin");
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{complaints:?}");
+}

@@ -145,10 +145,15 @@ pub(crate) struct KeyedPeer {
     codes: Codes,
 }
 
-impl KeyedPeer {
-    /// Opens with this key, whatever it is good for, and goes on once both ends have proven it.
-    pub(crate) fn join(server: SocketAddr, key: &NodeKey) -> Result<Self, String> {
-        let stream = TcpStream::connect(server).expect("it listens");
+/// A peer that has opened with its key, and was not answered yet.
+pub(crate) struct Calling {
+    reader: BufReader<TcpStream>,
+    caller: Caller,
+}
+
+impl Calling {
+    /// Opens with this key, whatever it is good for.
+    pub(crate) fn open(stream: TcpStream, key: &NodeKey) -> Self {
         stream.set_read_timeout(Some(SOON)).expect("a socket");
         let caller = Caller::new(key, Code::random().expect("random numbers"));
         let mut reader = BufReader::new(stream);
@@ -157,14 +162,29 @@ impl KeyedPeer {
             .get_mut()
             .write_all(opening.as_bytes())
             .expect("it reads");
-        let answer = read(&mut reader);
-        let (proof, codes) = caller.prove(&answer).map_err(|error| error.to_string())?;
+        Self { reader, caller }
+    }
+
+    /// Takes the answer and goes on, if both ends have proven the key.
+    pub(crate) fn prove(mut self) -> Result<KeyedPeer, String> {
+        let answer = read(&mut self.reader);
+        let proven = self.caller.prove(&answer);
+        let (proof, codes) = proven.map_err(|error| error.to_string())?;
         let proof = format!("{proof}\n");
+        let mut reader = self.reader;
         reader
             .get_mut()
             .write_all(proof.as_bytes())
             .expect("it reads");
-        Ok(Self { reader, codes })
+        Ok(KeyedPeer { reader, codes })
+    }
+}
+
+impl KeyedPeer {
+    /// Opens with this key, whatever it is good for, and goes on once both ends have proven it.
+    pub(crate) fn join(server: SocketAddr, key: &NodeKey) -> Result<Self, String> {
+        let stream = TcpStream::connect(server).expect("it listens");
+        Calling::open(stream, key).prove()
     }
 
     pub(crate) fn say(&mut self, line: &str) {
