@@ -16,17 +16,14 @@ use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 /// How often the clock is looked at.
 pub const PERIOD: Duration = Duration::from_millis(250);
 
-/// A small error is slewed away in about this time, by the frequency.
-const SLEW_SECONDS: f64 = 1.0;
-
 /// From this error on, a slew is made by the tick.
 const BY_TICK: TimeDelta = TimeDelta::milliseconds(1);
 
-/// A slew by the tick takes about this time, if the error is small enough for that. It must be
-/// longer than [`PERIOD`], or else a thread that wakes late would slew too far. With
-/// [`BY_TICK`] it makes the least slew by the tick: 2000 ppm, which no oscillator is off by, so
-/// that whoever finds it knows it for a slew that was left behind ([`Speed::mended`]).
-const TICK_SLEW_SECONDS: f64 = 0.5;
+/// A slew takes about this time, if the error is small enough for that. It must be longer than
+/// [`PERIOD`], or else a thread that wakes late would slew too far. With [`BY_TICK`] it makes the
+/// least slew by the tick: 2000 ppm, which no oscillator is off by, so that whoever finds it knows
+/// it for a slew that was left behind ([`Speed::mended`]).
+const SLEW_SECONDS: f64 = 0.5;
 
 /// The largest slew, in ppm: like that of the clock inside the program, with what the kernel
 /// needs for oscillators that are off by 10 ticks.
@@ -170,12 +167,11 @@ impl Steer {
 /// The speed that takes an error away. During a slew by the tick the frequency is already what it
 /// is to be afterwards.
 fn slewing(speed: Speed, error: TimeDelta, rate_ppm: f64) -> Speed {
-    let microseconds = float_nanoseconds(error) * 1e-3;
     // A microsecond in a second is one ppm.
+    let slew_ppm = float_nanoseconds(error) * 1e-3 / SLEW_SECONDS;
     if error.abs() < BY_TICK {
-        return speed.with_frequency(rate_ppm + microseconds / SLEW_SECONDS);
+        return speed.with_frequency(rate_ppm + slew_ppm);
     }
-    let slew_ppm = microseconds / TICK_SLEW_SECONDS;
     speed
         .with_frequency(rate_ppm)
         .slewed_by(slew_ppm.clamp(-LARGEST_SLEW_PPM, LARGEST_SLEW_PPM))
@@ -274,6 +270,16 @@ mod tests {
         }
         assert!(kernel.off(100).abs() < 2.0, "{}", kernel.off(100));
         assert!(kernel.speed.frequency_ppm.abs() < 2.0);
+    }
+
+    #[test]
+    fn of_a_correction_next_to_nothing_is_left_when_the_next_one_comes_after_a_second() {
+        let mut kernel = Kernel::new();
+        for _ in 0..4 {
+            kernel.pass(200, 0.0, false);
+        }
+        // The first look came with the correction.
+        assert!(kernel.off(200).abs() < 30.0, "{}", kernel.off(200));
     }
 
     #[test]
