@@ -1,6 +1,8 @@
 //! An unmodified chronyd keeps the system's clock with the group, by the samples that
 //! `--chrony-socket` sends it.
 
+use std::fmt;
+
 use crate::support::virtual_hosts::{Group, Who};
 
 #[test]
@@ -27,21 +29,44 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
     let settled = group.now();
     group.wait(45.0);
     let [leader, follower, chronyd] = group.clocks();
-    let off = |step: u32| {
+    let moment = |step: u32| {
         let at = settled + f64::from(step) * 0.05;
-        let mean = f64::midpoint(leader.ahead(at)?, follower.ahead(at)?);
-        Some((chronyd.ahead(at)? - mean).abs() * 1e6)
+        let (leader, follower) = (leader.ahead(at)?, follower.ahead(at)?);
+        let off = chronyd.ahead(at)? - f64::midpoint(leader, follower);
+        Some((off, leader - follower))
     };
-    let mut off: Vec<_> = (0..900).filter_map(off).collect();
-    off.sort_by(f64::total_cmp);
-    let quantile = |part: f64| off[((off.len() - 1) as f64 * part) as usize];
-    let (median, most, worst) = (quantile(0.5), quantile(0.99), quantile(1.0));
+    let moments: Vec<_> = (0..900).filter_map(moment).collect();
+    assert!(moments.len() > 600, "{} moments", moments.len());
+    let (off, apart): (Vec<_>, Vec<_>) = moments.into_iter().unzip();
+    let (off, apart) = (Quantiles::of(off), Quantiles::of(apart));
     println!(
-        "chronyd's clock, {:.0} s after its start: {median:.1} µs off the group's time in the \
-         median, {most:.1} µs in 99 %, {worst:.1} µs at worst",
+        "{:.0} s after its start, chronyd's clock is off the group's time by {off}; the two that we \
+         steer are apart by {apart}",
         settled - began
     );
-    assert!(off.len() > 600, "{} moments", off.len());
-    // What is more is this machine's noise.
-    assert!(most <= 100.0 && worst <= 300.0, "{most} {worst} µs");
+    // A machine that does something else meanwhile keeps no clock better.
+    let limit = 100_f64.max(3.0 * apart.0[1]);
+    assert!(off.0[1] <= limit, "{off}: more than {limit} µs");
+}
+
+/// The median of distances, what 99 % do not exceed, and the worst, in µs.
+struct Quantiles([f64; 3]);
+
+impl Quantiles {
+    fn of(seconds: Vec<f64>) -> Self {
+        let mut micros: Vec<_> = seconds.iter().map(|off| off.abs() * 1e6).collect();
+        micros.sort_by(f64::total_cmp);
+        let last = (micros.len() - 1) as f64;
+        Self([0.5, 0.99, 1.0].map(|part| micros[(last * part) as usize]))
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [median, most, worst] = self.0;
+        write!(
+            out,
+            "{median:.1}, {most:.1}, {worst:.1} µs (median, 99 %, worst)"
+        )
+    }
 }
