@@ -56,6 +56,10 @@
 //! # }
 //! ```
 //!
+//! # The time for others
+//!
+//! [`NtpServer`] serves the time of a master's or a follower's clock to whoever speaks NTP.
+//!
 //! # The arithmetic alone
 //!
 //! [`consensus`] is the averaging math, [`Sample`] a measurement as it takes it, and [`timestamp`]
@@ -86,6 +90,7 @@ mod keys;
 mod lock;
 mod master;
 mod measurement;
+mod ntp;
 mod rate_limit;
 mod regular_file;
 mod report;
@@ -97,10 +102,11 @@ pub use average::consensus::{Consensus, NoMajority, Rules, consensus};
 pub use average::round::{NodeId, Round, Row, Vote, Wire};
 pub use average::told::Untold;
 pub use clock::{Clock, Simulation};
-pub use discipline::correction::{Applied, NetworkTime, Steering};
+pub use discipline::correction::{Applied, Steering};
 pub use discipline::drift_file::DriftFile;
 pub use discipline::line::Rate;
 pub use discipline::network_clock::NetworkClock;
+pub use discipline::told::NetworkTime;
 pub use election::candidates::Candidates;
 pub use follower::error::FollowerError;
 pub use follower::event::FollowerEvent;
@@ -118,6 +124,8 @@ pub use master::order::{Done, Order, OrderError};
 pub use master::state_file::{StateFile, StateFileError};
 pub use master::status::MasterObserver;
 pub use measurement::sample::{Impossible, ONE_WAY_ERROR, Sample};
+pub use ntp::answer::NtpOptions;
+pub use ntp::server::{NtpObserver, NtpServer, NtpServerError};
 pub use report::record::Record;
 pub use report::status;
 pub use system_clock::clockbound::ClockBound;
@@ -162,6 +170,9 @@ pub mod internals {
     }
     pub mod measurement {
         pub use crate::measurement::*;
+    }
+    pub mod ntp {
+        pub use crate::ntp::*;
     }
     pub mod report {
         pub use crate::report::*;

@@ -53,13 +53,15 @@ fn run(arguments: Arguments, signals: &StopSignals) -> anyhow::Result<()> {
         record,
     };
     let follower = Follower::connect(arguments.masters, options)?;
-    let observer = follower.observer();
-    let status = move || Status::Follower(Box::new(observer.status()));
+    let ntp = common.ntp.serve(follower.clock())?;
+    let (observer, served) = (follower.observer(), ntp.status());
+    let status = move || Status::Follower(Box::new(observer.status())).serving(served());
     let (_socket, page) = program::answer_questions(FOLLOWER, &arguments.http, status)?;
     let stopper = follower.stopper();
     signals.on_stop(move || stopper.stop());
     let events = iter::from_fn(|| follower.next_event()).map(|event| event.to_string());
-    let printed = program::print(page.into_iter().chain(events));
+    let said = page.into_iter().chain(ntp.line());
+    let printed = program::print(said.chain(events));
     follower.stopper().stop();
     follower.finish()?;
     printed

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     let common = &arguments.common;
     let conflict = common.conflict(false);
     let conflict = conflict.or_else(|| arguments.followers.conflict());
+    let conflict = conflict.or_else(|| arguments.dry_run_conflict());
     if let Some(conflict) = conflict.or_else(|| arguments.remembering.conflict(common)) {
         arguments::refuse(&mut Arguments::command(), conflict);
     }
@@ -74,15 +75,17 @@ fn run(
         system_clock: steered.system_clock,
         record,
     })?;
-    let observer = master.observer();
-    let status = move || Status::Master(Box::new(observer.status()));
+    let ntp = common.ntp.serve(master.clock())?;
+    let (observer, served) = (master.observer(), ntp.status());
+    let status = move || Status::Master(Box::new(observer.status())).serving(served());
     let (_socket, page) = program::answer_questions(MASTER, &arguments.http, status)?;
     let _control = control_socket::open(master.operator());
     let stopper = master.stopper();
     signals.on_stop(move || stopper.stop());
     let listening = format!("Listening on {}", master.local_addr());
     let events = iter::from_fn(|| master.next_event()).map(|event| event.to_string());
-    let printed = program::print(iter::once(listening).chain(page).chain(events));
+    let said = iter::once(listening).chain(page).chain(ntp.line());
+    let printed = program::print(said.chain(events));
     master.stopper().stop();
     master.finish()?;
     printed

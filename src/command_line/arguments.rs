@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::command_line::local_clients::{LocalClients, Others};
+use crate::command_line::ntp::Ntp;
 use crate::command_line::values;
 use crate::discipline::correction::{
     LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, STEP_ROUNDS, STEP_THRESHOLD,
@@ -91,6 +92,10 @@ pub struct Common {
     /// Write one line of CSV for each clock and round to FILE [default: none]
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its own documentation tells what it is")]
+    pub ntp: Ntp,
 }
 
 impl Common {
@@ -131,6 +136,10 @@ impl Common {
         );
         let reference = (only_told && self.reference.is_some())
             .then_some("--reference does not go with --wire timestamp: timestamps lead nobody");
+        let ntp = (only_told && self.ntp.is_served()).then_some(
+            "--serve-ntp does not go with --wire timestamp: timestamps don't tell how wrong the \
+             time may be, so no client could be told it",
+        );
         let clients = self.clients.conflict(&Others {
             steers: self.steer == Steer::System,
             pretends: self.simulation() != Simulation::NONE,
@@ -138,7 +147,8 @@ impl Common {
             reference: self.reference.is_some(),
         });
         let steering = self.steering_conflict(only_told);
-        one_file.or(reference).or(steering).or(clients)
+        let conflict = one_file.or(reference).or(ntp);
+        conflict.or(steering).or(clients)
     }
 
     /// Whether the record is where the rate is kept, or is written before it takes its place.

@@ -56,6 +56,17 @@ pub struct Arguments {
     pub keys: GroupFlags,
 }
 
+impl Arguments {
+    /// What a dry run does not go with, if anything.
+    #[must_use]
+    pub fn dry_run_conflict(&self) -> Option<&'static str> {
+        (self.dry_run && self.common.ntp.is_served()).then_some(
+            "--serve-ntp does not go with --dry-run: a group that corrects nobody has no time to \
+             serve",
+        )
+    }
+}
+
 /// What a running master, or a record, is asked and told, and the group's keys.
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod local_clients;
 pub mod logging;
 pub mod master_arguments;
+pub mod ntp;
 pub mod orders;
 pub mod program;
 pub mod questions;

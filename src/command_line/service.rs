@@ -99,6 +99,7 @@ mod tests {
             clock: ClockStatus::unread(synchronized),
             correction: None,
             counters: FollowerCounters::default(),
+            ntp: None,
         }))
     }
 

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::ntp::answer::LARGEST_MAX_ERROR;
 use crate::wire::address::{self, Address};
 use crate::wire::message::{INTERVALS, LARGEST_ERROR};
 
@@ -142,6 +143,21 @@ pub fn reference(text: &str) -> Result<TimeDelta, String> {
     }
 }
 
+/// For `--ntp-max-error`.
+///
+/// # Errors
+/// For what is no duration, 0, or more than [`LARGEST_MAX_ERROR`].
+pub fn ntp_error(text: &str) -> Result<TimeDelta, String> {
+    let error = TimeDelta::from_std(duration(text)?).unwrap_or(TimeDelta::MAX);
+    if error > TimeDelta::zero() && error <= LARGEST_MAX_ERROR {
+        Ok(error)
+    } else {
+        Err("a largest error is more than 0s and at most 16s, beyond which no client of NTP takes a \
+             time"
+            .to_owned())
+    }
+}
+
 /// For `--reference-slew`, in ppm.
 ///
 /// # Errors
@@ -249,6 +265,8 @@ mod tests {
             (tolerance("101y").unwrap_err(), "at most 100 years"),
             (threshold("0s").unwrap_err(), "a threshold is more than 0s"),
             (interval("1ms").unwrap_err(), "an interval is from 10ms"),
+            (ntp_error("0s").unwrap_err(), "more than 0s"),
+            (ntp_error("17s").unwrap_err(), "at most 16s"),
             (candidate("").unwrap_err(), "an address is missing"),
             (candidate(" ").unwrap_err(), "an address is missing"),
             (

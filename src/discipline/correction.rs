@@ -13,7 +13,9 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::discipline::line::{Line, Point, Rate};
+use crate::discipline::moved::Moved;
 use crate::discipline::rate::DriftFit;
+use crate::discipline::told::{NetworkTime, Told};
 use crate::span::{at_rate, nanoseconds, since_epoch};
 use crate::wire::correction::Correction;
 use crate::wire::steps::Steps;
@@ -70,17 +72,6 @@ impl Default for Steering {
             rate: Rate::UNKNOWN,
         }
     }
-}
-
-/// The network's time as a node knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NetworkTime {
-    /// The reading: never earlier than one before it, except after a step.
-    pub time: DateTime<Utc>,
-    /// The network's time lies within `time` ± `error`. `None` where nobody can tell: before the
-    /// first correction, and after the clock was set by hand or has refused a correction, until
-    /// the next one is taken.
-    pub error: Option<TimeDelta>,
 }
 
 /// Where a node's target was at a moment, by its raw clock: what an offset was measured against.
@@ -142,37 +133,11 @@ pub enum Applied {
     Outdated,
 }
 
-/// How far corrections have moved a clock in a day, which begins with the first of them.
-#[derive(Debug, Clone, Copy)]
-struct Moved {
-    /// When the day began, by the raw clock.
-    since: i64,
-    /// The sum of the corrections, either way.
-    by: TimeDelta,
-}
-
-impl Moved {
-    /// By how much one correction more moves it in the day.
-    fn with(self, offset: TimeDelta, now: i64) -> Self {
-        let over = now.saturating_sub(self.since) >= nanoseconds(DAY);
-        let (since, before) = if over {
-            (now, TimeDelta::zero())
-        } else {
-            (self.since, self.by)
-        };
-        let by = before.checked_add(&offset).unwrap_or(TimeDelta::MAX);
-        Self { since, by }
-    }
-}
-
 /// A clock holds over when it was not corrected for so many times the pause between the last two
 /// corrections, or this pause if that was shorter: a group's first rounds follow each other quickly,
 /// and the first after those who join may.
 const OVERDUE: i64 = 3;
 const SHORTEST_PAUSE: TimeDelta = TimeDelta::seconds(5);
-
-/// The period of the panic threshold.
-const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// A correction to a year before 1678 or after 2261.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,10 +206,7 @@ impl Discipline {
             shown: i64::MIN,
             rounds: 0,
             pause: 0,
-            moved: Moved {
-                since: since_epoch(raw),
-                by: TimeDelta::zero(),
-            },
+            moved: Moved::since(since_epoch(raw)),
             in_doubt: false,
             sets: 0,
             step_due: false,
@@ -282,6 +244,24 @@ impl Discipline {
         NetworkTime {
             time: DateTime::from_timestamp_nanos(self.shown),
             error,
+        }
+    }
+
+    /// What it tells, at `raw`, whoever asks it by a message that came at `arrived`.
+    pub fn tell(&mut self, arrived: DateTime<Utc>, raw: DateTime<Utc>) -> Told {
+        let now = self.read(raw);
+        // What it would have shown before the last correction is of no interest any more.
+        let arrived = since_epoch(arrived).clamp(self.since, since_epoch(raw).max(self.since));
+        let received = self
+            .target_at(arrived)
+            .saturating_add(self.lead_at(arrived));
+        let age = since_epoch(raw).saturating_sub(self.since).max(0);
+        let corrected = self.line.map(|_| now.time - TimeDelta::nanoseconds(age));
+        Told {
+            received: DateTime::from_timestamp_nanos(received).min(now.time),
+            now,
+            corrected,
+            series: self.steps.map(|steps| steps.series),
         }
     }
 
@@ -631,6 +611,32 @@ mod tests {
         assert!(clock.read(raw(5.0)).error.unwrap() >= TimeDelta::milliseconds(500));
         let later = clock.read(raw(10.0)).error.unwrap();
         assert!(later < TimeDelta::milliseconds(3), "{later}");
+    }
+
+    #[test]
+    fn what_it_tells_is_of_one_moment() {
+        let mut clock = clock();
+        let told = clock.tell(raw(0.9), raw(1.0));
+        assert_eq!((told.received, told.now.time), (raw(0.9), raw(1.0)));
+        assert_eq!(
+            (told.now.error, told.corrected, told.series),
+            (None, None, None)
+        );
+        clock.take_steps(Steps::none(7), raw(1.0)).unwrap();
+        correct(&mut clock, 5.0, TimeDelta::milliseconds(500));
+        // It gains a tenth, so the 400 ms before have been 440.
+        let told = clock.tell(raw(6.6), raw(7.0));
+        assert_eq!(told.now, clock.read(raw(7.0)));
+        let late = told.now.time - told.received;
+        assert!(
+            (late - TimeDelta::milliseconds(440)).abs() < TimeDelta::microseconds(1),
+            "{late}"
+        );
+        assert_eq!(told.corrected, Some(told.now.time - TimeDelta::seconds(2)));
+        assert_eq!(told.series, Some(7));
+        // A message that came before the correction, and one that comes after its answer.
+        assert_eq!(clock.tell(raw(4.0), raw(7.0)).received, raw(5.0));
+        assert_eq!(clock.tell(raw(9.0), raw(7.0)).received, told.now.time);
     }
 
     #[test]

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
-use crate::discipline::correction::{
-    Aim, Applied, Discipline, Mark, NetworkTime, OutOfRange, Steering,
-};
+use crate::discipline::correction::{Aim, Applied, Discipline, Mark, OutOfRange, Steering};
 use crate::discipline::line::Rate;
+use crate::discipline::told::{NetworkTime, Told};
 use crate::lock::lock;
 use crate::wire::correction::Correction;
 use crate::wire::steps::Steps;
@@ -84,6 +83,15 @@ impl NetworkClock {
         let mut discipline = self.lock();
         let raw = self.raw.read();
         (raw, discipline.read(raw))
+    }
+
+    /// What it tells whoever asks by a message that came when the machine's wall clock showed
+    /// `arrived`.
+    #[must_use]
+    pub(crate) fn told(&self, arrived: DateTime<Utc>) -> Told {
+        let mut discipline = self.lock();
+        let arrived = self.raw.read_at(arrived);
+        discipline.tell(arrived, self.raw.read())
     }
 
     /// Takes a correction, see [`Discipline::correct`].

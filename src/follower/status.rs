@@ -44,6 +44,7 @@ impl FollowerObserver {
                 connections: told.connections,
                 corrections: told.corrections,
             },
+            ntp: None,
         }
     }
 }

@@ -55,6 +55,7 @@ impl MasterObserver {
                 now,
             ),
             counters: seen.counters,
+            ntp: None,
         }
     }
 }

@@ -10,8 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::report::status::{
-    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, ProcessStatus,
-    RoundStatus, Status,
+    ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, NtpStatus,
+    ProcessStatus, RoundStatus, Status,
 };
 
 /// The labels of a sample, and what they are.
@@ -99,6 +99,7 @@ impl Page {
         self.counter("corrections", help, counters.corrections);
         let help = "Connections with a master";
         self.counter("connections", help, counters.connections);
+        self.ntp(status.ntp.as_ref());
     }
 
     fn master(&mut self, status: &MasterStatus, most_clocks: usize) {
@@ -135,11 +136,30 @@ impl Page {
             self.gauge("round_window_seconds", help, window);
             self.references(round);
         }
+        self.ntp(status.ntp.as_ref());
         self.votes(&status.clocks);
         let average = status.round.as_ref().and_then(|round| round.average_ns);
         let median = status.round.as_ref().and_then(|round| round.median_ns);
         let group = average.or(median).unwrap_or(0);
         self.clocks(&largest(&status.clocks, group, most_clocks), group);
+    }
+
+    fn ntp(&mut self, ntp: Option<&NtpStatus>) {
+        let Some(ntp) = ntp else {
+            return;
+        };
+        let stratum = Some(ntp.stratum.into());
+        let help = "The stratum that clients of NTP are told, 16 while they are told no time";
+        self.gauge("ntp_stratum", help, stratum);
+        let counters = ntp.counters;
+        let packets = [
+            ("answered", counters.answered),
+            ("unsynchronized", counters.unsynchronized),
+            ("limited", counters.limited),
+            ("malformed", counters.malformed),
+        ];
+        let help = "Packets of clients of NTP by what became of them";
+        self.counters("ntp_packets", help, "outcome", &packets);
     }
 
     fn references(&mut self, round: &RoundStatus) {

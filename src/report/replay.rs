@@ -302,6 +302,7 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
             .map(|row| row.clock(voting.as_ref().ok()))
             .collect(),
         counters: MasterCounters::default(),
+        ntp: None,
     })
 }
 

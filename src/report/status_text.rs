@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 
 use crate::report::status::{
     ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, KeysStatus, LeadStatus,
-    MasterStatus, ProcessStatus, RoundStatus, Status,
+    MasterStatus, NtpStatus, ProcessStatus, RoundStatus, Status,
 };
 use crate::span;
 
@@ -44,6 +44,7 @@ impl Display for MasterStatus {
             line(out, "correction", &correction(last))?;
         }
         clock(out, &self.clock)?;
+        ntp(out, self.ntp.as_ref())?;
         table(out, &self.clocks)
     }
 }
@@ -62,7 +63,8 @@ impl Display for FollowerStatus {
             Some(last) => line(out, "correction", &correction(last))?,
             None => line(out, "correction", "none yet")?,
         }
-        clock(out, &self.clock)
+        clock(out, &self.clock)?;
+        ntp(out, self.ntp.as_ref())
     }
 }
 
@@ -188,6 +190,23 @@ fn clock(out: &mut Formatter<'_>, clock: &ClockStatus) -> fmt::Result {
         _ => "the system's clock is only read",
     };
     line(out, "clock", &format!("{steered}, {steps} made"))
+}
+
+fn ntp(out: &mut Formatter<'_>, ntp: Option<&NtpStatus>) -> fmt::Result {
+    let Some(ntp) = ntp else {
+        return Ok(());
+    };
+    let (at, counters) = (escaped(&ntp.listen), ntp.counters);
+    let (answered, limited) = (counters.answered, counters.limited);
+    let text = match ntp.stratum {
+        16 => format!("{at}, not synchronized: no client takes the time"),
+        stratum => format!("{at}, stratum {stratum}"),
+    };
+    line(
+        out,
+        "NTP",
+        &format!("{text}; {answered} questions answered, {limited} too many"),
+    )
 }
 
 /// The columns of the table: titles, and whether they are flush right.

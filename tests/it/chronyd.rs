@@ -38,7 +38,7 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
     let moments: Vec<_> = (0..900).filter_map(moment).collect();
     assert!(moments.len() > 600, "{} moments", moments.len());
     let (off, apart): (Vec<_>, Vec<_>) = moments.into_iter().unzip();
-    let (off, apart) = (Quantiles::of(off), Quantiles::of(apart));
+    let (off, apart) = (Quantiles::of(&off), Quantiles::of(&apart));
     println!(
         "{:.0} s after its start, chronyd's clock is off the group's time by {off}; the two that we \
          steer are apart by {apart}",
@@ -53,7 +53,7 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
 struct Quantiles([f64; 3]);
 
 impl Quantiles {
-    fn of(seconds: Vec<f64>) -> Self {
+    fn of(seconds: &[f64]) -> Self {
         let mut micros: Vec<_> = seconds.iter().map(|off| off.abs() * 1e6).collect();
         micros.sort_by(f64::total_cmp);
         let last = (micros.len() - 1) as f64;

@@ -18,6 +18,7 @@ mod keys;
 mod line_protocol;
 mod names;
 mod network_time;
+mod ntp;
 mod orders;
 mod partition;
 mod permission;

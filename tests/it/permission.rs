@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
+use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -68,5 +69,44 @@ fn a_clock_that_pretends_must_not_set_a_real_one() {
         let message = String::from_utf8(output.stderr).expect("text");
         assert_eq!(output.status.code(), Some(2), "{message}");
         assert!(message.contains("--simulate-drift"), "{message}");
+    }
+}
+
+/// `CAP_NET_BIND_SERVICE`.
+const BIND: &str = "net_bind_service";
+
+#[test]
+fn port_123_needs_a_right_that_the_error_names() {
+    let free = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if free.is_ok_and(|first| first.trim().parse().is_ok_and(|first: u16| first <= 123)) {
+        println!("everybody may take port 123 here");
+        return;
+    }
+    for (program, at) in [
+        (
+            env!("CARGO_BIN_EXE_berkeley-master"),
+            "--listen=127.0.0.1:0",
+        ),
+        (env!("CARGO_BIN_EXE_berkeley-follower"), "127.0.0.1:1"),
+    ] {
+        let output = Command::new("setpriv")
+            .args([
+                "--no-new-privs",
+                &format!("--inh-caps=-{BIND}"),
+                &format!("--bounding-set=-{BIND}"),
+            ])
+            .args([program, at, "--serve-ntp"])
+            .output()
+            .expect("setpriv (util-linux) runs");
+        let message = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        for part in [
+            "0.0.0.0:123",
+            "CAP_NET_BIND_SERVICE",
+            "setcap",
+            "--serve-ntp=ADDRESS:PORT",
+        ] {
+            assert!(message.contains(part), "{part} is missing: {message}");
+        }
     }
 }

@@ -106,6 +106,24 @@ fn systemd_understands_them() {
 
 #[test]
 #[ignore = "needs systemd-analyze"]
+fn with_the_lines_for_ntp_they_are_sound_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for unit in &units(folder.path())[..2] {
+        let mut text = fs::read_to_string(unit).expect("a unit");
+        for setting in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+            let line = format!("\n{setting}=CAP_NET_BIND_SERVICE\n");
+            let commented = line.replacen('\n', "\n#", 1);
+            assert!(text.contains(&commented), "no {setting} in {text}");
+            text = text.replace(&commented, &line);
+        }
+        fs::write(unit, text).expect("a file");
+        assert_eq!(analyze(&["verify"], unit), "");
+        analyze(&["security", "--offline=true", "--threshold=20"], unit);
+    }
+}
+
+#[test]
+#[ignore = "needs systemd-analyze"]
 fn they_expose_no_more_than_they_must() {
     let folder = tempfile::tempdir().expect("a folder");
     for unit in units(folder.path()) {

@@ -46,6 +46,16 @@ impl Status {
             Self::Follower(status) => &status.process,
         }
     }
+
+    /// The same, of a program that has such an NTP server.
+    #[must_use]
+    pub fn serving(mut self, ntp: Option<NtpStatus>) -> Self {
+        match &mut self {
+            Self::Master(status) => status.ntp = ntp,
+            Self::Follower(status) => status.ntp = ntp,
+        }
+        self
+    }
 }
 
 /// What a master says of itself.
@@ -78,6 +88,9 @@ pub struct MasterStatus {
     pub clocks: Vec<GroupClock>,
     /// What was counted since the start.
     pub counters: MasterCounters,
+    /// Its NTP server, where a program has one.
+    #[serde(default)]
+    pub ntp: Option<NtpStatus>,
 }
 
 /// What a follower says of itself.
@@ -100,6 +113,9 @@ pub struct FollowerStatus {
     pub correction: Option<CorrectionStatus>,
     /// What was counted since the start.
     pub counters: FollowerCounters,
+    /// Its NTP server, where a program has one.
+    #[serde(default)]
+    pub ntp: Option<NtpStatus>,
 }
 
 /// The keys of a group.
@@ -354,4 +370,31 @@ pub struct FollowerCounters {
     pub connections: u64,
     /// Corrections that have come.
     pub corrections: u64,
+}
+
+/// An NTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NtpStatus {
+    /// Where clients ask.
+    pub listen: String,
+    /// The stratum that they are told: 16 while they are told not to take the time.
+    pub stratum: u8,
+    /// What was counted since the start.
+    pub counters: NtpCounters,
+}
+
+/// What an NTP server counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NtpCounters {
+    /// Questions that were answered with the time.
+    pub answered: u64,
+    /// Questions that were answered with the advice not to take it.
+    pub unsynchronized: u64,
+    /// Questions of those who have asked too often: at most one a second of each machine was
+    /// answered, with the advice to ask less often.
+    pub limited: u64,
+    /// Packets that were no questions, and were not answered.
+    pub malformed: u64,
 }

@@ -19,6 +19,9 @@ fn a_bad_argument_is_named_and_exits_with_2() {
         (["--simulate-drift", "nan"], "'--simulate-drift "),
         (["--interval", "--record"], "'--interval "),
         (["--no-such-flag", "1"], "'--no-such-flag'"),
+        (["--serve-ntp=123", "--name=a"], "'--serve-ntp"),
+        (["--serve-ntp", "--ntp-stratum=1"], "'--ntp-stratum "),
+        (["--serve-ntp", "--ntp-stratum=16"], "'--ntp-stratum "),
     ] {
         fails(MASTER, &arguments, 2, part);
         fails(FOLLOWER, &arguments, 2, part);
@@ -45,6 +48,16 @@ fn a_bad_argument_is_named_and_exits_with_2() {
     }
     let dry = ["--dry-run", "--candidates", "a,b"];
     fails(MASTER, &dry, 2, "--dry-run does not go with --candidates");
+    let dry = ["--dry-run", "--serve-ntp"];
+    fails(MASTER, &dry, 2, "--serve-ntp does not go with --dry-run");
+    let told = ["--wire=timestamp", "--serve-ntp"];
+    fails(FOLLOWER, &told, 2, "--serve-ntp does not go with --wire");
+    let unserved = run(MASTER, &["--ntp-stratum=3"]);
+    assert_eq!(
+        unserved.status.code(),
+        Some(2),
+        "a stratum that nobody is told"
+    );
     fails(FOLLOWER, &["--wire", "pigeon"], 2, "'--wire ");
     fails(FOLLOWER, &["http://127.0.0.1:80"], 2, "MASTER");
     fails(FOLLOWER, &["a,", "b"], 2, "MASTER");

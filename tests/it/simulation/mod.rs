@@ -2,6 +2,7 @@
 
 mod candidates;
 mod election;
+mod holdover;
 mod network;
 mod queue;
 mod reference;

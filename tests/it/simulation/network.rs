@@ -2,12 +2,14 @@
 //!
 //! True time is in nanoseconds since the start. Nothing in the library sees it.
 
+use berkeley::NtpOptions;
 use berkeley::internals::average::ensemble::{Ensemble, Settings};
 use berkeley::internals::average::round::{Heard, NodeId, Round, Wire};
-use berkeley::internals::discipline::correction::{
-    Applied, Discipline, Mark, NetworkTime, Steering,
-};
+use berkeley::internals::discipline::correction::{Applied, Discipline, Mark, Steering};
+use berkeley::internals::discipline::told::NetworkTime;
 use berkeley::internals::measurement::sample::Sample;
+use berkeley::internals::ntp::answer::answer;
+use berkeley::internals::ntp::packet::Question;
 use berkeley::internals::wire::correction::{Correction, Learned};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
@@ -89,6 +91,13 @@ pub struct Reference {
     pub ahead: i64,
 }
 
+/// What a client of NTP asks.
+const QUESTION: Question = Question {
+    version: 4,
+    poll: 6,
+    transmit: *b"question",
+};
+
 /// To what error references state that their clocks are right.
 const STATED: TimeDelta = TimeDelta::microseconds(100);
 /// A rate that is told, in ppm, given the right one and the number of the round.
@@ -133,6 +142,8 @@ pub struct Node {
     surprised: bool,
     /// It is left out of the skew.
     pub apart: bool,
+    /// Nobody reaches it: it holds over.
+    pub away: bool,
     /// How often it stepped.
     pub steps: usize,
     bursts: usize,
@@ -152,6 +163,7 @@ impl Node {
             stepped: false,
             surprised: true,
             apart: false,
+            away: false,
             steps: 0,
             bursts: 0,
             queue: None,
@@ -197,6 +209,7 @@ impl Node {
             self.surprised || error.is_none_or(|error| off <= error),
             "at {now} the reading is off by {off}, more than the {error:?} it admits",
         );
+        self.promise(now, reading, off);
         assert!(
             self.stepped || reading >= self.seen,
             "the reading ran backwards at {now}: {} after {}",
@@ -206,6 +219,22 @@ impl Node {
         self.stepped = false;
         self.seen = reading;
         reading
+    }
+
+    /// What a client of NTP is promised reaches the network's time, too, and grows no smaller on
+    /// the wire.
+    fn promise(&mut self, now: i64, reading: DateTime<Utc>, off: TimeDelta) {
+        let raw = self.raw(now);
+        let told = self.discipline.tell(raw, raw);
+        let answer = answer(&QUESTION, &told, &NtpOptions::default());
+        assert_eq!((answer.transmitted, answer.received), (reading, reading));
+        let bytes = answer.bytes();
+        let units = u32::from_be_bytes(bytes[8..12].try_into().unwrap());
+        let promised = TimeDelta::nanoseconds((i64::from(units) * 1_000_000_000) >> 16);
+        assert!(
+            self.surprised || bytes[0] >> 6 == 3 || off <= promised,
+            "at {now} an answer is off by {off}, more than the {promised} it promises",
+        );
     }
 
     /// Something has happened to it that it can't know of until it is corrected.
@@ -323,6 +352,9 @@ impl Network {
         let length = self.interval();
         let mut marks = vec![None; self.nodes.len()];
         for (id, slot) in marks.iter_mut().enumerate().skip(1) {
+            if self.nodes[id].away {
+                continue;
+            }
             // The golden ratio spreads any number of bursts evenly.
             let phase = 0.1 + 0.8 * (id as f64 * 0.618_034).fract();
             let begins = self.now + (phase * length as f64) as i64;

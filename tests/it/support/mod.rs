@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 pub(crate) mod fake_master;
 pub(crate) mod keys;
+pub(crate) mod ntp_client;
 pub(crate) mod own_network;
 pub(crate) mod programs;
 pub(crate) mod records;

@@ -1,8 +1,7 @@
 //! A node's clock, and what must be true of it at any time.
 
-use berkeley::internals::discipline::correction::{
-    Applied, Discipline, Mark, NetworkTime, Steering,
-};
+use berkeley::internals::discipline::correction::{Applied, Discipline, Mark, Steering};
+use berkeley::internals::discipline::told::NetworkTime;
 use berkeley::internals::wire::candidate::Term;
 use berkeley::internals::wire::correction::Correction;
 use berkeley::internals::wire::steps::Steps;

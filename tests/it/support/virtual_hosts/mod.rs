@@ -11,10 +11,12 @@
 mod group;
 mod host;
 mod network;
+mod ntp_clients;
 mod skew;
 pub(crate) mod traffic;
 
 pub(crate) use group::{Group, Who};
 pub(crate) use host::{Host, TELL_TIME, clocks, clocks_told_by};
 pub(crate) use network::Network;
+pub(crate) use ntp_clients::NtpClient;
 pub(crate) use skew::{Clock, Counter, Moment, Trace};

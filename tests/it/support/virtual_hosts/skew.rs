@@ -39,7 +39,8 @@ pub(crate) struct Moment {
     pub at: f64,
     /// From the first clock to the last, in seconds.
     pub skew: f64,
-    /// The largest distance of a clock from the mean of all, in seconds.
+    /// The largest distance of a clock from the middle one, in seconds: while one clock slews, the
+    /// mean of all is not the group's time.
     pub off: f64,
     /// How much of that distance its kernel has stated as its error, at the clock of which it has
     /// stated the least: more than 1 covers it. `None` while a clock is not synchronized.
@@ -81,6 +82,12 @@ impl Counter {
 
     /// What the clocks of all hosts have shown from one moment to another.
     pub(crate) fn trace(&self, hosts: &[Host], from: f64, until: f64) -> Trace {
+        let hosts: Vec<_> = hosts.iter().collect();
+        self.trace_of(&hosts, from, until)
+    }
+
+    /// What the clocks of some hosts have shown from one moment to another.
+    pub(crate) fn trace_of(&self, hosts: &[&Host], from: f64, until: f64) -> Trace {
         let clocks: Vec<_> = hosts.iter().map(|host| self.clock(host)).collect();
         let steps = ((until - from) / STEP) as usize;
         let moments = (0..steps).map(|step| from + step as f64 * STEP);
@@ -148,27 +155,21 @@ impl Clock {
 fn moment(clocks: &[Clock], at: f64) -> Option<Moment> {
     let each = clocks.iter().map(|clock| clock.at(at));
     let clocks = each.collect::<Option<Vec<_>>>()?;
-    let mean = clocks.iter().map(|(ahead, _)| ahead).sum::<f64>() / clocks.len() as f64;
-    let first = clocks
-        .iter()
-        .map(|(ahead, _)| *ahead)
-        .fold(f64::MAX, f64::min);
-    let last = clocks
-        .iter()
-        .map(|(ahead, _)| *ahead)
-        .fold(f64::MIN, f64::max);
+    let mut order: Vec<_> = clocks.iter().map(|(ahead, _)| *ahead).collect();
+    order.sort_by(f64::total_cmp);
+    let (first, middle, last) = (order[0], order[order.len() / 2], order[order.len() - 1]);
     let stated = clocks
         .iter()
         .map(|(_, stated)| *stated)
         .collect::<Option<Vec<_>>>();
     let parts = clocks
         .iter()
-        .map(|(ahead, stated)| Some((*stated)? / (ahead - mean).abs()));
+        .map(|(ahead, stated)| Some((*stated)? / (ahead - middle).abs()));
     let parts = parts.collect::<Option<Vec<_>>>();
     Some(Moment {
         at,
         skew: last - first,
-        off: (last - mean).max(mean - first),
+        off: (last - middle).max(middle - first),
         covered: parts.map(|parts| parts.into_iter().fold(f64::MAX, f64::min)),
         stated: stated.map(|stated| stated.into_iter().fold(0.0, f64::max)),
     })
