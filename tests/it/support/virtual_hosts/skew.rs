@@ -35,7 +35,8 @@ pub(crate) struct Moment {
     pub at: f64,
     /// From the first clock to the last, in seconds.
     pub skew: f64,
-    /// The largest distance of a clock from the mean of all, in seconds.
+    /// The largest distance of a clock from the middle one, in seconds: while one clock slews, the
+    /// mean of all is not the group's time.
     pub off: f64,
     /// How much of that distance its kernel has stated as its error, at the clock of which it has
     /// stated the least: more than 1 covers it. `None` while a clock is not synchronized.
@@ -126,27 +127,21 @@ fn moment(clocks: &[Vec<Reading>], at: f64) -> Option<Moment> {
         (after.at - before.at < GAP).then_some((ahead, before.stated))
     });
     let clocks = each.collect::<Option<Vec<_>>>()?;
-    let mean = clocks.iter().map(|(ahead, _)| ahead).sum::<f64>() / clocks.len() as f64;
-    let first = clocks
-        .iter()
-        .map(|(ahead, _)| *ahead)
-        .fold(f64::MAX, f64::min);
-    let last = clocks
-        .iter()
-        .map(|(ahead, _)| *ahead)
-        .fold(f64::MIN, f64::max);
+    let mut order: Vec<_> = clocks.iter().map(|(ahead, _)| *ahead).collect();
+    order.sort_by(f64::total_cmp);
+    let (first, middle, last) = (order[0], order[order.len() / 2], order[order.len() - 1]);
     let stated = clocks
         .iter()
         .map(|(_, stated)| *stated)
         .collect::<Option<Vec<_>>>();
     let parts = clocks
         .iter()
-        .map(|(ahead, stated)| Some((*stated)? / (ahead - mean).abs()));
+        .map(|(ahead, stated)| Some((*stated)? / (ahead - middle).abs()));
     let parts = parts.collect::<Option<Vec<_>>>();
     Some(Moment {
         at,
         skew: last - first,
-        off: (last - mean).max(mean - first),
+        off: (last - middle).max(middle - first),
         covered: parts.map(|parts| parts.into_iter().fold(f64::MAX, f64::min)),
         stated: stated.map(|stated| stated.into_iter().fold(0.0, f64::max)),
     })
