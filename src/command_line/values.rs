@@ -203,6 +203,11 @@ pub fn master(text: &str) -> Result<Address, String> {
     if text.contains(',') {
         return Err("several masters are arguments of their own: A:8080 B:8080".to_owned());
     }
+    if ["set", "drop", "admit", "replay"].contains(&text) {
+        return Err(format!(
+            "only masters do that: berkeley-master {text}; a host of that name is {text}:8080"
+        ));
+    }
     text.parse().map_err(|error| format!("{error}"))
 }
 
@@ -273,10 +278,12 @@ mod tests {
                 master("a,").unwrap_err(),
                 "arguments of their own: A:8080 B:8080",
             ),
+            (master("set").unwrap_err(), "berkeley-master set; a host"),
         ];
         for (said, part) in said {
             assert!(said.contains(part), "{said}");
         }
         assert_eq!(candidate(" a ").unwrap(), Address::new("a", 8080));
+        assert_eq!(master("set:8080").unwrap(), Address::new("set", 8080));
     }
 }

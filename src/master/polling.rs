@@ -214,6 +214,9 @@ impl Polling<'_, '_, '_> {
     }
 
     /// Polls back to back and keeps the sample of least delay.
+    // Not inlined: what it needs of the stack is given back before the rest is done, and each page that
+    // a peer's thread has touched once stays in memory.
+    #[inline(never)]
     fn burst(&mut self) -> Result<Option<Measured>, End> {
         let began = Instant::now();
         let rhythm = self.peer.shared.rhythm();

@@ -18,6 +18,9 @@ const NO_KEY: &str =
     "this master has no key: give it --key-file, or start the other program without";
 
 /// Takes the opening of a peer that has a key, and its proof. What it has proven to be good for.
+// Not inlined: what it needs of the stack is given back before the rest is done, and each page that
+// a peer's thread has touched once stays in memory.
+#[inline(never)]
 pub(crate) fn hear(peer: &mut Peer, connection: &mut Connection) -> Result<Role, End> {
     let proven = prove(peer, connection);
     if let Err(End::Unwelcome(reason)) = &proven {
