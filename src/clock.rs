@@ -119,6 +119,39 @@ pub(crate) fn uptime() -> i64 {
     FIRST.elapsed().as_nanos() as i64
 }
 
+/// A reading of the clock by which ClockBound's clients know how old the word is that they find:
+/// `CLOCK_MONOTONIC_COARSE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coarse {
+    /// What it showed, in nanoseconds.
+    pub shown: i64,
+    /// It moves by this, in nanoseconds, and shows a time that is older by up to this.
+    pub grain: i64,
+}
+
+/// Reads that clock.
+#[cfg(target_os = "linux")]
+pub(crate) fn coarse() -> Coarse {
+    use rustix::time::{ClockId, clock_getres, clock_gettime};
+    let (now, grain) = (
+        clock_gettime(ClockId::MonotonicCoarse),
+        clock_getres(ClockId::MonotonicCoarse),
+    );
+    Coarse {
+        shown: now.tv_sec * 1_000_000_000 + now.tv_nsec,
+        grain: grain.tv_sec * 1_000_000_000 + grain.tv_nsec,
+    }
+}
+
+/// Other kernels have none; there, no clock is steered by us either.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn coarse() -> Coarse {
+    Coarse {
+        shown: uptime(),
+        grain: 0,
+    }
+}
+
 impl SteadyClock {
     /// A steady clock that shows the wall clock's time now, to some ten nanoseconds.
     #[must_use]

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::command_line::local_clients::{LocalClients, Others};
 use crate::command_line::ntp::Ntp;
 use crate::command_line::values;
 use crate::discipline::correction::{
@@ -17,7 +18,8 @@ use crate::discipline::correction::{
 use crate::discipline::drift_file::{self, DriftFile};
 use crate::election::candidates::Candidates;
 use crate::report::record::{Record, RecordError};
-use crate::system_clock::kernel::SystemClock;
+use crate::system_clock::clockbound::ClockBound;
+use crate::system_clock::keeper::SystemClock;
 use crate::wire::address::Address;
 use crate::wire::name::NodeName;
 
@@ -75,6 +77,9 @@ pub struct Common {
     /// steered then
     #[arg(long, value_name = "ERROR", num_args = 0..=1, require_equals = true, default_missing_value = "1ms", value_parser = values::reference)]
     pub reference: Option<TimeDelta>,
+
+    #[command(flatten)]
+    clients: LocalClients,
 
     /// Only take away what a program that was killed has left of a slew of the system's clock
     #[arg(long)]
@@ -135,8 +140,15 @@ impl Common {
             "--serve-ntp does not go with --wire timestamp: timestamps don't tell how wrong the \
              time may be, so no client could be told it",
         );
+        let clients = self.clients.conflict(&Others {
+            steers: self.steer == Steer::System,
+            pretends: self.simulation() != Simulation::NONE,
+            only_told,
+            reference: self.reference.is_some(),
+        });
+        let steering = self.steering_conflict(only_told);
         let conflict = one_file.or(reference).or(ntp);
-        conflict.or(self.steering_conflict(only_told))
+        conflict.or(steering).or(clients)
     }
 
     /// Whether the record is where the rate is kept, or is written before it takes its place.
@@ -193,10 +205,15 @@ impl Common {
         }
         let steers = self.steer == Steer::System && self.reference.is_none();
         if (steers || self.mend_clock) && !dry_run {
-            let system = SystemClock::open()?;
+            let mut system = SystemClock::open()?;
             steering.panic_threshold = Some(self.panic_threshold);
             steering.rate.ppm = system.frequency_ppm();
+            if let Some(told) = self.clients.clockbound().filter(|_| steers) {
+                system = system.telling(ClockBound::open(told)?);
+            }
             system_clock = Some(system);
+        } else if let Some(socket) = self.clients.chrony_socket().filter(|_| !dry_run) {
+            system_clock = Some(SystemClock::kept_by_chronyd(socket)?);
         }
         let mut drift_file = None;
         if let Some(path) = &self.drift_file {

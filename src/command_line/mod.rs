@@ -5,6 +5,7 @@ pub mod asking;
 pub mod control_socket;
 pub mod follower_arguments;
 pub mod keys;
+pub mod local_clients;
 pub mod logging;
 pub mod master_arguments;
 pub mod ntp;

@@ -116,6 +116,12 @@ pub struct Aim {
     /// How wrong the target may be; unknown when the clock was set by hand, or has refused a
     /// correction, and no correction was taken since.
     pub error: Option<TimeDelta>,
+    /// How fast `error` grows from now on, in ppm.
+    pub error_growth_ppm: f64,
+    /// How many corrections it has taken.
+    pub corrections: u64,
+    /// Whether corrections are overdue: nobody corrects the clock any more, as far as it knows.
+    pub holds_over: bool,
 }
 
 /// What became of a correction.
@@ -130,6 +136,12 @@ pub enum Applied {
     /// Nothing: the raw clock was set after it was measured.
     Outdated,
 }
+
+/// A clock holds over when it was not corrected for so many times the pause between the last two
+/// corrections, or this pause if that was shorter: a group's first rounds follow each other quickly,
+/// and the first after those who join may.
+const OVERDUE: i64 = 3;
+const SHORTEST_PAUSE: TimeDelta = TimeDelta::seconds(5);
 
 /// A correction to a year before 1678 or after 2261.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +176,10 @@ pub struct Discipline {
     error_growth_ppm: f64,
     /// The latest reading given out.
     shown: i64,
-    rounds: u32,
+    /// How many corrections it has taken.
+    rounds: u64,
+    /// The time between the last two corrections, by the raw clock.
+    pause: i64,
     /// How far corrections after the first have moved it today.
     moved: Moved,
     /// The clock was set, or has refused a correction, and no correction was taken since.
@@ -194,6 +209,7 @@ impl Discipline {
             error_growth_ppm: 0.0,
             shown: i64::MIN,
             rounds: 0,
+            pause: 0,
             moved: Moved::since(since_epoch(raw)),
             in_doubt: false,
             sets: 0,
@@ -310,8 +326,8 @@ impl Discipline {
             }
             self.moved = moved;
         }
-        let steps =
-            self.rounds < self.steering.step_rounds && offset.abs() > self.steering.step_threshold;
+        let steps = self.rounds < self.steering.step_rounds.into()
+            && offset.abs() > self.steering.step_threshold;
         self.rounds = self.rounds.saturating_add(1);
         self.in_doubt = false;
         if !self.steering.drift {
@@ -326,7 +342,8 @@ impl Discipline {
             Some(_) => self.since,
             None => since_epoch(mark.raw),
         };
-        let interval = TimeDelta::nanoseconds(now.saturating_sub(began).max(0));
+        self.pause = now.saturating_sub(began).max(0);
+        let interval = TimeDelta::nanoseconds(self.pause);
         let meanwhile = at_rate(interval, 3.0 * self.rate().error_ppm);
         let line = self.fit.add(point);
         let line = self.fit.turn(line, raw, common_ppm);
@@ -402,12 +419,18 @@ impl Discipline {
     /// Where a clock has to be steered to; `None` before the first correction.
     #[must_use]
     pub fn aim(&self, raw: DateTime<Utc>) -> Option<Aim> {
-        let error = self.error_at(since_epoch(raw));
+        let now = since_epoch(raw);
+        let error = self.error_at(now);
+        let pause = self.pause.max(nanoseconds(SHORTEST_PAUSE));
+        let patience = pause.saturating_mul(OVERDUE);
         self.line.is_some().then(|| Aim {
             target: self.target(raw),
             rate_ppm: self.rate_ppm,
             step_due: self.step_due,
             error: error.map(TimeDelta::nanoseconds),
+            error_growth_ppm: self.error_growth_ppm,
+            corrections: self.rounds,
+            holds_over: now.saturating_sub(self.since) > patience,
         })
     }
 
@@ -533,6 +556,27 @@ mod tests {
         farther.total = TimeDelta::days(100_000);
         assert_eq!(clock.take_steps(farther, raw(0.0)), Err(OutOfRange));
         assert_eq!(clock.steps(), Some(far));
+    }
+
+    #[test]
+    fn a_clock_whose_corrections_are_overdue_holds_over() {
+        let mut clock = clock();
+        let looks = |clock: &Discipline, now| {
+            let aim = clock.aim(raw(now)).unwrap();
+            (aim.holds_over, aim.corrections)
+        };
+        correct(&mut clock, 5.0, TimeDelta::zero());
+        // The next correction may come at once, and those after it don't.
+        correct(&mut clock, 5.1, TimeDelta::zero());
+        assert_eq!(looks(&clock, 20.0), (false, 2));
+        assert_eq!(looks(&clock, 20.2), (true, 2));
+        correct(&mut clock, 65.1, TimeDelta::zero());
+        assert_eq!(looks(&clock, 245.0), (false, 3));
+        assert_eq!(looks(&clock, 245.2), (true, 3));
+        let error = |now| clock.aim(raw(now)).unwrap().error.unwrap();
+        let growth_ppm = clock.aim(raw(65.1)).unwrap().error_growth_ppm;
+        let more = error(165.1) - error(65.1);
+        assert!((more.as_seconds_f64() * 1e6 / 100.0 - growth_ppm).abs() < 0.001);
     }
 
     #[test]

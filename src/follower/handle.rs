@@ -16,7 +16,7 @@ use crate::follower::options::FollowerOptions;
 use crate::follower::status::{Facts, FollowerObserver};
 use crate::keys::holder::Role;
 use crate::report::status::FollowerStatus;
-use crate::system_clock::kernel::{Following, StopFollowing};
+use crate::system_clock::following::{Following, StopFollowing};
 use crate::wire::address::Address;
 use crate::wire::candidate::Term;
 use crate::wire::message::INTERVALS;
@@ -121,11 +121,12 @@ impl Follower {
         following: Option<Following>,
         options: FollowerOptions,
     ) -> Result<Self, FollowerError> {
-        let node = Node::new(allegiance, clock.clone(), following.is_some(), options);
+        let steers_system = following.as_ref().is_some_and(Following::steers);
+        let node = Node::new(allegiance, clock.clone(), steers_system, options);
         let control = Arc::clone(&node.control);
         let facts = Facts {
             name: node.name.clone(),
-            steers_system: following.is_some(),
+            steers_system,
             started: Instant::now(),
         };
         let (disciplines, ends) = (clock.disciplined(), Ends(Arc::clone(&control)));

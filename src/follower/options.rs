@@ -9,7 +9,7 @@ use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
 use crate::keys::credentials::Credentials;
 use crate::report::record::Record;
-use crate::system_clock::kernel::SystemClock;
+use crate::system_clock::keeper::SystemClock;
 use crate::wire::name::NodeName;
 
 /// Which wire a follower speaks.

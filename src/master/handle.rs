@@ -33,7 +33,7 @@ use crate::master::trust::Trust;
 use crate::master::waiting::Waiting;
 use crate::rate_limit::Refusals;
 use crate::report::status::MasterStatus;
-use crate::system_clock::kernel::{Following, StopFollowing};
+use crate::system_clock::following::{Following, StopFollowing};
 use crate::wire::limits::longest_line;
 use crate::wire::line::LONGEST_LINE;
 use crate::wire::name::NodeName;
@@ -129,7 +129,7 @@ impl Master {
             Facts {
                 name: options.name.clone().or_else(NodeName::of_this_machine),
                 dry_run: options.dry_run,
-                steers_system: following.is_some(),
+                steers_system: following.as_ref().is_some_and(Following::steers),
                 started: Instant::now(),
                 simulation: options.simulation,
                 reference: options.reference,

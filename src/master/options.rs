@@ -16,7 +16,7 @@ use crate::keys::auth::Auth;
 use crate::master::error::MasterError;
 use crate::master::state_file::StateFile;
 use crate::report::record::Record;
-use crate::system_clock::kernel::SystemClock;
+use crate::system_clock::keeper::SystemClock;
 use crate::wire::message::{INTERVALS, LARGEST_BURST};
 use crate::wire::name::NodeName;
 

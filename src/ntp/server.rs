@@ -245,12 +245,14 @@ impl Serving {
             Verdict::Kiss => kiss(&question, &told, options),
             _ => answer(&question, &told, options),
         };
-        if let Err(error) = self.socket.answer(received, &answer.bytes()) {
+        let sent = self.socket.answer(received, &answer.bytes());
+        match (verdict, answer.synchronized) {
+            (Verdict::Answer, true) => count(&counters.answered),
+            (Verdict::Answer, false) => count(&counters.unsynchronized),
+            _ => 0,
+        };
+        if let Err(error) = sent {
             log::debug!("no answer over NTP to {}: {error}", received.from);
-        } else if answer.synchronized {
-            count(&counters.answered);
-        } else if verdict == Verdict::Answer {
-            count(&counters.unsynchronized);
         }
     }
 }

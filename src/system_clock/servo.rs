@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::discipline::correction::Aim;
 use crate::span::{at_rate, float_nanoseconds};
+use crate::system_clock::look::Look;
 use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 
 /// How often the clock is looked at.
@@ -42,16 +43,12 @@ const FOREIGN_PPM: f64 = 0.01;
 /// The system's clock, and where it is to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen {
-    /// The oscillator's time: the clock as it would run if nobody steered it.
-    pub raw: DateTime<Utc>,
-    /// The system's clock at the same moment.
-    pub wall: DateTime<Utc>,
+    /// What it shows.
+    pub look: Look,
     /// The kernel's tick, in µs.
     pub tick: i32,
     /// The kernel's frequency, in ppm.
     pub frequency_ppm: f64,
-    /// Where the clock is to be; `None` before the first correction.
-    pub aim: Option<Aim>,
 }
 
 /// Something to be done to the system's clock, or to be known of it.
@@ -78,6 +75,17 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The speed that the clock is given by it.
+    #[must_use]
+    pub fn speed(&self) -> Option<Speed> {
+        match self {
+            Self::SetSpeed(speed) => Some(*speed),
+            _ => None,
+        }
+    }
+}
+
 /// What was left behind the last time.
 #[derive(Debug, Clone, Copy)]
 pub struct Steer {
@@ -96,11 +104,12 @@ impl Steer {
     /// What to do next.
     pub fn act(&mut self, seen: &Seen) -> Vec<Action> {
         let mut actions = Vec::new();
-        let elapsed = seen.raw - self.raw;
+        let Look { raw, wall, aim, .. } = seen.look;
+        let elapsed = raw - self.raw;
         let expected = self.wall + elapsed + at_rate(elapsed, self.speed.gain_ppm());
-        let moved = seen.wall - expected;
-        self.raw = seen.raw;
-        self.wall = seen.wall;
+        let moved = wall - expected;
+        self.raw = raw;
+        self.wall = wall;
         if moved.abs() > SET_BY_HAND {
             // The raw clock goes along, and what it is aimed at has to be found anew.
             self.raw += moved;
@@ -111,10 +120,10 @@ impl Steer {
             self.speed = Speed::of_its_own(seen.tick, seen.frequency_ppm);
             actions.push(Action::ForeignSpeed(self.speed));
         }
-        let Some(aim) = seen.aim else {
+        let Some(aim) = aim else {
             return actions;
         };
-        let mut error = aim.target - seen.wall;
+        let mut error = aim.target - wall;
         if aim.step_due {
             actions.push(Action::Step(error));
             self.wall += error;
@@ -176,6 +185,27 @@ mod tests {
         DateTime::from_timestamp_micros(1_700_000_000_000_000 + micros).unwrap()
     }
 
+    fn aim(target: DateTime<Utc>, rate_ppm: f64) -> Aim {
+        Aim {
+            target,
+            rate_ppm,
+            step_due: false,
+            error: None,
+            error_growth_ppm: 1.0,
+            corrections: 1,
+            holds_over: false,
+        }
+    }
+
+    fn look(raw: DateTime<Utc>, wall: DateTime<Utc>, aim: Option<Aim>) -> Look {
+        Look {
+            raw,
+            wall,
+            apart: TimeDelta::zero(),
+            aim,
+        }
+    }
+
     /// A kernel's clock over an oscillator that is right.
     struct Kernel {
         now: i64,
@@ -201,18 +231,16 @@ mod tests {
         fn pass(&mut self, ahead_micros: i64, rate_ppm: f64, may_step: bool) -> Vec<Action> {
             self.now += 250_000;
             self.wall += 250_000.0 * (1.0 + self.speed.gain_ppm() * 1e-6);
-            let target = at(self.now + ahead_micros);
+            let aim = Aim {
+                step_due: may_step,
+                error: Some(TimeDelta::microseconds(7)),
+                ..aim(at(self.now + ahead_micros), rate_ppm)
+            };
+            let (raw, wall) = (at(self.now + self.set), at(self.wall.round() as i64));
             let actions = self.steer.act(&Seen {
-                raw: at(self.now + self.set),
-                wall: at(self.wall.round() as i64),
+                look: look(raw, wall, Some(aim)),
                 tick: self.speed.tick,
                 frequency_ppm: self.speed.frequency_ppm,
-                aim: Some(Aim {
-                    target,
-                    rate_ppm,
-                    step_due: may_step,
-                    error: Some(TimeDelta::microseconds(7)),
-                }),
             });
             for action in &actions {
                 match action {
@@ -301,12 +329,7 @@ mod tests {
             Action::ForeignSpeed(kernel.steer.speed.with_frequency(0.0))
         );
         assert!(kernel.speed.tick > 10_100, "it slews");
-        let aim = Aim {
-            target: at(0),
-            rate_ppm: 30.0,
-            step_due: false,
-            error: None,
-        };
+        let aim = aim(at(0), 30.0);
         let end = |tick| kernel.steer.end(tick, Some(aim));
         let left = Speed::of_its_own(10_001, 30.0);
         assert_eq!(end(kernel.speed.tick), Some(left), "in the middle of it");
@@ -328,23 +351,13 @@ mod tests {
         ] {
             now += pause;
             wall += pause as f64 * (1.0 + speed.gain_ppm() * 1e-6);
+            let aim = aim(at(now + 40_000), 0.0);
             let seen = Seen {
-                raw: at(now),
-                wall: at(wall as i64),
+                look: look(at(now), at(wall as i64), Some(aim)),
                 tick: speed.tick,
                 frequency_ppm: speed.frequency_ppm,
-                aim: Some(Aim {
-                    target: at(now + 40_000),
-                    rate_ppm: 0.0,
-                    step_due: false,
-                    error: None,
-                }),
             };
-            let slew = |action: &Action| match action {
-                Action::SetSpeed(speed) => Some(*speed),
-                _ => None,
-            };
-            speed = steer.act(&seen).iter().find_map(slew).unwrap();
+            speed = steer.act(&seen).iter().find_map(Action::speed).unwrap();
             assert!(wall <= (now + 40_000) as f64 + 1.0, "too far");
         }
     }
@@ -388,11 +401,9 @@ mod tests {
     fn nothing_is_done_before_the_first_correction() {
         let mut steer = Steer::new(at(0), at(0), Speed::of_its_own(Speed::TICK, 12.0));
         let actions = steer.act(&Seen {
-            raw: at(1000),
-            wall: at(1000),
+            look: look(at(1000), at(1000), None),
             tick: Speed::TICK,
             frequency_ppm: 12.0,
-            aim: None,
         });
         assert_eq!(actions, []);
         assert_eq!(steer.end(Speed::TICK, None), None);
@@ -440,12 +451,7 @@ mod tests {
         let mut kernel = Kernel::new();
         kernel.pass(500, 30.0, false);
         assert!(kernel.speed.frequency_ppm > 100.0, "it slews");
-        let aim = Aim {
-            target: at(0),
-            rate_ppm: 30.0,
-            step_due: false,
-            error: None,
-        };
+        let aim = aim(at(0), 30.0);
         assert_eq!(
             kernel.steer.end(Speed::TICK, Some(aim)),
             Some(Speed::of_its_own(Speed::TICK, 30.0))

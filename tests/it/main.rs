@@ -5,6 +5,8 @@
 
 mod addresses;
 mod candidates;
+mod chronyd;
+mod clockbound;
 mod command_line;
 mod escaping;
 mod faults;

@@ -66,6 +66,49 @@ fn a_bad_argument_is_named_and_exits_with_2() {
 }
 
 #[test]
+fn who_else_is_told_the_time_has_to_fit_to_who_keeps_the_clock() {
+    let clockbound = "--clockbound=/dev/shm/none";
+    let chronyd = "--chrony-socket=none";
+    let steer = "--steer=system";
+    for (arguments, part) in [
+        (vec![clockbound], "--clockbound needs --steer system"),
+        (
+            vec![clockbound, steer, "--reference"],
+            "--clockbound does not go with --reference",
+        ),
+        (
+            vec![chronyd, steer],
+            "--chrony-socket does not go with --steer system",
+        ),
+        (
+            vec![chronyd, "--reference"],
+            "--chrony-socket does not go with --reference",
+        ),
+        (
+            vec![chronyd, "--simulate-drift", "5"],
+            "--chrony-socket does not go with --simulate-offset",
+        ),
+    ] {
+        fails(MASTER, &arguments, 2, part);
+        fails(FOLLOWER, &arguments, 2, part);
+    }
+    let told = [chronyd, "--wire", "timestamp"];
+    fails(
+        FOLLOWER,
+        &told,
+        2,
+        "--chrony-socket does not go with --wire",
+    );
+    let long = format!("--chrony-socket={}", "x".repeat(200));
+    fails(
+        FOLLOWER,
+        &[&long],
+        1,
+        "no socket can be at --chrony-socket xxx",
+    );
+}
+
+#[test]
 fn an_error_says_what_to_do() {
     for (arguments, part) in [
         (["--rounds", "0"], "leave --rounds out to run for ever"),

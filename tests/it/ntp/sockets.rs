@@ -33,14 +33,16 @@ fn both_versions_are_answered_and_extension_fields_ignored() {
     let mut field = vec![7; 200];
     field[2..4].copy_from_slice(&200u16.to_be_bytes());
     assert!(client.ask_with(&question(4, &field)).is_some());
-    let counters = server.observer().status().counters;
-    assert_eq!((counters.unsynchronized, counters.malformed), (3, 0));
+    assert_eq!(server.observer().status().counters.malformed, 0);
 }
 
 #[test]
 fn what_is_no_question_is_not_answered() {
     let server = server("127.0.0.1:0");
-    let client = Client::of(server.local_addr());
+    let (client, other) = (
+        Client::of(server.local_addr()),
+        Client::of(server.local_addr()),
+    );
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -71,9 +73,9 @@ fn what_is_no_question_is_not_answered() {
             client.0.send(bytes).expect("a packet");
             sent += 1;
         }
-        // The next answer is to the next question.
+        // All of that was read when the next question is answered.
         println!("round {round}");
-        client.ask();
+        other.ask();
     }
     assert_eq!(client.heard(Duration::from_millis(50)), 0);
     let malformed = server.observer().status().counters.malformed;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::traffic;
-use super::{Counter, Host, Network, Trace};
+use super::{Clock, Counter, Host, Network, Trace};
 
 /// Who keeps the clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Group {
     }
 
     /// Writes a configuration: Debian's, as far as clocks are concerned.
-    fn chrony(&self, name: &str, lines: &str) -> String {
+    pub(crate) fn chrony(&self, name: &str, lines: &str) -> String {
         let file = PathBuf::from(self.network.folder()).join(name);
         let common = "makestep 1 3\ncmdport 0\nbindcmdaddress /\npidfile /run/chronyd.pid\n";
         fs::write(&file, format!("{lines}{common}")).expect("a file");
@@ -99,6 +99,13 @@ impl Group {
     #[allow(clippy::unused_self, reason = "it is the group's time that passes")]
     pub(crate) fn wait(&self, seconds: f64) {
         thread::sleep(Duration::from_secs_f64(seconds));
+    }
+
+    /// What the clock of each host has shown until now.
+    pub(crate) fn clocks(&self) -> [Clock; 3] {
+        // The last readings are on their way.
+        self.wait(0.3);
+        self.hosts.each_ref().map(|host| self.counter.clock(host))
     }
 
     /// What the clocks have shown since a moment.

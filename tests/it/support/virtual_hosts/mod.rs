@@ -19,4 +19,4 @@ pub(crate) use group::{Group, Who};
 pub(crate) use host::{Host, TELL_TIME, clocks, clocks_told_by};
 pub(crate) use network::Network;
 pub(crate) use ntp_clients::NtpClient;
-pub(crate) use skew::{Counter, Moment, Trace};
+pub(crate) use skew::{Clock, Counter, Moment, Trace};

@@ -18,9 +18,9 @@ pub(crate) enum NtpClient {
 /// Users that such programs become, who need not be known here.
 const USERS: &str = "\
     root:x:0:0::/root:/bin/sh\n\
-    openntpd:x:901:901::/run/openntpd:/bin/false\n\
+    ntpd:x:901:901::/run/openntpd:/bin/false\n\
     systemd-timesync:x:902:902::/:/bin/false\n";
-const GROUPS: &str = "root:x:0:\nopenntpd:x:901:\nsystemd-timesync:x:902:\n";
+const GROUPS: &str = "root:x:0:\nntpd:x:901:\nsystemd-timesync:x:902:\n";
 
 impl NtpClient {
     /// Where packages are unpacked, if nothing else is said.
@@ -93,7 +93,8 @@ impl NtpClient {
                 let file = file("ntpd.conf", &each("server *\n"));
                 host.run(&format!("mount --bind {users} /etc/passwd"));
                 host.run(&format!("mount --bind {groups} /etc/group"));
-                host.run("mkdir /run/openntpd");
+                host.run("mount -t tmpfs tmpfs /var/lib");
+                host.run("mkdir -p /run/openntpd /var/lib/openntpd/run /var/lib/openntpd/db");
                 host.run(&format!("{program} -d -s -f {file} &"));
             }
             Self::Timesyncd => {

@@ -28,6 +28,10 @@ struct Reading {
     stated: Option<f64>,
 }
 
+/// What one clock has shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(Vec<Reading>);
+
 /// All clocks at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
@@ -70,6 +74,12 @@ impl Counter {
         self.reading(&latest).at
     }
 
+    /// What the clock of a host has shown until now.
+    pub(crate) fn clock(&self, host: &Host) -> Clock {
+        let readings = host.readings();
+        Clock(readings.iter().map(|line| self.reading(line)).collect())
+    }
+
     /// What the clocks of all hosts have shown from one moment to another.
     pub(crate) fn trace(&self, hosts: &[Host], from: f64, until: f64) -> Trace {
         let hosts: Vec<_> = hosts.iter().collect();
@@ -78,11 +88,7 @@ impl Counter {
 
     /// What the clocks of some hosts have shown from one moment to another.
     pub(crate) fn trace_of(&self, hosts: &[&Host], from: f64, until: f64) -> Trace {
-        let read = |host: &&Host| -> Vec<Reading> {
-            let readings = host.readings();
-            readings.iter().map(|line| self.reading(line)).collect()
-        };
-        let clocks: Vec<_> = hosts.iter().map(read).collect();
+        let clocks: Vec<_> = hosts.iter().map(|host| self.clock(host)).collect();
         let steps = ((until - from) / STEP) as usize;
         let moments = (0..steps).map(|step| from + step as f64 * STEP);
         Trace(moments.filter_map(|at| moment(&clocks, at)).collect())
@@ -117,15 +123,37 @@ fn numbers(line: &str) -> Vec<f64> {
     words.map(|word| word.parse().expect("a number")).collect()
 }
 
-/// All clocks at a moment, if each was read shortly before and after it.
-fn moment(clocks: &[Vec<Reading>], at: f64) -> Option<Moment> {
-    let each = clocks.iter().map(|readings| {
-        let next = readings.partition_point(|reading| reading.at < at);
-        let (before, after) = (readings.get(next.checked_sub(1)?)?, readings.get(next)?);
+impl Clock {
+    /// How far ahead it was at a moment, and what it stated, if it was read shortly before and after.
+    fn at(&self, at: f64) -> Option<(f64, Option<f64>)> {
+        let next = self.0.partition_point(|reading| reading.at < at);
+        let (before, after) = (self.0.get(next.checked_sub(1)?)?, self.0.get(next)?);
         let part = (at - before.at) / (after.at - before.at);
         let ahead = before.ahead + part * (after.ahead - before.ahead);
         (after.at - before.at < GAP).then_some((ahead, before.stated))
-    });
+    }
+
+    /// How far ahead of the counter it was at a moment, in seconds.
+    pub(crate) fn ahead(&self, at: f64) -> Option<f64> {
+        self.at(at).map(|(ahead, _)| ahead)
+    }
+
+    /// When it showed so many nanoseconds, if it was not stepped then, by the counter, in seconds.
+    pub(crate) fn when(&self, shown: i128) -> Option<f64> {
+        let shown = shown.rem_euclid(DAY) as f64 * 1e-9;
+        let next = self
+            .0
+            .partition_point(|reading| reading.ahead + reading.at < shown);
+        let (before, after) = (self.0.get(next.checked_sub(1)?)?, self.0.get(next)?);
+        let gained = (after.ahead - before.ahead) / (after.at - before.at);
+        let at = before.at + (shown - before.ahead - before.at) / (1.0 + gained);
+        (after.at - before.at < GAP).then_some(at)
+    }
+}
+
+/// All clocks at a moment, if each was read shortly before and after it.
+fn moment(clocks: &[Clock], at: f64) -> Option<Moment> {
+    let each = clocks.iter().map(|clock| clock.at(at));
     let clocks = each.collect::<Option<Vec<_>>>()?;
     let mut order: Vec<_> = clocks.iter().map(|(ahead, _)| *ahead).collect();
     order.sort_by(f64::total_cmp);

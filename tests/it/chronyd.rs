@@ -1,0 +1,72 @@
+//! An unmodified chronyd keeps the system's clock with the group, by the samples that
+//! `--chrony-socket` sends it.
+
+use std::fmt;
+
+use crate::support::virtual_hosts::{Group, Who};
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox, cc, chronyd and root"]
+fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
+    // chronyd's host is 1.3 s off, and its oscillator 100 ppm.
+    let group = Group::boot(Who::Berkeley, [0.0, 0.0, 1.3]);
+    let [first, second, last] = &group.hosts;
+    let (master, follower) = (
+        env!("CARGO_BIN_EXE_berkeley-master"),
+        env!("CARGO_BIN_EXE_berkeley-follower"),
+    );
+    let steer = "--interval 1s --steer system";
+    first.run(&format!("{master} {steer} --min-followers 2 &"));
+    second.run(&format!("{follower} 10.0.0.1 {steer} &"));
+    last.run(&format!("{follower} 10.0.0.1 --chrony-socket /run/sock &"));
+    last.line("chronyd does not take the network's time at /run/sock");
+    let told = group.chrony("sock", "refclock SOCK /run/sock refid BERK poll 2\n");
+    last.run(&format!("chronyd -n -U -u root -f {told} &"));
+    last.line("chronyd takes the network's time at /run/sock");
+    let began = group.now();
+    // As long as chronyd takes to find the rate of its clock.
+    group.wait(45.0);
+    let settled = group.now();
+    group.wait(45.0);
+    let [leader, follower, chronyd] = group.clocks();
+    let moment = |step: u32| {
+        let at = settled + f64::from(step) * 0.05;
+        let (leader, follower) = (leader.ahead(at)?, follower.ahead(at)?);
+        let off = chronyd.ahead(at)? - f64::midpoint(leader, follower);
+        Some((off, leader - follower))
+    };
+    let moments: Vec<_> = (0..900).filter_map(moment).collect();
+    assert!(moments.len() > 600, "{} moments", moments.len());
+    let (off, apart): (Vec<_>, Vec<_>) = moments.into_iter().unzip();
+    let (off, apart) = (Quantiles::of(&off), Quantiles::of(&apart));
+    println!(
+        "{:.0} s after its start, chronyd's clock is off the group's time by {off}; the two that we \
+         steer are apart by {apart}",
+        settled - began
+    );
+    // A machine that does something else meanwhile keeps no clock better.
+    let limit = 100_f64.max(3.0 * apart.0[1]);
+    assert!(off.0[1] <= limit, "{off}: more than {limit} µs");
+}
+
+/// The median of distances, what 99 % do not exceed, and the worst, in µs.
+struct Quantiles([f64; 3]);
+
+impl Quantiles {
+    fn of(seconds: &[f64]) -> Self {
+        let mut micros: Vec<_> = seconds.iter().map(|off| off.abs() * 1e6).collect();
+        micros.sort_by(f64::total_cmp);
+        let last = (micros.len() - 1) as f64;
+        Self([0.5, 0.99, 1.0].map(|part| micros[(last * part) as usize]))
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [median, most, worst] = self.0;
+        write!(
+            out,
+            "{median:.1}, {most:.1}, {worst:.1} µs (median, 99 %, worst)"
+        )
+    }
+}
