@@ -128,6 +128,30 @@ impl Consensus {
         }
     }
 
+    /// The same, where no vote is taken to be further from the median than this.
+    #[must_use]
+    pub fn reaching(self, reach: TimeDelta) -> Self {
+        Self {
+            reach: self.reach.min(reach),
+            ..self
+        }
+    }
+
+    /// The same, where the median of these clocks is all that can be believed: it is known as well as
+    /// those that lie there.
+    #[must_use]
+    pub fn at_median(self, clocks: &[Sample]) -> Self {
+        let distance = |sample: &Sample| (sample.offset - self.median).abs();
+        let nearest = clocks.iter().map(distance).min().unwrap_or_default();
+        let there = clocks.iter().filter(|sample| distance(sample) <= nearest);
+        let error = there.map(|sample| sample.error).max().unwrap_or_default();
+        Self {
+            average: self.median,
+            error: self.error.max(error),
+            ..self
+        }
+    }
+
     /// How much a vote counts, [`FULL_WEIGHT`] at most.
     fn weight(&self, sample: &Sample) -> i128 {
         if sample.error <= self.ordinary_error {

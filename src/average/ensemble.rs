@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::{NaiveDate, TimeDelta};
 
 use crate::average::acquaintances::{Acquaintances, known_as};
+use crate::average::beginning::Beginning;
 use crate::average::dropped::Dropped;
 use crate::average::member::Member;
 use crate::average::names::Names;
@@ -28,6 +29,7 @@ pub struct Ensemble {
     pub(in crate::average) members: BTreeMap<NodeId, Member>,
     pub(in crate::average) dropped: Dropped,
     pub(in crate::average) guide: Guide,
+    pub(in crate::average) beginning: Beginning,
     names: Names,
     acquaintances: Acquaintances,
     /// The first round waits for a majority of them.
@@ -35,7 +37,7 @@ pub struct Ensemble {
     /// What the rate of the master's own clock is compared with.
     pub(in crate::average) own_rate: Baseline,
     intervals: u64,
-    rounds: u64,
+    pub(in crate::average) rounds: u64,
 }
 
 impl Ensemble {
@@ -54,6 +56,7 @@ impl Ensemble {
             members: BTreeMap::new(),
             dropped: Dropped::default(),
             guide: Guide::default(),
+            beginning: Beginning::default(),
             names: Names::of_followers(),
             awaits_known: !acquaintances.is_empty(),
             acquaintances,
@@ -276,9 +279,13 @@ impl Ensemble {
     }
 
     /// Ends an interval of a master that does not lead: whoever is here is told the time that it
-    /// follows itself, so agrees with the group.
-    pub fn close_relayed(&mut self) -> Closed {
+    /// follows itself, so agrees with the group. `own_ppm` is the group's rate against its own
+    /// oscillator, if it knows the group's time.
+    pub fn close_relayed(&mut self, own_ppm: Option<f64>) -> Closed {
         self.intervals += 1;
+        if let Some(own_ppm) = own_ppm {
+            self.own_rate.follow(own_ppm, self.settings.interval);
+        }
         let dropped = self.drop_silent();
         for member in self.members.values_mut() {
             member.fresh = false;
@@ -370,6 +377,7 @@ impl Ensemble {
             }
         }
         self.rounds += 1;
+        self.beginning.note();
         Round {
             number: self.rounds,
             interval: self.intervals - 1,
@@ -646,14 +654,14 @@ mod tests {
     fn who_is_told_a_time_that_is_only_relayed_agrees_with_it() {
         let mut ensemble = ensemble(1, Wire::Timestamp);
         heard(&mut ensemble, 1, TimeDelta::minutes(20));
-        assert!(ensemble.close_relayed().round.is_none());
+        assert!(ensemble.close_relayed(None).round.is_none());
         heard(&mut ensemble, 1, TimeDelta::minutes(21));
         let round = ensemble.close_round(Heard::OWN).round.unwrap();
         assert_eq!(round.rows[1].sample.offset, TimeDelta::minutes(1));
         for _ in 0..14 {
-            assert!(ensemble.close_relayed().dropped.is_empty());
+            assert!(ensemble.close_relayed(None).dropped.is_empty());
         }
-        assert_eq!(ensemble.close_relayed().dropped, [NodeId(1)]);
+        assert_eq!(ensemble.close_relayed(None).dropped, [NodeId(1)]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! The references among the clocks of a round, and where they lead the group.
+//! A master that begins to lead; the references among the clocks of a round, and where they lead
+//! the group.
 
 use std::collections::BTreeMap;
 
+use crate::average::beginning::Beginning;
 use crate::average::consensus::Consensus;
 use crate::average::ensemble::Ensemble;
 use crate::average::reference::{Guide, Reference};
@@ -9,9 +11,15 @@ use crate::average::round::{Heard, Led, MASTER, NodeId, Shown};
 
 impl Ensemble {
     /// The master leads from now on: what it remembers of references is from another time, and the
-    /// rate of the group is what the last leader has made it.
-    pub fn begin_to_lead(&mut self) {
+    /// rate of the group is what the last leader has made it. `inherits` says that it has followed
+    /// the group's time until now: then it takes it over, and begins with caution.
+    pub fn begin_to_lead(&mut self, inherits: bool) {
         self.guide = Guide::default();
+        self.beginning = if inherits {
+            Beginning::Inherited(0)
+        } else {
+            Beginning::Founded
+        };
     }
 
     /// How the group is led towards the references of this round, in which so much was agreed on,

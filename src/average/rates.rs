@@ -10,7 +10,10 @@
 //! of nine that tell 130 ppm move the group by 25. So the rates themselves are averaged only while
 //! a group is new. From then on it is held by what each rate has changed by: the changes of honest
 //! clocks are all alike, and no minority moves their mean by more than they differ. The mean of the
-//! rates themselves counts within [`LEVEL_PPM`] then.
+//! rates themselves counts within [`LEVEL_PPM`] then. A leader that has taken the group over goes by
+//! what its own rate has changed by, until it knows the others'.
+
+use std::time::Duration;
 
 use crate::average::consensus::mean_rate;
 use crate::average::round::{Heard, Vote};
@@ -26,6 +29,9 @@ pub const SETTLING: u32 = 200;
 
 /// By so many ppm the mean of the rates themselves moves the group at most.
 pub const LEVEL_PPM: f64 = 2.0;
+
+/// How fast an oscillator changes its rate, in ppm in an hour, in a room that warms up.
+const WANDER_PPM_PER_HOUR: f64 = 1.0;
 
 /// What the rate that a clock tells is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +49,25 @@ impl Default for Baseline {
 }
 
 impl Baseline {
+    /// Notes what our own clock tells while others lead, after another `interval`: they may change
+    /// the group's rate by as much as an oscillator wanders.
+    pub fn follow(&mut self, told_ppm: f64, interval: Duration) {
+        self.note(told_ppm, 0.0);
+        if let Self::Known(baseline) = self {
+            let most = WANDER_PPM_PER_HOUR * interval.as_secs_f64() / 3600.0;
+            *baseline += (told_ppm - *baseline).clamp(-most, most);
+        }
+    }
+
+    /// What is told now, against what was told when the group's rate was what it is to be, in ppm.
+    #[must_use]
+    pub fn change(&self, told_ppm: f64) -> Option<f64> {
+        match self {
+            Self::Known(baseline) => Some(told_ppm - baseline),
+            Self::Settling(_) => None,
+        }
+    }
+
     /// Notes what was told in a round in which the group had changed by so many ppm.
     fn note(&mut self, told_ppm: f64, change_ppm: f64) {
         if let Self::Settling(rounds) = self {
@@ -56,25 +81,31 @@ impl Baseline {
 }
 
 /// By how many ppm all clocks are to run faster, given the rates in ppm that voters tell: nothing,
-/// unless most of the `voters` tell theirs.
-pub fn common_rate(told: &mut [(&mut Baseline, f64)], voters: usize) -> f64 {
-    let known = told.iter().filter_map(|(baseline, ppm)| match baseline {
-        Baseline::Known(baseline) => Some((*baseline, ppm - *baseline)),
-        Baseline::Settling(_) => None,
-    });
-    let (baselines, changes): (Vec<_>, Vec<_>) = known.unzip();
+/// unless most of the `voters` tell theirs. `own_change` is what the rate of the master's own clock
+/// has changed by, where the master can't know it of the others.
+pub fn common_rate(
+    told: &mut [(&mut Baseline, f64)],
+    voters: usize,
+    own_change: Option<f64>,
+) -> f64 {
+    let mut rates: Vec<_> = told.iter().map(|(_, ppm)| *ppm).collect();
+    let known = told
+        .iter()
+        .filter_map(|(it, ppm)| Some((*ppm, it.change(*ppm)?)));
+    let (known, changes): (Vec<_>, Vec<_>) = known.unzip();
     let is_known = changes.len() * 2 > voters;
-    let change = is_known.then(|| mean_rate(&changes)).flatten();
-    let off = match change {
-        Some(change) => {
-            let level = mean_rate(&baselines).unwrap_or(0.0);
-            change + level.clamp(-LEVEL_PPM, LEVEL_PPM)
-        }
-        None if told.len() * 2 > voters && !is_known => {
-            let rates: Vec<_> = told.iter().map(|(_, ppm)| *ppm).collect();
-            mean_rate(&rates).unwrap_or(0.0)
-        }
-        None => 0.0,
+    let change = if is_known {
+        rates = known;
+        mean_rate(&changes)
+    } else {
+        own_change
+    };
+    let level = (rates.len() * 2 > voters).then(|| mean_rate(&rates));
+    let off = match (change, level.flatten()) {
+        (Some(change), Some(level)) => level.clamp(change - LEVEL_PPM, change + LEVEL_PPM),
+        (Some(change), None) => change,
+        (None, Some(level)) if !is_known => level,
+        (None, _) => 0.0,
     };
     for (baseline, ppm) in told {
         baseline.note(*ppm, change.unwrap_or(0.0));
@@ -111,7 +142,7 @@ mod tests {
             }
             let mut told: Vec<_> = baselines.iter_mut().zip(rates).collect();
             let voters = told.len();
-            group += common_rate(&mut told, voters);
+            group += common_rate(&mut told, voters, None);
         }
         let mean = oscillators.iter().sum::<f64>() / oscillators.len() as f64;
         assert!(
@@ -119,6 +150,24 @@ mod tests {
             "a group is brought to its mean"
         );
         group - before
+    }
+
+    #[test]
+    fn what_a_lie_from_the_beginning_gains_is_near_to_what_no_rule_can_deny_it() {
+        // Nine rates, of which the two highest or the two lowest may be lies.
+        let all: Vec<f64> = (-4..=4).map(|place| 11.25 * f64::from(place)).collect();
+        let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
+        let floor = (mean(&all[2..]) - mean(&all[..7])) / 2.0;
+        // Seven honest ones, and all that two others may tell.
+        let honest: Vec<f64> = (-3..=3).map(|place| 15.0 * f64::from(place)).collect();
+        let told = |lie: i32| [&honest[..], &[f64::from(lie); 2]].concat();
+        let shifts = (-600..=600).filter_map(|lie| mean_rate(&told(lie)));
+        let most = shifts.fold(0.0, |most: f64, shift| most.max(shift.abs()));
+        println!(
+            "rules | two of nine lie of a new group's rate | {most:.1} ppm | any rule: {floor:.1} ppm"
+        );
+        assert!((floor - 11.25).abs() < 0.01);
+        assert!(most <= 35.0, "{most} ppm");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Ensemble {
             .filter(|(_, bar)| bar.is_none());
         let samples: Vec<Sample> = asked.map(|(clock, _)| clock.sample).collect();
         let agreed = match consensus(&samples, &self.settings.rules) {
-            Ok(agreed) => agreed,
+            Ok(agreed) => self.limited(agreed),
             Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
         // Why a clock may not vote, whatever its reputation.
@@ -48,10 +48,24 @@ impl Ensemble {
         let votes: Vec<Vote> = doubts.into_iter().zip(barred).map(vote).collect();
         self.note(&agreed, &votes);
         let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
-        (
-            Ok(agreed.among(voting.map(|(clock, _)| &clock.sample))),
-            votes,
-        )
+        let agreed = agreed.among(voting.map(|(clock, _)| &clock.sample));
+        if self.beginning.knows_no_reputations() {
+            (Ok(agreed.at_median(&samples)), votes)
+        } else {
+            (Ok(agreed), votes)
+        }
+    }
+
+    /// The same, where no vote pulls further than a clock in order would: all who lie together would
+    /// move the group by as much at once as reputation allows them in many rounds. A new group
+    /// has no time to keep yet, and begins with the mean of its clocks.
+    fn limited(&self, agreed: Consensus) -> Consensus {
+        let settings = &self.settings;
+        let is_new = self.rounds == 0 || settings.dry_run;
+        if is_new || settings.rules.tolerance.is_some() {
+            return agreed;
+        }
+        agreed.reaching(allowance(settings.interval, agreed.deviation))
     }
 
     /// Why each clock is not asked at all, the master's own first; `None` if it is.
@@ -160,6 +174,11 @@ impl Ensemble {
         votes: &[Vote],
         led_ppm: f64,
     ) -> f64 {
+        // Where references lead a group, its rate is what they make it.
+        let is_led = led_ppm.abs() > f64::EPSILON;
+        let own_ppm = own.rate_ppm.filter(|_| !is_led);
+        let own_ppm = own_ppm.filter(|_| self.beginning.knows_no_rates());
+        let own_change = own_ppm.and_then(|ppm| self.own_rate.change(ppm));
         let heard = self.members.values_mut().filter_map(|member| {
             let heard = member.heard?;
             Some((&mut member.rate, heard.rate_ppm))
@@ -170,6 +189,6 @@ impl Ensemble {
             .filter_map(|((baseline, ppm), _)| Some((baseline, ppm? - led_ppm)))
             .collect();
         let count = votes.iter().filter(|vote| vote.counts()).count();
-        common_rate(&mut told, count)
+        common_rate(&mut told, count, own_change)
     }
 }

@@ -69,7 +69,7 @@ pub struct Common {
     steer: Steer,
 
     /// Refuse a correction of the system's clock above this, or above it with those of one day,
-    /// once it has been corrected
+    /// once it has been corrected, in this run or, with a drift file, in the last one
     #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = values::threshold)]
     panic_threshold: TimeDelta,
 
@@ -220,6 +220,8 @@ impl Common {
             let (file, kept) = DriftFile::open(path, steering.largest_rate_ppm)?;
             if let (Some(kept), Some(system)) = (kept, &mut system_clock) {
                 system.restore_frequency(kept.ppm)?;
+                // There is a drift file, so it was a run of ours that has left the clock so.
+                steering.knows_the_time = system.is_synchronized();
             }
             steering.rate = kept.unwrap_or(steering.rate);
             drift_file = Some(file);

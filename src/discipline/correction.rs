@@ -51,6 +51,9 @@ pub struct Steering {
     /// would move it further than this in a day: something is wrong that no clock should follow.
     /// `None` refuses none.
     pub panic_threshold: Option<TimeDelta>,
+    /// The raw clock shows the group's time when it is first read, as an earlier run has left it:
+    /// the panic threshold holds from the first correction on.
+    pub knows_the_time: bool,
     /// No rate beyond this is learned, or taken from a master however often it asks, either way, in
     /// ppm.
     pub largest_rate_ppm: f64,
@@ -67,6 +70,7 @@ impl Default for Steering {
             step_threshold: STEP_THRESHOLD,
             step_rounds: STEP_ROUNDS,
             panic_threshold: None,
+            knows_the_time: false,
             largest_rate_ppm: LARGEST_RATE_PPM,
             drift: true,
             rate: Rate::UNKNOWN,
@@ -313,7 +317,7 @@ impl Discipline {
             ahead: corrected - mark.raw,
             error,
         };
-        if self.line.is_some() {
+        if self.line.is_some() || self.steering.knows_the_time {
             let moved = self.moved.with(offset, since_epoch(raw));
             let refused = |limit| offset.abs() > limit || moved.by.abs() > limit;
             if self.steering.panic_threshold.is_some_and(refused) {
@@ -756,6 +760,26 @@ mod tests {
         assert_eq!(clock.aim(raw(15.0)).unwrap().error, None, "it is in doubt");
         correct(&mut clock, 20.0, TimeDelta::zero());
         assert!(clock.aim(raw(20.0)).unwrap().error.is_some());
+    }
+
+    #[test]
+    fn a_clock_that_an_earlier_run_has_left_right_refuses_its_first_correction_too() {
+        let steering = Steering {
+            panic_threshold: Some(TimeDelta::seconds(1000)),
+            knows_the_time: true,
+            ..Steering::default()
+        };
+        let mut clock = Discipline::new(steering, raw(0.0));
+        let hour = TimeDelta::hours(1);
+        assert_eq!(correct(&mut clock, 5.0, hour), Applied::Refused);
+        assert_eq!(clock.target(raw(5.0)), raw(5.0));
+        // It is no part of the group that it does not follow, and its clock is not steered.
+        assert!(!clock.is_synchronized() && clock.aim(raw(5.0)).is_none());
+        let minute = TimeDelta::minutes(1);
+        assert_eq!(correct(&mut clock, 10.0, minute), Applied::Stepped);
+        // What it was moved by at first is a part of the day's.
+        let rest = TimeDelta::seconds(950);
+        assert_eq!(correct(&mut clock, 15.0, rest), Applied::Refused);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum Input {
         /// Which it was.
         link: Link,
     },
-    /// A follower knows of a leader of this term.
+    /// A follower knows of a leader of this term, or our own clock follows one.
     Knows(Term),
     /// Our clock has followed a correction.
     Synchronized,

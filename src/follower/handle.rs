@@ -169,6 +169,11 @@ impl Follower {
         self.control.next_event_now()
     }
 
+    /// The term of the leader whose correction was followed last, where there are candidates.
+    pub(crate) fn followed_term(&self) -> Option<Term> {
+        self.control.told().followed
+    }
+
     /// Waits until the follower has ended, by itself or by its [`FollowerStopper`].
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub(crate) struct Told {
     pub(crate) master: Option<SocketAddr>,
     /// The term in which it leads, where there are candidates.
     pub(crate) term: Option<Term>,
+    /// The term of the last correction, where there are candidates.
+    pub(crate) followed: Option<Term>,
     /// Since when there is none, once there was one.
     pub(crate) lost: Option<Instant>,
     pub(crate) connections: u64,
@@ -52,6 +54,7 @@ impl Told {
                 ..
             } => {
                 self.corrections += 1;
+                self.followed = self.term;
                 self.steps += u64::from(*made == Some(Applied::Stepped));
                 self.last = Some(Correction {
                     at: Instant::now(),

@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::election::candidate::{Action, Candidate, Input};
+use crate::election::term::Source;
 use crate::follower::handle::Follower;
 use crate::follower::options::FollowerOptions;
 use crate::keys::credentials::Credentials;
@@ -103,6 +104,7 @@ impl CandidateThread {
                 .chain(self.inputs.try_iter().take(MOST_INPUTS))
                 .chain(synchronized.then_some(Input::Synchronized))
                 .chain(self.shared.clock.steps().map(Input::Took))
+                .chain(self.followed_term().map(Input::Knows))
                 .chain([Input::KnowsOrders(orders)]);
             for action in self.candidate.step(inputs, now()) {
                 if action == Action::End {
@@ -113,6 +115,14 @@ impl CandidateThread {
             self.tell_news();
             self.tell_what_we_follow();
         }
+    }
+
+    /// The term that our clock follows. A leader that has raised its own may have told its
+    /// followers of it, and us only as one of them.
+    fn followed_term(&self) -> Option<Term> {
+        let term = self.follower.as_ref()?.followed_term()?;
+        let told = self.candidacy.view().check(term, Source::Candidate, now());
+        told.is_ok().then_some(term)
     }
 
     /// How long to wait for something to happen.

@@ -176,9 +176,11 @@ impl Coordinator {
 
     /// While another candidate leads: who is told timestamps is told its time.
     fn relay(&mut self) {
-        let closed = self.shared.ensemble().close_relayed();
+        let synchronized = self.shared.clock.is_synchronized();
+        let own_ppm = synchronized.then(|| self.shared.clock.rate().ppm);
+        let closed = self.shared.ensemble().close_relayed(own_ppm);
         self.dismiss(closed.dropped);
-        if self.shared.clock.is_synchronized() {
+        if synchronized {
             self.shared.connections.command_all(|| Command::Announce);
         }
         self.keep_state();

@@ -211,7 +211,7 @@ impl Shared {
     pub(crate) fn take_lead(&self) {
         lock(&self.rhythm).restart(Instant::now());
         let mut ensemble = self.ensemble();
-        ensemble.begin_to_lead();
+        ensemble.begin_to_lead(self.clock.knows_the_time());
         ensemble.abandon_interval();
         drop(ensemble);
         self.wake_coordinator();

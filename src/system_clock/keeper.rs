@@ -10,7 +10,7 @@ use crate::system_clock::chronyd::ChronySocket;
 use crate::system_clock::clockbound::ClockBound;
 use crate::system_clock::following::Following;
 use crate::system_clock::hands::Hands;
-use crate::system_clock::kernel::{Error, KERNEL, set_tick, speed};
+use crate::system_clock::kernel::{Error, KERNEL, is_synchronized, set_tick, speed};
 use crate::system_clock::oscillator::Oscillator;
 use crate::system_clock::speed::Speed;
 
@@ -22,6 +22,8 @@ const OTHER_PPM: f64 = 10.0;
 pub struct SystemClock {
     oscillator: Arc<Oscillator>,
     speed: Speed,
+    /// Whether the last program has left it synchronized.
+    synchronized: bool,
     keeper: Keeper,
 }
 
@@ -48,12 +50,15 @@ impl SystemClock {
                  now it has {mended}"
             );
             set_tick(mended.tick)?;
+            // Nobody knows how far it went wrong meanwhile.
+            KERNEL.set_leap_seconds(LeapIndicator::Unknown)?;
             speed = mended;
         }
         KERNEL.set_frequency(speed.frequency_ppm)?;
         Ok(Self {
             oscillator: Arc::new(Oscillator::new(speed)),
             speed,
+            synchronized: is_synchronized()?,
             keeper: Keeper::Us(None),
         })
     }
@@ -74,6 +79,7 @@ impl SystemClock {
         Ok(Self {
             oscillator: Arc::new(Oscillator::new(speed)),
             speed,
+            synchronized: false,
             keeper: Keeper::Chronyd(socket),
         })
     }
@@ -98,6 +104,15 @@ impl SystemClock {
     #[must_use]
     pub fn frequency_ppm(&self) -> f64 {
         self.speed.frequency_ppm
+    }
+
+    /// Whether the clock is still as the last program has left it that had synchronized it: nobody
+    /// has set it since, the machine was not started anew, and at most nine hours have passed. (The
+    /// kernel forgets it when any of these happens: the error that it was told grows by 500 ppm,
+    /// and at 16 s it takes its clock for wrong.) Of a clock that chronyd keeps this is not known.
+    #[must_use]
+    pub fn is_synchronized(&self) -> bool {
+        self.synchronized
     }
 
     /// Gives the clock the frequency that an earlier run has learned, unless it has one near to

@@ -55,12 +55,24 @@ impl From<KernelError> for Error {
     }
 }
 
+/// What the kernel says of its clock.
+#[cfg(target_os = "linux")]
+fn told() -> Result<libc::timex, Error> {
+    let mut told = Timex::new();
+    adjtimex(&mut told).map_err(Error::Tick)?;
+    Ok(told.0)
+}
+
 /// The kernel's tick, in µs.
 #[cfg(target_os = "linux")]
 pub(crate) fn tick() -> Result<i32, Error> {
-    let mut told = Timex::new();
-    adjtimex(&mut told).map_err(Error::Tick)?;
-    Ok(told.0.tick as i32)
+    Ok(told()?.tick as i32)
+}
+
+/// Whether the kernel takes its clock for synchronized.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_synchronized() -> Result<bool, Error> {
+    Ok(told()?.status & libc::STA_UNSYNC == 0)
 }
 
 /// Sets the kernel's tick, in µs.
@@ -75,6 +87,11 @@ pub(crate) fn set_tick(tick: i32) -> Result<(), Error> {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn tick() -> Result<i32, Error> {
+    Err(Error::OtherSystem)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_synchronized() -> Result<bool, Error> {
     Err(Error::OtherSystem)
 }
 

@@ -402,3 +402,45 @@ fn what_a_killed_program_left_slewing_is_mended_by_the_next() {
     let apart = group.apart();
     assert!(apart < TimeDelta::milliseconds(1), "{apart}");
 }
+
+#[test]
+#[ignore = "needs user-mode-linux, iproute2, busybox and root"]
+fn a_clock_that_the_last_run_has_left_right_refuses_a_first_correction_that_is_too_large() {
+    let group = Group::boot();
+    group.steer();
+    group.rounds(1..=5);
+    let [_, other, follower] = &group.hosts;
+    let end = |host: &Host| {
+        host.run("kill -TERM $!; wait $!; echo ended with $?");
+        host.line("ended with 0");
+    };
+    end(follower);
+    end(other);
+    assert!(is_synchronized(follower), "it was left so");
+    // Somebody answers in the master's place, from far away.
+    other.run("date --set '40 hours'");
+    let program = env!("CARGO_BIN_EXE_berkeley-master");
+    other.run(&format!("{program} --interval 1m &"));
+    other.line("Listening on ");
+    let program = env!("CARGO_BIN_EXE_berkeley-follower");
+    follower.run("echo 0.100000 0.250000 > /dev/drift");
+    let start = format!("{program} 10.0.0.2 --steer system --drift-file /dev/drift &");
+    let steps = group.steps()[FOLLOWER];
+    let since = Instant::now();
+    let before = clocks(&group.hosts, since)[FOLLOWER];
+    follower.run(&start);
+    follower.line("above the panic threshold");
+    end(follower);
+    let moved = clocks(&group.hosts, since)[FOLLOWER] - before;
+    assert!(moved.abs() < TimeDelta::milliseconds(1), "moved by {moved}");
+    assert_eq!(group.steps()[FOLLOWER], steps);
+    // Who starts it once more means it.
+    follower.run(&start);
+    follower.line("the system's clock is stepped by +");
+    end(follower);
+    // So does who sets it by hand.
+    follower.run("date --set '-5 hours'");
+    follower.forget_lines();
+    follower.run(&start);
+    follower.line("the system's clock is stepped by ");
+}

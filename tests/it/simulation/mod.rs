@@ -8,3 +8,4 @@ mod queue;
 mod reference;
 mod rounds;
 mod steps;
+mod takeovers;

@@ -51,11 +51,13 @@ pub struct Scenario {
     /// The part of the nodes that lie, and what.
     pub liars: f64,
     pub lie: Lie,
-    /// After so many rounds another master leads, with the same clock, which knows nobody yet.
+    /// After so many rounds the next of three candidates leads, with the same clock.
     pub elections: Option<usize>,
     /// What the last two nodes tell for their rates, from the 251st round on.
     pub rate_lie: Option<RateLie>,
     pub steering: Steering,
+    /// Whether all that is admitted of errors is checked.
+    pub checks_errors: bool,
 }
 
 impl Default for Scenario {
@@ -79,6 +81,7 @@ impl Default for Scenario {
             elections: None,
             rate_lie: None,
             steering: Steering::default(),
+            checks_errors: true,
         }
     }
 }
@@ -262,6 +265,8 @@ pub struct Network {
     pub nodes: Vec<Node>,
     pub now: i64,
     pub ensemble: Ensemble,
+    /// What the candidates know that do not lead.
+    waiting: Vec<Ensemble>,
     pub references: Vec<Reference>,
     rng: Rng,
     rounds: usize,
@@ -288,6 +293,7 @@ impl Network {
             nodes: Vec::new(),
             now: 0,
             ensemble: Ensemble::new(Settings::default()),
+            waiting: (0..2).map(|_| Ensemble::new(Settings::default())).collect(),
             rng,
             rounds: 0,
             skews: Vec::new(),
@@ -435,20 +441,31 @@ impl Network {
         }
     }
 
-    /// Begins a new master's memory, if that is due.
+    /// Lets another candidate lead, if that is due. Its clock is the same: what it knows of the
+    /// others is what it has seen when it led before.
     fn elect(&mut self) {
-        let due = |every: usize| self.rounds.is_multiple_of(every);
-        if self.scenario.elections.is_some_and(due) {
+        let Some(every) = self.scenario.elections else {
+            return;
+        };
+        if self.rounds.is_multiple_of(every) {
             self.new_leader();
+        }
+        let own_ppm = self.nodes[0].discipline.rate().ppm;
+        for waiting in &mut self.waiting {
+            waiting.close_relayed(Some(own_ppm));
         }
     }
 
-    /// Another master leads, with the same clock, which knows nobody yet.
+    /// Another of three candidates leads.
     pub fn new_leader(&mut self) {
-        self.ensemble = Ensemble::new(Settings::default());
-        for id in 1..self.nodes.len() as u64 {
-            self.ensemble.join(NodeId(id), "node", None, Wire::Line);
+        let followers = || (1..self.nodes.len() as u64).map(NodeId);
+        followers().for_each(|id| assert!(self.ensemble.leave(id)));
+        std::mem::swap(&mut self.ensemble, &mut self.waiting[0]);
+        self.waiting.rotate_left(1);
+        for id in followers() {
+            self.ensemble.join(id, "node", None, Wire::Line);
         }
+        self.ensemble.begin_to_lead(true);
     }
 
     /// What a liar shows at a moment at which the master's target is known.
@@ -554,6 +571,7 @@ impl Network {
         let middle = |from: usize| targets.get(from / 2).copied();
         let network = middle(targets.len()).zip(middle(targets.len().saturating_sub(1)));
         let network = network.map(|(upper, lower)| lower + (upper - lower) / 2);
+        let network = network.filter(|_| self.scenario.checks_errors);
         let healthy = self.nodes.iter_mut().filter(|node| !node.liar);
         let readings: Vec<_> = healthy
             .map(|node| (node.apart, node.reading(now, network)))

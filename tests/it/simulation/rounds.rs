@@ -7,7 +7,7 @@ use berkeley::internals::discipline::correction::Steering;
 use chrono::TimeDelta;
 
 /// Runs a scenario with a few seeds, and names the one that fails.
-fn with_seeds(run: impl Fn(u64)) {
+pub fn with_seeds(run: impl Fn(u64)) {
     struct Named(u64);
     impl Drop for Named {
         fn drop(&mut self) {
@@ -305,33 +305,6 @@ fn a_third_of_the_clocks_drag_the_others() {
             // Who is surer than anybody else makes the others look unsure, and they differ by more.
             let limit = if let Lie::Early(_) = lie { 250 } else { 200 };
             assert!(median <= 70 && worst <= limit, "{lie:?}: {median} {worst}");
-        }
-    });
-}
-
-#[test]
-fn liars_that_force_elections_drag_the_others_by_less_than_10_ppm() {
-    const MICROSECOND: i64 = 1000;
-    with_seeds(|seed| {
-        for every in [2, 3, 9] {
-            for ahead in [90, 200, 900] {
-                let mut network = Network::new(Scenario {
-                    seed,
-                    nodes: 9,
-                    drift_ppm: 30.0,
-                    liars: 2.0 / 9.0,
-                    lie: Lie::Ahead(ahead * MICROSECOND),
-                    elections: Some(every),
-                    ..Scenario::default()
-                });
-                network.rounds(200);
-                let dragged = network.rate_against_raw(400);
-                println!(
-                    "rules | two of nine are {ahead} µs ahead, an election each {every} rounds | \
-                     dragged at {dragged:.2} ppm"
-                );
-                assert!(dragged.abs() <= 10.0, "{ahead} µs: {dragged} ppm");
-            }
         }
     });
 }

@@ -14,6 +14,7 @@ use berkeley::internals::wire::correction::Correction;
 use berkeley::internals::wire::steps::Steps;
 use chrono::{DateTime, Utc};
 
+use super::client::Stage;
 use super::links::Way;
 use super::world::{Greeting, INTERVAL, Message, Plan, World};
 
@@ -124,7 +125,8 @@ impl World {
         let inputs = input
             .into_iter()
             .chain(synchronized.then_some(Input::Synchronized))
-            .chain(self.clocks[rank].discipline.steps().map(Input::Took));
+            .chain(self.clocks[rank].discipline.steps().map(Input::Took))
+            .chain(self.followed_term(rank).map(Input::Knows));
         let candidate = &mut self.candidates[rank];
         let actions = candidate.life.step(inputs, now);
         candidate.planned += 1;
@@ -135,6 +137,13 @@ impl World {
         if self.runs(rank) {
             self.plan(rank, due.as_nanos() as i64, Plan::Step(planned));
         }
+    }
+
+    /// The term that a candidate's clock follows, while it does not lead.
+    fn followed_term(&self, rank: usize) -> Option<Term> {
+        let client = &self.clients[rank];
+        let joined = matches!(client.stage, Stage::Joined(_));
+        joined.then(|| client.allegiance.term())
     }
 
     fn perform(&mut self, rank: usize, action: Action) {
@@ -200,6 +209,8 @@ impl World {
     fn take_lead(&mut self, rank: usize) {
         let candidate = &mut self.candidates[rank];
         candidate.ensemble = Ensemble::new(settings());
+        let inherits = self.clocks[rank].discipline.knows_the_time();
+        candidate.ensemble.begin_to_lead(inherits);
         candidate.lead += 1;
         candidate.began = self.now - INTERVAL / 2;
         let (lead, round_at) = (candidate.lead, self.now + INTERVAL / 2);
