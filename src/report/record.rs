@@ -70,7 +70,7 @@ pub struct ToldRow {
 pub struct Record(Writer);
 
 impl Record {
-    /// Opens the file, or makes it. What is in it stays as it is until [`Record::begin`].
+    /// Opens the file, or makes it. What is in it stays as it is until the record is begun.
     ///
     /// A file that does not open within a second is written to when it does. No link is followed.
     ///

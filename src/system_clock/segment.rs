@@ -99,22 +99,30 @@ impl Segment {
     /// # Errors
     /// When the file can't be written.
     pub fn say(&mut self, bound: &Bound, disruptions: u64) -> io::Result<()> {
-        // An even number has no carry: if its two bytes are seen one after the other, what is seen
-        // is one of both numbers. After an odd one, what is written is whole.
-        self.generation |= 1;
-        self.write_generation()?;
-        let body = body(bound, disruptions);
-        self.file.write_all_at(&body, HEADER as u64)?;
+        let (next, writes) = writes(self.generation, body(bound, disruptions));
+        for (at, bytes) in writes {
+            self.file.write_all_at(&bytes, at)?;
+        }
+        self.generation = next;
         self.disruptions = disruptions;
-        // 0 is a segment in which nothing was said yet.
-        self.generation = self.generation.checked_add(1).unwrap_or(2);
-        self.write_generation()
+        Ok(())
     }
+}
 
-    fn write_generation(&self) -> io::Result<()> {
-        let bytes = self.generation.to_ne_bytes();
-        self.file.write_all_at(&bytes, GENERATION)
-    }
+/// The generation after this one, and what is written where, one after the other, to get there.
+fn writes(generation: u16, body: Vec<u8>) -> (u16, [(u64, Vec<u8>); 3]) {
+    // An even number has no carry: if its two bytes are seen one after the other, what is seen is
+    // one of both numbers. After an odd one, what is written is whole. A program that was killed may
+    // have left an odd one.
+    let odd = generation | 1;
+    // 0 is a segment in which nothing was said yet.
+    let even = odd.checked_add(1).unwrap_or(2);
+    let writes = [
+        (GENERATION, odd.to_ne_bytes().to_vec()),
+        (HEADER as u64, body),
+        (GENERATION, even.to_ne_bytes().to_vec()),
+    ];
+    (even, writes)
 }
 
 fn open(path: &Path) -> Result<Segment, Why> {
@@ -275,13 +283,31 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), said);
         segment.say(&word(), 3).unwrap();
         assert_eq!(segment.generation, 2, "never 0");
-        // Killed while it was written.
-        segment.generation = 7;
-        segment.write_generation().unwrap();
         drop(segment);
+        // Killed while it was written.
+        let killed = File::options().write(true).open(&path).unwrap();
+        killed
+            .write_all_at(&7u16.to_ne_bytes(), GENERATION)
+            .unwrap();
+        drop(killed);
         let mut segment = Segment::open(&path).unwrap();
         segment.say(&word(), 3).unwrap();
         assert_eq!(segment.generation, 8);
+    }
+
+    #[test]
+    fn the_generation_is_odd_while_it_is_written() {
+        let order = |generation| {
+            let (next, writes) = writes(generation, vec![1; SIZE - HEADER]);
+            let [first, body, last] = writes;
+            assert_eq!((first.0, body.0, last.0), (GENERATION, 16, GENERATION));
+            let number = |bytes: Vec<u8>| u16::from_ne_bytes(bytes.try_into().unwrap());
+            assert_eq!(number(last.1), next);
+            (number(first.1), next)
+        };
+        assert_eq!(order(2), (3, 4));
+        assert_eq!(order(7), (7, 8));
+        assert_eq!(order(u16::MAX - 1), (u16::MAX, 2));
     }
 
     #[test]
