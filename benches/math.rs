@@ -66,8 +66,7 @@ fn main() {
             clock.mark(),
             Correction {
                 offset: TimeDelta::milliseconds(1),
-                error: TimeDelta::zero(),
-                common_ppm: 0.0,
+                ..Correction::default()
             },
         )
         .unwrap();

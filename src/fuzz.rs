@@ -48,6 +48,7 @@ use crate::span::since_epoch;
 use crate::wire::address::Address;
 use crate::wire::message::Message;
 use crate::wire::name::NodeName;
+use crate::wire::path::GroupId;
 use crate::wire::timestamp;
 
 /// Two ends of a connection.
@@ -280,6 +281,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
             ring: ring(),
             auth: [Auth::Require, Auth::Observe][said.len() % 2],
             serve_timestamps: said.len().is_multiple_of(3),
+            weights: Vec::new(),
         },
     };
     let address = theirs.peer_addr().unwrap();
@@ -303,6 +305,7 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
             trust,
         },
         with_candidates.then_some(candidacy),
+        (GroupId(7), None),
         Facts {
             name: None,
             dry_run: false,

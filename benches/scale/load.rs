@@ -418,6 +418,7 @@ impl Load {
                         name: None,
                         machine: None,
                         reference: None,
+                        weight: None,
                     };
                     follower.say(&answer.line())?;
                     self.messages += 1;

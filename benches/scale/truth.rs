@@ -122,7 +122,7 @@ pub fn compare(record: &str, load: &Load, times: &Range<DateTime<Utc>>) -> Resul
             let correction = Correction {
                 offset,
                 error,
-                common_ppm: 0.0,
+                ..Correction::default()
             };
             master.correct(mark, correction, own.time)?;
         }

@@ -9,6 +9,10 @@
 //! differ by: minutes are averaged in whole minutes, however well each was measured. What is more
 //! uncertain than both, because it met a queue, is worth less, by 1/error².
 //!
+//! A clock that stands for a group of *n* (see [`Ballot`]) counts in all of this as *n* clocks that
+//! were measured to be where it is. But they are not all there: half of them are within the group's
+//! own median deviation of it, so none of them is taken to be nearer to *m* than that.
+//!
 //! The window is fixed by `--tolerance` or else drawn from the clocks themselves: three standard
 //! deviations, estimated from the median absolute deviation as 1.4826 · MAD, which is right for
 //! normally distributed offsets and which no minority can stretch (Rousseeuw and Croux, 1993).
@@ -37,8 +41,8 @@ pub const UNCERTAIN: i32 = 8;
 /// No measurement is taken for more uncertain, by far.
 const LARGEST_ERROR: TimeDelta = Rules::LARGEST_OFFSET;
 
-/// The weight of a vote that counts in full.
-const FULL_WEIGHT: i128 = 1 << 20;
+/// What a vote is worth that counts in full.
+const FULL_WORTH: i128 = 1 << 20;
 
 /// Three standard deviations for each MAD, in units of 1/10,000.
 const WINDOW_PER_MAD: i32 = 44_478;
@@ -68,6 +72,28 @@ impl Default for Rules {
     }
 }
 
+/// One clock, as it counts in an average.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ballot {
+    /// Where it was measured to be.
+    pub sample: Sample,
+    /// For how many clocks it stands: itself alone, or a whole group of so many.
+    pub weight: u32,
+    /// How far from it half of those are: nothing, where it stands for itself. Never negative.
+    pub deviation: TimeDelta,
+}
+
+impl From<Sample> for Ballot {
+    /// A clock that stands for itself.
+    fn from(sample: Sample) -> Self {
+        Self {
+            sample,
+            weight: 1,
+            deviation: TimeDelta::zero(),
+        }
+    }
+}
+
 /// What a majority of the clocks agrees on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consensus {
@@ -86,10 +112,10 @@ pub struct Consensus {
     /// How far from the median a vote is taken to be at most. A clock beyond that votes only because
     /// it is within [`LEAST_WINDOW`], and is not to pull the others by more than noise explains.
     pub reach: TimeDelta,
-    /// How many clocks vote.
+    /// How many clocks vote; one that stands for a group counts as so many.
     pub voters: usize,
-    /// The mean weight of their votes.
-    mean_weight: i128,
+    /// What their votes are worth in the mean, [`FULL_WORTH`] at most.
+    mean_worth: i128,
 }
 
 impl Consensus {
@@ -108,24 +134,31 @@ impl Consensus {
 
     /// The same, where only these clocks vote, as far as they lie within the window.
     #[must_use]
-    pub fn among<'a>(self, voters: impl Iterator<Item = &'a Sample>) -> Self {
-        let (mut count, mut weights, mut distances, mut errors) = (0, 0, 0_i128, 0_i128);
-        for sample in voters.filter(|sample| self.votes(sample.offset)) {
-            let weight = self.weight(sample);
-            count += 1;
-            weights += weight;
+    pub fn among<'a>(self, voters: impl Iterator<Item = &'a Ballot>) -> Self {
+        let (mut count, mut worths, mut distances, mut errors) = (0, 0, 0_i128, 0_i128);
+        for Ballot { sample, weight, .. } in voters.filter(|it| self.votes(it.sample.offset)) {
+            let worth = self.worth(sample) * i128::from(*weight);
+            count += *weight as usize;
+            worths += worth;
             let distance = (sample.offset - self.median).clamp(-self.reach, self.reach);
-            distances += weight * exact_nanoseconds(distance);
-            errors += weight * exact_nanoseconds(sample.error);
+            distances += worth * exact_nanoseconds(distance);
+            errors += worth * exact_nanoseconds(sample.error);
         }
-        let mean = |sum: i128| TimeDelta::nanoseconds((sum / weights.max(1)) as i64);
+        let mean = |sum: i128| TimeDelta::nanoseconds((sum / worths.max(1)) as i64);
         Self {
             average: self.median + mean(distances),
             error: mean(errors),
             voters: count,
-            mean_weight: weights / count.max(1) as i128,
+            mean_worth: worths / count.max(1) as i128,
             ..self
         }
+    }
+
+    /// The same, with each of these voters counted as for so many clocks as it stands.
+    #[must_use]
+    pub fn counting(self, voters: &[Ballot]) -> Self {
+        let voters = voters.iter().map(|ballot| ballot.weight as usize).sum();
+        Self { voters, ..self }
     }
 
     /// The same, where no vote is taken to be further from the median than this.
@@ -152,28 +185,30 @@ impl Consensus {
         }
     }
 
-    /// How much a vote counts, [`FULL_WEIGHT`] at most.
-    fn weight(&self, sample: &Sample) -> i128 {
+    /// What the vote of one clock is worth by its measurement, [`FULL_WORTH`] at most.
+    fn worth(&self, sample: &Sample) -> i128 {
         if sample.error <= self.ordinary_error {
-            return FULL_WEIGHT;
+            return FULL_WORTH;
         }
         let part =
             exact_nanoseconds(self.ordinary_error) as f64 / exact_nanoseconds(sample.error) as f64;
-        (FULL_WEIGHT as f64 * part * part) as i128 + 1
+        (FULL_WORTH as f64 * part * part) as i128 + 1
     }
 
-    /// How much a vote counts: 1 in full, less where it is measured less surely than others.
+    /// How much the vote of one clock counts: 1 in full, less where it is measured less surely than
+    /// others.
     #[must_use]
     pub fn part(&self, sample: &Sample) -> f64 {
-        self.weight(sample) as f64 / FULL_WEIGHT as f64
+        self.worth(sample) as f64 / FULL_WORTH as f64
     }
 
-    /// How far a clock's vote pulls the average, times the number of voters: its distance from
-    /// the median, by the weight of its vote against that of the others.
+    /// How far the vote of one clock pulls the average, times the number of voters: its distance
+    /// from the median, by what its vote is worth against those of the others. A clock that stands
+    /// for several pulls as each of them would.
     #[must_use]
     pub fn pull(&self, sample: &Sample) -> TimeDelta {
         let distance = exact_nanoseconds(sample.offset - self.median);
-        let pull = distance.saturating_mul(self.weight(sample)) / self.mean_weight.max(1);
+        let pull = distance.saturating_mul(self.worth(sample)) / self.mean_worth.max(1);
         TimeDelta::nanoseconds(pull.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
 
@@ -191,6 +226,7 @@ impl Consensus {
             offset: self.correction(sample.offset),
             error: self.error + sample.error,
             common_ppm,
+            ..Correction::default()
         }
     }
 }
@@ -248,14 +284,20 @@ impl std::error::Error for NoMajority {}
 /// assert_eq!(corrections, [2, 16, -18]);
 /// ```
 pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajority> {
+    let ballots: Vec<Ballot> = samples.iter().copied().map(Ballot::from).collect();
+    consensus_of(&ballots, rules)
+}
+
+/// The same of clocks that may stand for groups.
+///
+/// # Errors
+/// [`NoMajority`], as for [`consensus`].
+pub fn consensus_of(ballots: &[Ballot], rules: &Rules) -> Result<Consensus, NoMajority> {
     let max_offset = rules.max_offset.min(Rules::LARGEST_OFFSET);
-    let mut spans: Vec<TimeDelta> = samples.iter().map(|sample| sample.offset).collect();
-    let median = median(&mut spans);
-    for span in &mut spans {
-        *span = (*span - median).abs();
-    }
-    let deviation = self::median(&mut spans).min(max_offset);
-    let mut errors: Vec<TimeDelta> = samples.iter().map(|sample| sample.error).collect();
+    let median = median(&mut of(ballots, |ballot| ballot.sample.offset));
+    let distance = |it: &Ballot| (it.sample.offset - median).abs().max(it.deviation);
+    let deviation = self::median(&mut of(ballots, distance)).min(max_offset);
+    let mut errors = of(ballots, |ballot| ballot.sample.error);
     let drawn = deviation * WINDOW_PER_MAD / 10_000;
     let tolerance = rules.tolerance.unwrap_or(drawn.max(LEAST_WINDOW));
     let agreed = Consensus {
@@ -267,12 +309,13 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
         window: tolerance.min(max_offset),
         reach: rules.tolerance.unwrap_or(drawn).min(max_offset),
         voters: 0,
-        mean_weight: FULL_WEIGHT,
+        mean_worth: FULL_WORTH,
     };
-    let agreed = agreed.among(samples.iter());
-    if agreed.voters * 2 <= samples.len() {
+    let agreed = agreed.among(ballots.iter());
+    let clocks = ballots.iter().map(|ballot| ballot.weight as usize).sum();
+    if agreed.voters * 2 <= clocks {
         return Err(NoMajority {
-            clocks: samples.len(),
+            clocks,
             voters: agreed.voters,
             window: agreed.window,
             limited_by_max_offset: tolerance >= max_offset,
@@ -281,31 +324,81 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
     Ok(agreed)
 }
 
-/// The mean of some rates, in ppm: they are averaged as offsets are, each counting as what it gains
-/// in 1000 s, so that no minority moves it beyond what the others differ by. `None` without a
-/// majority.
+/// What those agree on that have agreed for some time, if all that are within the window of `agreed`
+/// are within [`LEAST_WINDOW`] too: what they differ by is the noise of their measurements. The clock of
+/// a group is measured no better than any other, so each counts once here. Otherwise the master
+/// of a group would follow the noise of one link, that to the largest group below it.
 #[must_use]
-pub fn mean_rate(rates_ppm: &[f64]) -> Option<f64> {
+pub fn settled(agreed: &Consensus, ballots: &[Ballot], rules: &Rules) -> Option<Consensus> {
+    let voting = ballots.iter().filter(|it| agreed.votes(it.sample.offset));
+    let near = |it: &Ballot| (it.sample.offset - agreed.median).abs() <= LEAST_WINDOW;
+    if !voting.clone().all(near) {
+        return None;
+    }
+    let once: Vec<Ballot> = voting.map(|it| it.sample.into()).collect();
+    consensus_of(&once, rules).ok()
+}
+
+/// The mean of some rates in ppm, each told by a clock of some weight: they are averaged as offsets
+/// are, each counting as what it gains in 1000 s, so that no minority moves it beyond what the others
+/// differ by. The rates of the clocks of one group differ by `spread_ppm`. `None` without a majority.
+#[must_use]
+pub fn mean_rate(rates: &[(f64, u32)], spread_ppm: f64) -> Option<f64> {
     let base = TimeDelta::seconds(1000);
-    let clocks: Vec<_> = rates_ppm
+    let deviation = |weight| match weight {
+        0 | 1 => TimeDelta::zero(),
+        _ => at_rate(base, spread_ppm),
+    };
+    let clocks: Vec<_> = rates
         .iter()
-        .map(|ppm| Sample::one_way(at_rate(base, *ppm)))
+        .map(|&(ppm, weight)| Ballot {
+            sample: Sample::one_way(at_rate(base, ppm)),
+            weight,
+            deviation: deviation(weight),
+        })
         .collect();
-    let agreed = consensus(&clocks, &Rules::default()).ok()?;
+    let agreed = consensus_of(&clocks, &Rules::default()).ok()?;
     Some(float_nanoseconds(agreed.average) / float_nanoseconds(base) * 1e6)
 }
 
-/// The middle value, or the midpoint of the two in the middle. Reorders `spans`.
-fn median(spans: &mut [TimeDelta]) -> TimeDelta {
-    if spans.is_empty() {
+/// A span of each, with its weight.
+fn of(ballots: &[Ballot], span: impl Fn(&Ballot) -> TimeDelta) -> Vec<(TimeDelta, u32)> {
+    ballots.iter().map(|it| (span(it), it.weight)).collect()
+}
+
+/// The middle value, each counting as often as its weight says, or the midpoint of the two in the
+/// middle. Reorders `spans`.
+fn median(spans: &mut [(TimeDelta, u32)]) -> TimeDelta {
+    let total: u64 = spans.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    if total == 0 {
         return TimeDelta::zero();
     }
+    let (lower, upper) = if total == spans.len() as u64 {
+        middle(spans)
+    } else {
+        spans.sort_unstable();
+        let at = |place: u64| {
+            let mut passed = 0;
+            let reaches = |(_, weight): &&(TimeDelta, u32)| {
+                passed += u64::from(*weight);
+                passed > place
+            };
+            spans.iter().find(reaches).map_or(spans[0].0, |span| span.0)
+        };
+        (at((total - 1) / 2), at(total / 2))
+    };
+    lower + (upper - lower) / 2
+}
+
+/// The two values in the middle, which may be one, where all count alike: in less time than it takes
+/// to sort them.
+fn middle(spans: &mut [(TimeDelta, u32)]) -> (TimeDelta, TimeDelta) {
     let middle = spans.len() / 2;
     let even = spans.len().is_multiple_of(2);
-    let (below, &mut upper, _) = spans.select_nth_unstable(middle);
+    let (below, &mut (upper, _), _) = spans.select_nth_unstable(middle);
     match below.iter().max() {
-        Some(&lower) if even => lower + (upper - lower) / 2,
-        _ => upper,
+        Some(&(lower, _)) if even => (lower, upper),
+        _ => (upper, upper),
     }
 }
 
@@ -527,6 +620,53 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_weight_is_no_majority() {
+        let ballot = |seconds, weight| Ballot {
+            weight,
+            ..Ballot::from(Sample::one_way(TimeDelta::seconds(seconds)))
+        };
+        let rules = within(TimeDelta::seconds(1));
+        let heavy = [ballot(3600, 100), ballot(0, 60), ballot(0, 41)];
+        let agreed = consensus_of(&heavy, &rules).unwrap();
+        assert_eq!((agreed.average, agreed.voters), (TimeDelta::zero(), 101));
+        let halves = [ballot(3600, 100), ballot(0, 60), ballot(0, 40)];
+        let refused = consensus_of(&halves, &rules).unwrap_err();
+        assert_eq!((refused.voters, refused.clocks), (0, 200));
+    }
+
+    #[test]
+    fn groups_are_averaged_with_all_their_clocks() {
+        // One of 2 that are 4 s and 10 s ahead, and one of 10, from 20 s behind to 7 s ahead.
+        let clocks = |first: i64, step: i64, count: i64| {
+            (0..count).map(move |it| first + step * it).collect()
+        };
+        let ballot = |seconds: &[i64]| {
+            let alone = self::seconds(seconds);
+            let agreed = consensus(&alone, &Rules::default()).unwrap();
+            assert_eq!(agreed.voters, seconds.len());
+            Ballot {
+                sample: Sample::one_way(agreed.average),
+                weight: seconds.len() as u32,
+                deviation: agreed.deviation,
+            }
+        };
+        let (two, ten): (Vec<i64>, Vec<i64>) = (clocks(4, 6, 2), clocks(-20, 3, 10));
+        let all: i64 = two.iter().chain(&ten).sum();
+        let groups = [ballot(&two), ballot(&ten), Sample::OWN.into()];
+        let agreed = consensus_of(&groups, &Rules::default()).unwrap();
+        let off = agreed.average - TimeDelta::seconds(all) / 13;
+        assert!(off.abs() <= TimeDelta::nanoseconds(1), "{off}");
+        // A minority that says that its clocks are far apart does not widen the window.
+        let mut liar = [(0, 100), (3600, 90)].map(|(seconds, weight)| Ballot {
+            weight,
+            ..Ballot::from(Sample::one_way(TimeDelta::seconds(seconds)))
+        });
+        liar[1].deviation = TimeDelta::hours(1);
+        let agreed = consensus_of(&liar, &Rules::default()).unwrap();
+        assert_eq!((agreed.average, agreed.voters), (TimeDelta::zero(), 100));
+    }
+
+    #[test]
     fn the_widest_offsets_do_not_overflow() {
         let wild = [
             TimeDelta::days(365 * 9998),
@@ -577,6 +717,26 @@ mod tests {
                 consensus(&measured(&offsets), &rules),
                 consensus(&measured(&shuffled), &rules)
             );
+        }
+
+        #[test]
+        fn a_clock_of_some_weight_counts_as_so_many_clocks(
+            weighted in prop::collection::vec((any_offset(), 0..2_000_000_i64, 1..9_u32), 1..20),
+            rules in any_rules(),
+        ) {
+            let ballots = weighted.iter().map(|&(offset, error, weight)| Ballot {
+                sample: Sample {
+                    offset: TimeDelta::nanoseconds(offset),
+                    delay: None,
+                    error: TimeDelta::nanoseconds(error),
+                },
+                weight,
+                deviation: TimeDelta::zero(),
+            });
+            let ballots: Vec<Ballot> = ballots.collect();
+            let alone = ballots.iter().flat_map(|it| vec![it.sample; it.weight as usize]);
+            let alone: Vec<Sample> = alone.collect();
+            prop_assert_eq!(consensus_of(&ballots, &rules), consensus(&alone, &rules));
         }
 
         #[test]

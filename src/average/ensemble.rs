@@ -14,11 +14,12 @@ use crate::average::beginning::Beginning;
 use crate::average::dropped::Dropped;
 use crate::average::member::Member;
 use crate::average::names::Names;
-use crate::average::rates::{Baseline, told_rate};
+use crate::average::rates::Baseline;
 use crate::average::reference::Guide;
 use crate::average::reputation::Standing;
-use crate::average::round::{Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
+use crate::average::round::{Above, Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
 pub use crate::average::settings::{MISSED_ROUNDS, Settings};
+use crate::average::stands::Stands;
 use crate::wire::correction::Correction;
 use crate::wire::machine::Machine;
 
@@ -36,6 +37,8 @@ pub struct Ensemble {
     awaits_known: bool,
     /// What the rate of the master's own clock is compared with.
     pub(in crate::average) own_rate: Baseline,
+    /// For how many clocks the group stands, and the mean of the rates that they tell.
+    pub(in crate::average) stands: Stands,
     intervals: u64,
     pub(in crate::average) rounds: u64,
 }
@@ -61,6 +64,7 @@ impl Ensemble {
             awaits_known: !acquaintances.is_empty(),
             acquaintances,
             own_rate: Baseline::default(),
+            stands: Stands::default(),
             intervals: 0,
             rounds: 0,
         }
@@ -212,7 +216,7 @@ impl Ensemble {
         Some(Correction {
             offset: -heard.sample.offset,
             error: heard.sample.error + group,
-            common_ppm: 0.0,
+            ..Correction::default()
         })
     }
 
@@ -247,7 +251,7 @@ impl Ensemble {
         }
         if let Some(member) = self.members.get_mut(&node) {
             heard.sample.offset += member.kept;
-            member.heard = Some(heard);
+            member.heard = Some(member.counted(heard, self.settings.max_weight));
             member.fresh = true;
         }
     }
@@ -255,6 +259,11 @@ impl Ensemble {
     /// Ends an interval: averages the clocks that gave their time, and starts the next one.
     /// `own` is the master's clock.
     pub fn close_round(&mut self, own: Heard) -> Closed {
+        self.close_round_below(own, Above::Nobody)
+    }
+
+    /// The same in a group that has another one above it, perhaps.
+    pub fn close_round_below(&mut self, own: Heard, above: Above) -> Closed {
         let dropped = self.drop_silent();
         let enough = self.is_enough();
         if !enough && self.rounds == 0 {
@@ -268,7 +277,10 @@ impl Ensemble {
             };
         }
         self.intervals += 1;
-        let round = enough.then(|| self.average(own));
+        let round = enough.then(|| self.average(own, above));
+        if round.is_none() {
+            self.stands = Stands::default();
+        }
         for member in self.members.values_mut() {
             member.fresh = false;
             if member.wire == Wire::Line {
@@ -328,31 +340,29 @@ impl Ensemble {
         silent
     }
 
-    fn average(&mut self, own: Heard) -> Round {
-        let followers = self.members.values().filter_map(|member| member.heard);
-        let clocks: Vec<Heard> = std::iter::once(own).chain(followers).collect();
+    fn average(&mut self, own: Heard, above: Above) -> Round {
+        let clocks = self.clocks(own);
         let (outcome, votes) = self.agree(&clocks);
-        let told_ppm = told_rate(&clocks, &votes);
-        let led = outcome.ok().map(|it| self.lead(&it, &own, told_ppm));
-        let (led, references) = led.unwrap_or_default();
-        let change_ppm = led.map_or(0.0, |_| self.guide.change_ppm());
-        let led_ppm = self.guide.rate_ppm() - change_ppm;
-        let common_ppm = self.common_rate(&own, &votes, led_ppm) + change_ppm;
-        let row = |member: Option<(NodeId, &Member)>, heard: &Heard, vote: Option<Vote>| Row {
+        let moved = above.moves();
+        let (led, references, common_ppm) =
+            self.rate_of_the_group(&clocks, &votes, &outcome, above);
+        self.stands.note(&clocks, &votes, &outcome, &moved);
+        let row = |member: Option<(NodeId, &Member)>, heard: Heard, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
             name: member.map_or_else(|| Arc::from(MASTER), |(_, it)| Arc::clone(&it.name)),
             address: member.and_then(|(_, member)| member.address),
             sample: heard.sample,
+            weight: heard.weight,
             vote: vote.unwrap_or(Vote::Abandoned),
             correction: outcome
                 .ok()
-                .map(|agreed| agreed.correct(&heard.sample, common_ppm)),
+                .map(|agreed| agreed.correct(&heard.sample, common_ppm).and(&moved)),
             rate_ppm: heard.rate_ppm,
             reference: references.get(&member.map(|(node, _)| node)).copied(),
         };
         let mut in_turn = votes.iter().copied();
         let mut rows = Vec::with_capacity(clocks.len());
-        rows.push(row(None, &own, in_turn.next()));
+        rows.push(row(None, own, in_turn.next()));
         for (&node, member) in &mut self.members {
             let Some(heard) = member.heard else {
                 continue;
@@ -366,14 +376,16 @@ impl Ensemble {
                     Wire::Timestamp => Some(-member.kept),
                     Wire::Line => machine,
                 };
-                let ahead = |machine| sample.offset + machine - agreed.average;
+                let ahead = |machine| sample.offset + machine - agreed.average - moved.shift;
                 member.machine_ahead = machine.map(ahead);
             }
-            rows.push(row(Some((node, member)), &heard, in_turn.next()));
+            rows.push(row(Some((node, member)), heard, in_turn.next()));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
                 member.keep(agreed.correction(sample.offset));
+                // The master is moved too, so the two go on agreeing.
+                member.kept += moved.shift;
             }
         }
         self.rounds += 1;
@@ -384,6 +396,7 @@ impl Ensemble {
             rows,
             outcome,
             led,
+            above,
             dry_run: self.settings.dry_run,
         }
     }

@@ -9,6 +9,7 @@ use crate::average::rates::Baseline;
 use crate::average::reputation::Standing;
 use crate::average::round::{Heard, Wire};
 use crate::wire::machine::Machine;
+use crate::wire::weight::LARGEST_WEIGHT;
 
 /// What an ensemble knows of one follower.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Member {
     pub standing: Standing,
     /// It has no key, where others do.
     pub unkeyed: bool,
+    /// It may stand for as many clocks as it says.
+    pub trusted: bool,
     /// What the rate that it tells is compared with.
     pub rate: Baseline,
     /// What a peer that never corrects itself was told to add so far.
@@ -62,9 +65,27 @@ impl Member {
             missed: 0,
             standing,
             unkeyed: false,
+            trusted: false,
             rate: Baseline::default(),
             kept: TimeDelta::zero(),
             machine_ahead: None,
+        }
+    }
+
+    /// What counts of a clock that says that it stands for several: whoever is not trusted stands for
+    /// `most` at most.
+    #[must_use]
+    pub fn counted(&self, heard: Heard, most: u32) -> Heard {
+        let most = if self.trusted { LARGEST_WEIGHT } else { most };
+        let weight = heard.weight.clamp(1, most.max(1));
+        let deviation = match weight {
+            1 => TimeDelta::zero(),
+            _ => heard.deviation,
+        };
+        Heard {
+            weight,
+            deviation,
+            ..heard
         }
     }
 

@@ -14,5 +14,7 @@ pub mod reference;
 pub mod reputation;
 pub mod round;
 pub mod settings;
+pub mod stands;
 pub mod told;
+pub mod tree;
 pub mod voting;

@@ -80,35 +80,43 @@ impl Baseline {
     }
 }
 
+/// What a voter tells.
+#[derive(Debug)]
+pub struct Telling<'a> {
+    /// What it is compared with.
+    pub baseline: &'a mut Baseline,
+    /// The rate, in ppm.
+    pub ppm: f64,
+    /// For how many clocks the voter stands.
+    pub weight: u32,
+}
+
 /// By how many ppm all clocks are to run faster, given the rates in ppm that voters tell: nothing,
 /// unless most of the `voters` tell theirs. `own_change` is what the rate of the master's own clock
 /// has changed by, where the master can't know it of the others.
-pub fn common_rate(
-    told: &mut [(&mut Baseline, f64)],
-    voters: usize,
-    own_change: Option<f64>,
-) -> f64 {
-    let mut rates: Vec<_> = told.iter().map(|(_, ppm)| *ppm).collect();
-    let known = told
-        .iter()
-        .filter_map(|(it, ppm)| Some((*ppm, it.change(*ppm)?)));
+pub fn common_rate(told: &mut [Telling], voters: usize, own_change: Option<f64>) -> f64 {
+    let mut rates: Vec<_> = told.iter().map(|it| (it.ppm, it.weight)).collect();
+    let known = told.iter().filter_map(|it| {
+        let change = it.baseline.change(it.ppm)?;
+        Some(((it.ppm, it.weight), (change, it.weight)))
+    });
     let (known, changes): (Vec<_>, Vec<_>) = known.unzip();
-    let is_known = changes.len() * 2 > voters;
+    let is_known = weight(&changes) * 2 > voters;
     let change = if is_known {
         rates = known;
-        mean_rate(&changes)
+        mean_rate(&changes, 0.0)
     } else {
         own_change
     };
-    let level = (rates.len() * 2 > voters).then(|| mean_rate(&rates));
+    let level = (weight(&rates) * 2 > voters).then(|| mean_rate(&rates, CRYSTAL_PPM));
     let off = match (change, level.flatten()) {
         (Some(change), Some(level)) => level.clamp(change - LEVEL_PPM, change + LEVEL_PPM),
         (Some(change), None) => change,
         (None, Some(level)) if !is_known => level,
         (None, _) => 0.0,
     };
-    for (baseline, ppm) in told {
-        baseline.note(*ppm, change.unwrap_or(0.0));
+    for it in told {
+        it.baseline.note(it.ppm, change.unwrap_or(0.0));
     }
     (-RATE_GAIN * off).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
@@ -117,9 +125,18 @@ pub fn common_rate(
 #[must_use]
 pub fn told_rate(clocks: &[Heard], cast: &[Vote]) -> Option<f64> {
     let voters = || clocks.iter().zip(cast).filter(|(_, vote)| vote.counts());
-    let rates: Vec<f64> = voters().filter_map(|(clock, _)| clock.rate_ppm).collect();
-    let most = rates.len() * 2 > voters().count();
-    most.then(|| mean_rate(&rates)).flatten()
+    let rates: Vec<_> = voters()
+        .filter_map(|(clock, _)| Some((clock.rate_ppm?, clock.weight)))
+        .collect();
+    let all: usize = voters().map(|(clock, _)| clock.weight as usize).sum();
+    (weight(&rates) * 2 > all)
+        .then(|| mean_rate(&rates, CRYSTAL_PPM))
+        .flatten()
+}
+
+/// How many clocks tell these.
+fn weight(told: &[(f64, u32)]) -> usize {
+    told.iter().map(|(_, weight)| *weight as usize).sum()
 }
 
 #[cfg(test)]
@@ -140,7 +157,13 @@ mod tests {
             if round > SETTLING + 20 {
                 rates[..2].fill(lie(group));
             }
-            let mut told: Vec<_> = baselines.iter_mut().zip(rates).collect();
+            let told = baselines.iter_mut().zip(rates);
+            let told = told.map(|(baseline, ppm)| Telling {
+                baseline,
+                ppm,
+                weight: 1,
+            });
+            let mut told: Vec<_> = told.collect();
             let voters = told.len();
             group += common_rate(&mut told, voters, None);
         }
@@ -168,7 +191,10 @@ mod tests {
         let most = |shifts: &mut dyn Iterator<Item = f64>| {
             shifts.fold(0.0, |most: f64, shift| most.max(shift.abs()))
         };
-        let ours = most(&mut (-600..=600).filter_map(|lie| mean_rate(&told(lie))));
+        let ours = most(&mut (-600..=600).filter_map(|lie| {
+            let rates: Vec<_> = told(lie).into_iter().map(|ppm| (ppm, 1)).collect();
+            mean_rate(&rates, 0.0)
+        }));
         let without_quarters = most(&mut (-600..=600).map(|lie| trimmed(told(lie))));
         println!(
             "rules | two of nine lie of a new group's rate | {ours:.1} ppm; without a quarter at each \

@@ -122,19 +122,20 @@ impl Standing {
     }
 }
 
-/// How much in doubt a clock may be and still vote, given how much each of the clocks within the window is in doubt, and how many
-/// clocks there are in all: those least in doubt, and a strict majority of all at least.
+/// How much in doubt a clock may be and still vote, given how much each of the clocks within the
+/// window is in doubt and for how many clocks it stands, and how many clocks there are in all: those
+/// least in doubt, and a strict majority of all at least.
 #[must_use]
-pub fn most_doubt(doubts: impl Iterator<Item = Doubt>, clocks: usize) -> Doubt {
-    let mut doubts: Vec<Doubt> = doubts.collect();
-    let majority = clocks / 2;
-    if majority >= doubts.len() {
-        return Doubt::New;
-    }
-    let (_, most, _) = doubts.select_nth_unstable_by(majority, |one, other| {
-        one.partial_cmp(other).unwrap_or(Ordering::Equal)
+pub fn most_doubt(doubts: impl Iterator<Item = (Doubt, u32)>, clocks: usize) -> Doubt {
+    let mut doubts: Vec<(Doubt, u32)> = doubts.collect();
+    doubts
+        .sort_unstable_by(|(one, _), (other, _)| one.partial_cmp(other).unwrap_or(Ordering::Equal));
+    let mut counted = 0;
+    let mut reached = doubts.into_iter().skip_while(|(_, weight)| {
+        counted += *weight as usize;
+        counted * 2 <= clocks
     });
-    *most
+    reached.next().map_or(Doubt::New, |(most, _)| most)
 }
 
 #[cfg(test)]
@@ -196,13 +197,18 @@ mod tests {
     #[test]
     fn a_majority_votes_whoever_is_in_doubt() {
         use Doubt::{Biased, New, None};
-        let most = |doubts: &[Doubt], clocks| most_doubt(doubts.iter().copied(), clocks);
+        let most =
+            |doubts: &[Doubt], clocks| most_doubt(doubts.iter().map(|doubt| (*doubt, 1)), clocks);
         let doubts = [None, None, None, Biased(7.0), Biased(900.0)];
         assert_eq!(most(&doubts, 5), None);
         // The fifth is out of the window.
         let doubts = [Biased(900.0), Biased(7.0), None, None];
         assert_eq!(most(&doubts, 5), Biased(7.0));
         assert_eq!(most(&[None, New, New], 3), New);
+        // One that stands for a hundred is a majority by itself.
+        let doubts = [(New, 1), (Biased(7.0), 100), (None, 50), (None, 49)];
+        assert_eq!(most_doubt(doubts.into_iter(), 200), Biased(7.0));
+        assert_eq!(most_doubt(doubts.into_iter(), 197), None);
     }
 
     #[test]

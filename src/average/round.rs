@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Consensus, NoMajority};
+use crate::average::consensus::{Ballot, Consensus, NoMajority};
 use crate::average::reputation::Doubt;
 use crate::measurement::sample::Sample;
-use crate::wire::correction::Correction;
+use crate::wire::correction::{Correction, FromAbove};
 
 /// What the master's own clock is called in its rounds.
 pub const MASTER: &str = "master";
@@ -51,6 +51,21 @@ pub struct Heard {
     pub machine: Option<TimeDelta>,
     /// To what error the machine's own clock is right, if it is a reference.
     pub reference: Option<TimeDelta>,
+    /// For how many clocks it stands: 1, or, where it is the clock of a whole group, as many as have
+    /// voted there.
+    pub weight: u32,
+    /// How far from it half of those were.
+    pub deviation: TimeDelta,
+}
+
+impl From<&Heard> for Ballot {
+    fn from(heard: &Heard) -> Self {
+        Self {
+            sample: heard.sample,
+            weight: heard.weight,
+            deviation: heard.deviation,
+        }
+    }
 }
 
 impl From<Sample> for Heard {
@@ -62,6 +77,8 @@ impl From<Sample> for Heard {
             synchronized: false,
             machine: None,
             reference: None,
+            weight: 1,
+            deviation: TimeDelta::zero(),
         }
     }
 }
@@ -75,6 +92,8 @@ impl Heard {
         synchronized: true,
         machine: None,
         reference: None,
+        weight: 1,
+        deviation: TimeDelta::zero(),
     };
 }
 
@@ -91,6 +110,8 @@ pub struct Round {
     pub outcome: Result<Consensus, NoMajority>,
     /// How the group is led towards references, if there are any.
     pub led: Option<Led>,
+    /// What the group was told from above.
+    pub above: Above,
     /// Nobody is told of the corrections.
     pub dry_run: bool,
 }
@@ -160,6 +181,29 @@ impl fmt::Display for Vote {
     }
 }
 
+/// What there is above a group.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Above {
+    /// Nothing: the group keeps its own time.
+    #[default]
+    Nobody,
+    /// A group that was lost: this one goes on alone, at the rate that it was given last.
+    Gone,
+    /// A group that moves this one.
+    Moves(FromAbove),
+}
+
+impl Above {
+    /// By what it moves the group.
+    #[must_use]
+    pub fn moves(self) -> FromAbove {
+        match self {
+            Self::Moves(moved) => moved,
+            Self::Nobody | Self::Gone => FromAbove::default(),
+        }
+    }
+}
+
 /// How a group was led in a round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Led {
@@ -203,6 +247,8 @@ pub struct Row {
     pub address: Option<SocketAddr>,
     /// The clock against the master's; what the master keeps for the peer is already in it.
     pub sample: Sample,
+    /// For how many clocks it counts.
+    pub weight: u32,
     /// Whether it has a vote in the average and, if not, why.
     pub vote: Vote,
     /// What it has to do to agree with the group; `None` when the round was abandoned.

@@ -24,6 +24,9 @@ pub struct Settings {
     pub reference_slew_ppm: f64,
     /// How many votes the connections from one machine have together.
     pub votes_per_address: usize,
+    /// For how many clocks a member may stand that is trusted with no more, see
+    /// [`Ensemble::trust_weight`](crate::average::ensemble::Ensemble::trust_weight).
+    pub max_weight: u32,
     /// Nobody will be told of the corrections, so none is kept for anybody.
     pub dry_run: bool,
 }
@@ -37,6 +40,7 @@ impl Default for Settings {
             timestamp_patience: MISSED_ROUNDS,
             reference_slew_ppm: SLEW_PPM,
             votes_per_address: 1,
+            max_weight: 1,
             dry_run: false,
         }
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Consensus, NoMajority, consensus};
+use crate::average::consensus::{Ballot, Consensus, NoMajority, consensus_of, settled};
 use crate::average::electorate::{Contender, electorate};
 use crate::average::ensemble::Ensemble;
-use crate::average::rates::common_rate;
+use crate::average::rates::{Telling, common_rate};
 use crate::average::reputation::{Doubt, allowance, most_doubt};
 use crate::average::round::{Heard, MASTER, Vote, Wire};
 use crate::measurement::sample::Sample;
@@ -24,11 +24,17 @@ impl Ensemble {
             .iter()
             .zip(&excluded)
             .filter(|(_, bar)| bar.is_none());
-        let samples: Vec<Sample> = asked.map(|(clock, _)| clock.sample).collect();
-        let agreed = match consensus(&samples, &self.settings.rules) {
-            Ok(agreed) => self.limited(agreed),
+        let ballots: Vec<Ballot> = asked.map(|(clock, _)| clock.into()).collect();
+        let agreed = match consensus_of(&ballots, &self.settings.rules) {
+            Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
+        let groups = ballots.iter().any(|ballot| ballot.weight > 1);
+        let settled_for_long = groups && clocks.iter().all(|clock| clock.synchronized);
+        let once = settled_for_long
+            .then(|| settled(&agreed, &ballots, &self.settings.rules))
+            .flatten();
+        let agreed = self.limited(once.unwrap_or(agreed));
         // Why a clock may not vote, whatever its reputation.
         let bar = |(clock, excluded): (&Heard, Option<Vote>)| match excluded {
             Some(Vote::Dropped | Vote::SameMachine) => excluded,
@@ -37,9 +43,11 @@ impl Ensemble {
         };
         let barred: Vec<_> = clocks.iter().zip(excluded).map(bar).collect();
         let doubts = self.doubts(&agreed);
-        let voting = doubts.iter().zip(&barred);
+        let voting = doubts.iter().zip(clocks).zip(&barred);
         let voting = voting.filter(|(_, barred)| barred.is_none());
-        let most = most_doubt(voting.map(|(doubt, _)| *doubt), samples.len());
+        let voting = voting.map(|((doubt, clock), _)| (*doubt, clock.weight));
+        let all = ballots.iter().map(|ballot| ballot.weight as usize).sum();
+        let most = most_doubt(voting, all);
         let vote = |(doubt, barred): (Doubt, Option<Vote>)| match barred {
             Some(why) => why,
             None if doubt <= most => Vote::Yes,
@@ -48,8 +56,15 @@ impl Ensemble {
         let votes: Vec<Vote> = doubts.into_iter().zip(barred).map(vote).collect();
         self.note(&agreed, &votes);
         let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
-        let agreed = agreed.among(voting.map(|(clock, _)| &clock.sample));
+        let cast: Vec<Ballot> = voting.map(|(clock, _)| clock.into()).collect();
+        let agreed = if once.is_some() {
+            let once: Vec<Ballot> = cast.iter().map(|it| it.sample.into()).collect();
+            agreed.among(once.iter()).counting(&cast)
+        } else {
+            agreed.among(cast.iter())
+        };
         if self.beginning.knows_no_reputations() {
+            let samples: Vec<Sample> = ballots.iter().map(|ballot| ballot.sample).collect();
             (Ok(agreed.at_median(&samples)), votes)
         } else {
             (Ok(agreed), votes)
@@ -76,10 +91,10 @@ impl Ensemble {
         // the most of the followers. (Anybody can claim to be one of them.)
         let followers = || {
             let all = clocks.iter().zip(&excluded).skip(1);
-            all.filter(|(_, bar)| bar.is_none())
+            all.filter(|(_, bar)| bar.is_none()).map(|(clock, _)| clock)
         };
-        let group = followers().filter(|(clock, _)| clock.synchronized).count();
-        let returns = !clocks[0].synchronized && group * 2 > followers().count();
+        let group = followers().filter(|clock| clock.synchronized);
+        let returns = !clocks[0].synchronized && weight(group) * 2 > weight(followers());
         for (bar, clock) in excluded.iter_mut().zip(clocks) {
             let new = returns && !clock.synchronized;
             *bar = bar.or(new.then_some(Vote::New));
@@ -181,14 +196,25 @@ impl Ensemble {
         let own_change = own_ppm.and_then(|ppm| self.own_rate.change(ppm));
         let heard = self.members.values_mut().filter_map(|member| {
             let heard = member.heard?;
-            Some((&mut member.rate, heard.rate_ppm))
+            Some((&mut member.rate, heard))
         });
-        let all = std::iter::once((&mut self.own_rate, own.rate_ppm)).chain(heard);
-        let telling = all.zip(votes).filter(|(_, vote)| vote.counts());
-        let mut told: Vec<_> = telling
-            .filter_map(|((baseline, ppm), _)| Some((baseline, ppm? - led_ppm)))
-            .collect();
-        let count = votes.iter().filter(|vote| vote.counts()).count();
-        common_rate(&mut told, count, own_change)
+        let clocks = std::iter::once((&mut self.own_rate, *own)).chain(heard);
+        let voting = clocks.zip(votes).filter(|(_, vote)| vote.counts());
+        let mut all = 0;
+        let telling = voting.filter_map(|((baseline, heard), _)| {
+            all += heard.weight as usize;
+            Some(Telling {
+                baseline,
+                ppm: heard.rate_ppm? - led_ppm,
+                weight: heard.weight,
+            })
+        });
+        let mut told: Vec<_> = telling.collect();
+        common_rate(&mut told, all, own_change)
     }
+}
+
+/// For how many clocks these stand.
+fn weight<'a>(clocks: impl Iterator<Item = &'a Heard>) -> usize {
+    clocks.map(|clock| clock.weight as usize).sum()
 }

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     let common = &arguments.common;
     let conflict = common.conflict(false);
     let conflict = conflict.or_else(|| arguments.followers.conflict());
+    let conflict = conflict.or_else(|| arguments.tree.conflict(arguments.dry_run));
     let conflict = conflict.or_else(|| arguments.dry_run_conflict());
     if let Some(conflict) = conflict.or_else(|| arguments.remembering.conflict(common)) {
         arguments::refuse(&mut Arguments::command(), conflict);
@@ -59,6 +60,10 @@ fn run(
         max_per_address: arguments.followers.max_per_address as usize,
         votes_per_address: arguments.followers.votes_per_address as usize,
         candidates,
+        parents: arguments.tree.parent,
+        parent_key_file: arguments.tree.parent_key_file,
+        max_weight: arguments.tree.max_weight,
+        trust_weight: arguments.tree.trust_weight,
         key_file: arguments.keys.key_file,
         auth: arguments.keys.auth.unwrap_or_default(),
         serve_timestamps: arguments.keys.serve_timestamps,

@@ -9,6 +9,7 @@ use crate::command_line::keys::{GroupCommand, GroupFlags};
 use crate::command_line::remembering::Remembering;
 use crate::command_line::replay::Replay;
 use crate::command_line::site::Http;
+use crate::command_line::tree::Tree;
 use crate::command_line::{orders, questions, values};
 use crate::master::options::DEFAULT_BURST;
 
@@ -45,6 +46,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     pub election: Election,
+
+    #[command(flatten)]
+    pub tree: Tree,
 
     #[command(flatten)]
     pub followers: Followers,

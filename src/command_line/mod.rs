@@ -20,4 +20,5 @@ pub mod signals;
 pub mod site;
 pub mod status_socket;
 pub mod telling;
+pub mod tree;
 pub mod values;

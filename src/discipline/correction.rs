@@ -12,6 +12,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::discipline::handed_down::HandedDown;
 use crate::discipline::line::{Line, Point, Rate};
 use crate::discipline::moved::Moved;
 use crate::discipline::rate::DriftFit;
@@ -79,7 +80,7 @@ impl Default for Steering {
 }
 
 /// Where a node's target was at a moment, by its raw clock: what an offset was measured against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
     /// What the raw clock showed.
     pub raw: DateTime<Utc>,
@@ -91,6 +92,8 @@ pub struct Mark {
     /// The steps of its group that it had taken by then: a target before a step and one after it
     /// don't compare.
     pub steps: Option<Steps>,
+    /// What it had given to its raw clock by then, see [`HandedDown`].
+    pub handed: HandedDown,
 }
 
 impl Mark {
@@ -100,6 +103,15 @@ impl Mark {
         Self {
             target: self.target + by,
             ..self
+        }
+    }
+
+    /// The same of a clock whose raw clock has been stepped with the group, and it with that one.
+    #[must_use]
+    pub fn moved(self, by: TimeDelta) -> Self {
+        Self {
+            raw: self.raw + by,
+            ..self.stepped(by)
         }
     }
 }
@@ -161,19 +173,19 @@ impl std::error::Error for OutOfRange {}
 #[derive(Debug, Clone)]
 pub struct Discipline {
     steering: Steering,
-    fit: DriftFit,
-    line: Option<Line>,
+    pub(in crate::discipline) fit: DriftFit,
+    pub(in crate::discipline) line: Option<Line>,
     /// The raw time from which everything below counts.
-    since: i64,
+    pub(in crate::discipline) since: i64,
     /// How far the target was ahead of the raw clock then.
-    ahead: i64,
+    pub(in crate::discipline) ahead: i64,
     /// By how much the target gains on the raw clock, in ppm.
-    rate_ppm: f64,
+    pub(in crate::discipline) rate_ppm: f64,
     /// How far the reading was ahead of the target; slewed away from then on.
     lead: i64,
     /// How wrong the target may have been, and how fast that grows, in ppm.
-    error: i64,
-    error_growth_ppm: f64,
+    pub(in crate::discipline) error: i64,
+    pub(in crate::discipline) error_growth_ppm: f64,
     /// The latest reading given out.
     shown: i64,
     /// How many corrections it has taken.
@@ -190,6 +202,9 @@ pub struct Discipline {
     step_due: bool,
     /// The steps of its group that it has taken; `None` before it has heard of any group.
     steps: Option<Steps>,
+    /// What it has given to its raw clock, and what that one is expected to move by itself.
+    pub(in crate::discipline) handed: HandedDown,
+    pub(in crate::discipline) expected: i64,
 }
 
 impl Discipline {
@@ -215,6 +230,8 @@ impl Discipline {
             sets: 0,
             step_due: false,
             steps: None,
+            handed: HandedDown::default(),
+            expected: 0,
             steering,
         }
     }
@@ -233,6 +250,7 @@ impl Discipline {
             target: self.target(raw),
             sets: self.sets,
             steps: self.steps,
+            handed: self.handed,
         }
     }
 
@@ -269,13 +287,13 @@ impl Discipline {
         }
     }
 
-    fn target_at(&self, raw: i64) -> i64 {
+    pub(in crate::discipline) fn target_at(&self, raw: i64) -> i64 {
         let gained = gained(raw.saturating_sub(self.since), self.rate_ppm);
         raw.saturating_add(self.ahead).saturating_add(gained)
     }
 
     /// How wrong the target may be; `None` while nobody can tell.
-    fn error_at(&self, raw: i64) -> Option<i64> {
+    pub(in crate::discipline) fn error_at(&self, raw: i64) -> Option<i64> {
         let gained = gained(raw.saturating_sub(self.since), self.error_growth_ppm);
         self.knows_the_time()
             .then(|| self.error.saturating_add(gained))
@@ -306,6 +324,8 @@ impl Discipline {
             offset,
             error,
             common_ppm,
+            shift,
+            above,
         } = correction;
         if mark.sets != self.sets {
             return Ok(Applied::Outdated);
@@ -314,8 +334,8 @@ impl Discipline {
         corrected.timestamp_nanos_opt().ok_or(OutOfRange)?;
         let point = Point {
             raw: mark.raw,
-            ahead: corrected - mark.raw,
-            error,
+            ahead: corrected - mark.raw - self.handed.since(mark.raw, &mark.handed),
+            error: error - above,
         };
         if self.line.is_some() || self.steering.knows_the_time {
             let moved = self.moved.with(offset, since_epoch(raw));
@@ -345,6 +365,8 @@ impl Discipline {
         self.pause = now.saturating_sub(began).max(0);
         let interval = TimeDelta::nanoseconds(self.pause);
         let meanwhile = at_rate(interval, 3.0 * self.rate().error_ppm);
+        // What all clocks are moved by is no news of this one.
+        self.fit.step(shift);
         let line = self.fit.add(point);
         let line = self.fit.turn(line, raw, common_ppm);
         let reading = self.target_at(now).saturating_add(self.lead_at(now));
@@ -355,7 +377,7 @@ impl Discipline {
         } else {
             self.ahead = nanoseconds(point.ahead);
         }
-        self.error = nanoseconds(line.error(raw) + meanwhile);
+        self.error = nanoseconds(line.error(raw) + meanwhile + above);
         self.error_growth_ppm = line.error_growth_ppm();
         self.line = Some(line);
         if steps {
@@ -454,7 +476,7 @@ impl Discipline {
     }
 }
 
-fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
+pub(in crate::discipline) fn gained(elapsed: i64, rate_ppm: f64) -> i64 {
     // Cut off, not rounded: that would be the most expensive part of a reading.
     (elapsed as f64 * (rate_ppm * 1e-6)) as i64
 }
@@ -477,7 +499,7 @@ mod tests {
         Correction {
             offset,
             error: EXACT,
-            common_ppm: 0.0,
+            ..Correction::default()
         }
     }
 

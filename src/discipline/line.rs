@@ -114,6 +114,15 @@ impl Line {
         }
     }
 
+    /// The same over a raw clock that was moved.
+    #[must_use]
+    pub(in crate::discipline) fn raw_moved(self, by: TimeDelta) -> Self {
+        Self {
+            raw: self.raw + by,
+            ..self
+        }
+    }
+
     /// How fast the error grows, in ppm.
     #[must_use]
     pub fn error_growth_ppm(&self) -> f64 {

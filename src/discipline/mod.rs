@@ -1,7 +1,9 @@
 //! A clock that follows its corrections.
 
+pub mod above;
 pub mod correction;
 pub mod drift_file;
+pub mod handed_down;
 pub mod line;
 mod moved;
 pub mod network_clock;

@@ -11,7 +11,7 @@ use crate::discipline::correction::{Aim, Applied, Discipline, Mark, OutOfRange, 
 use crate::discipline::line::Rate;
 use crate::discipline::told::{NetworkTime, Told};
 use crate::lock::lock;
-use crate::wire::correction::Correction;
+use crate::wire::correction::{Correction, FromAbove};
 use crate::wire::steps::Steps;
 
 /// A steered clock that any thread may read: network time.
@@ -143,6 +143,42 @@ impl NetworkClock {
         self.lock().raw_was_set(by);
     }
 
+    /// What there is to hand down to the network clock that this one is laid over, see
+    /// [`Discipline::to_hand_down`].
+    pub(crate) fn to_hand_down(&self) -> FromAbove {
+        let discipline = self.lock();
+        discipline.to_hand_down(self.raw.read())
+    }
+
+    /// See [`Discipline::expect`].
+    pub(crate) fn expect(&self, own: TimeDelta) {
+        self.lock().expect(own);
+    }
+
+    /// Hands down what was read by [`NetworkClock::to_hand_down`]: `follow` lets the network clock
+    /// below follow it, and says whether it has. Nobody reads this clock meanwhile.
+    pub(crate) fn hand_down<T>(&self, given: &FromAbove, follow: impl FnOnce() -> (T, bool)) -> T {
+        let mut discipline = self.lock();
+        let before = self.raw.read();
+        let (result, followed) = follow();
+        if followed {
+            discipline.handed_down(given, before, self.raw.read());
+        }
+        result
+    }
+
+    /// Steps the network clock that this one is laid over, by what `step` returns, and this one with
+    /// it. Nobody reads this clock meanwhile.
+    pub(crate) fn step_below<E>(
+        &self,
+        step: impl FnOnce() -> Result<TimeDelta, E>,
+    ) -> Result<TimeDelta, E> {
+        let mut discipline = self.lock();
+        let by = step()?;
+        discipline.raw_moved(by);
+        Ok(by)
+    }
+
     /// Whether it has followed a correction yet.
     #[must_use]
     pub fn is_synchronized(&self) -> bool {
@@ -180,6 +216,20 @@ impl NetworkClock {
 
     fn lock(&self) -> MutexGuard<'_, Discipline> {
         lock(&self.discipline)
+    }
+}
+
+/// The target of a network clock, to lay another one over it.
+#[derive(Debug)]
+pub(crate) struct Target(pub(crate) NetworkClock);
+
+impl Clock for Target {
+    fn read(&self) -> DateTime<Utc> {
+        self.0.mark().target
+    }
+
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        self.0.mark_at(Some(arrived)).target
     }
 }
 

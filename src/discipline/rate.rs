@@ -252,6 +252,16 @@ impl DriftFit {
         self.line = self.line.map(|line| line.stepped(by));
     }
 
+    /// The raw clock was moved, and the network with it: the points are where they were between the
+    /// two.
+    pub fn raw_moved(&mut self, by: TimeDelta) {
+        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
+        for point in self.points.iter_mut().chain(before) {
+            point.raw += by;
+        }
+        self.line = self.line.map(|line| line.raw_moved(by));
+    }
+
     /// Forgets the points, because a clock was set and they lie on another line, and keeps the
     /// rate: setting a clock does not change its oscillator.
     pub fn restart(&mut self) {

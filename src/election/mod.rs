@@ -1,6 +1,7 @@
 //! Who leads, and whom a follower follows.
 
 pub mod allegiance;
+pub mod ancestry;
 pub mod candidate;
 pub mod candidates;
 pub mod rules;

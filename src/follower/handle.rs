@@ -13,6 +13,7 @@ use crate::follower::error::FollowerError;
 use crate::follower::event::FollowerEvent;
 use crate::follower::node::Node;
 use crate::follower::options::FollowerOptions;
+use crate::follower::represented::Represented;
 use crate::follower::status::{Facts, FollowerObserver};
 use crate::keys::holder::Role;
 use crate::report::status::FollowerStatus;
@@ -102,7 +103,9 @@ impl Follower {
         let clock = NetworkClock::new(raw, options.steering);
         let following = system_clock.map(|system| system.follow(clock.clone()));
         let following = following.transpose().map_err(FollowerError::Steer)?;
-        Self::start(Allegiance::new(masters), clock, following, options)
+        let steers = following.as_ref().is_some_and(Following::steers);
+        let node = Node::new(Allegiance::new(masters), clock, steers, options);
+        Self::start(node, following)
     }
 
     /// A candidate that follows the one that leads, with the clock that it leads with.
@@ -112,18 +115,27 @@ impl Follower {
         clock: NetworkClock,
         options: FollowerOptions,
     ) -> Result<Self, FollowerError> {
-        Self::start(Allegiance::to_leader(leader, term), clock, None, options)
+        let allegiance = Allegiance::to_leader(leader, term);
+        Self::start(Node::new(allegiance, clock, false, options), None)
     }
 
-    fn start(
-        allegiance: Allegiance,
+    /// The master of a group that follows one of `parents`, with a clock that is laid over its
+    /// group's.
+    pub(crate) fn of_group(
+        parents: Vec<Address>,
         clock: NetworkClock,
-        following: Option<Following>,
+        group: Arc<dyn Represented>,
         options: FollowerOptions,
     ) -> Result<Self, FollowerError> {
-        let steers_system = following.as_ref().is_some_and(Following::steers);
-        let node = Node::new(allegiance, clock.clone(), steers_system, options);
+        let mut node = Node::new(Allegiance::new(parents), clock, false, options);
+        node.group = Some(group);
+        Self::start(node, None)
+    }
+
+    fn start(node: Node, following: Option<Following>) -> Result<Self, FollowerError> {
+        let clock = node.clock.clone();
         let control = Arc::clone(&node.control);
+        let steers_system = following.as_ref().is_some_and(Following::steers);
         let facts = Facts {
             name: node.name.clone(),
             steers_system,

@@ -11,6 +11,7 @@ use crate::discipline::correction::Mark;
 use crate::election::allegiance::{Greeted, LONGEST_SILENCE, patience};
 use crate::follower::end::End;
 use crate::follower::link::Link;
+use crate::follower::represented::Represented;
 use crate::keys::channel;
 use crate::keys::code::Code;
 use crate::rate_limit::Budget;
@@ -19,6 +20,7 @@ use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
 use crate::wire::message::{INTERVALS, Message, VERSION};
 use crate::wire::name::NodeName;
+use crate::wire::path::Path;
 use crate::wire::reader::{Heard, LineReader};
 use crate::wire::steps::Steps;
 
@@ -69,6 +71,8 @@ struct Dialogue<'a, 'b> {
     greeted_with: Option<Code>,
     /// What we are called, until we have said it; a key says it for us.
     name: Option<NodeName>,
+    /// Whether it has told which groups are above ours.
+    knows_path: bool,
     /// How many lines the master may still send.
     budget: Budget,
 }
@@ -80,6 +84,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             marks: VecDeque::with_capacity(REMEMBERED),
             greeted_with: None,
             name: link.node.name.clone().filter(|_| !link.channel.is_keyed()),
+            knows_path: false,
             budget: Budget::new(Instant::now()),
             link,
         }
@@ -147,8 +152,10 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             ))),
             (Message::Poll { n, steps }, &Phase::Greeted { term, .. }) => {
                 let by = steps.map_or(Ok(TimeDelta::zero()), |it| self.take_steps(it, term))?;
-                self.answer(n, arrival.stepped(by))
+                let arrival = self.link.node.stepped(arrival, by);
+                self.answer(n, arrival)
             }
+            (Message::Path(path), Phase::Greeted { .. }) => self.hear_path(&path),
             (Message::Adjust { n, correction }, &Phase::Greeted { term, .. }) => {
                 self.adjust(n, correction, term)
             }
@@ -195,9 +202,18 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         let by = node.take_steps(steps)?;
         // A correction that follows from an earlier answer holds on both sides of a step.
         for (_, mark) in &mut self.marks {
-            *mark = mark.stepped(by);
+            *mark = node.stepped(*mark, by);
         }
         Ok(by)
+    }
+
+    /// Hears which groups are above ours, if we speak for one.
+    fn hear_path(&mut self, path: &Path) -> Result<(), End> {
+        let is_new = !std::mem::replace(&mut self.knows_path, true);
+        match &self.link.node.group {
+            Some(group) => group.hear(path, is_new).map_err(End::Lost),
+            None => Ok(()),
+        }
     }
 
     /// Tells our clock.
@@ -207,9 +223,13 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         }
         self.marks.push_back((n, arrival));
         let node = &self.link.node;
-        let rate_ppm = Some(node.clock.rate().ppm);
+        let group = node.group.as_deref();
+        let rate_ppm = group.map_or_else(|| node.clock.rate().ppm, Represented::rate_ppm);
         let known = node.allegiance.term();
-        let synchronized = node.clock.knows_the_time();
+        let synchronized =
+            group.map_or_else(|| node.clock.knows_the_time(), Represented::knows_the_time);
+        let weight = group.map(Represented::weight);
+        let has_room = self.name.is_none() && weight.is_none();
         let certificate = node.certificate.filter(|_| self.link.channel.is_keyed());
         let code_cost = self.link.code_cost();
         let machine = node.wall.read() - node.clock.mark().target;
@@ -224,11 +244,12 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             t2: arrival.target,
             // Its code is made after this.
             t3: departure.target + code_cost,
-            rate_ppm,
+            rate_ppm: Some(rate_ppm),
             term: (known > 0).then_some(known),
             synchronized,
-            machine: self.name.is_none().then_some(machine),
-            reference: node.options.reference.filter(|_| self.name.is_none()),
+            machine: has_room.then_some(machine),
+            reference: node.options.reference.filter(|_| has_room),
+            weight,
             name: self.name.take(),
         };
         let mut line = time.line();

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `options`, `event`, `error` | what a follower is told, and what it tells |
 //! | `control` | how others stop it, and where its events wait |
+//! | `represented` | the group that it speaks for, if it is the master of one |
 //! | `node` | what it keeps over connections, and what becomes of a correction |
 //! | `observations`, `status` | what it remembers for whoever asks, and says |
 //! | `end` | why a connection ended |
@@ -28,6 +29,7 @@ pub mod link;
 pub mod node;
 pub mod observations;
 pub mod options;
+pub mod represented;
 pub mod session;
 pub mod status;
 pub mod timestamps;

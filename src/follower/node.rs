@@ -13,6 +13,7 @@ use crate::follower::control::Control;
 use crate::follower::end::End;
 use crate::follower::event::FollowerEvent;
 use crate::follower::options::{FollowerOptions, WireChoice};
+use crate::follower::represented::Represented;
 use crate::keys::code::Code;
 use crate::rate_limit::{Limit, Refusals, Throttle};
 use crate::report::record::FollowerRow;
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     /// The machine's own clock, which is told on the timestamp wire.
     pub(crate) wall: SimulatedClock<WallClock>,
     pub(crate) clock: NetworkClock,
+    /// The group that it speaks for, if it is the master of one: then `clock` is laid over its.
+    pub(crate) group: Option<Arc<dyn Represented>>,
     /// What it is called.
     pub(crate) name: Option<NodeName>,
     /// What certifies the highest term that was followed, where there are keys: no follower can make
@@ -70,6 +73,7 @@ impl Node {
             allegiance,
             wall: options.simulation.over(WallClock),
             clock,
+            group: None,
             name: options.name.take().or_else(NodeName::of_this_machine),
             certificate: None,
             calls: 0,
@@ -152,7 +156,10 @@ impl Node {
 
     /// Makes the steps of the group that were not made yet. By how much our clock moved.
     pub(crate) fn take_steps(&mut self, steps: Steps) -> Result<TimeDelta, End> {
-        let by = self.clock.take_steps(steps)?;
+        let by = match &self.group {
+            Some(group) => group.take_steps(steps)?,
+            None => self.clock.take_steps(steps)?,
+        };
         if by.is_zero() {
             return Ok(by);
         }
@@ -167,6 +174,14 @@ impl Node {
         let number = steps.number;
         self.control.tell(FollowerEvent::Stepped { by, number });
         Ok(by)
+    }
+
+    /// A mark of our clock, which has made a step of the group since.
+    pub(crate) fn stepped(&self, mark: Mark, by: TimeDelta) -> Mark {
+        match self.group {
+            Some(_) => mark.moved(by),
+            None => mark.stepped(by),
+        }
     }
 
     /// What is recorded of our clock now.

@@ -173,7 +173,7 @@ impl CandidateThread {
             return;
         }
         match self.shared.take_steps(steps) {
-            Ok(()) => self.candidacy.wake(),
+            Ok(_) => self.candidacy.wake(),
             Err(error) => {
                 let refused = format!("the group is not stepped: {error}");
                 self.shared.outlet.warn("election", &refused);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::average::round::{Closed, Heard, NodeId, Round};
+use crate::average::round::{Above, Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::correction::{Applied, STEP_THRESHOLD};
 use crate::discipline::drift_file::DriftFile;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
+use crate::master::parent::Parent;
 use crate::master::rhythm::Group;
 use crate::master::shared::Shared;
 use crate::master::shared_votes::SharedVotes;
@@ -40,6 +41,8 @@ pub(crate) struct Coordinator {
     pub(crate) held: u64,
     /// Whether the group was led towards references yet.
     pub(crate) led: bool,
+    /// What there was above the group in the last round.
+    pub(crate) above: Above,
     pub(crate) wake: Receiver<()>,
     /// Disconnected when the acceptor and all connections' threads have ended.
     pub(crate) all_ended: Receiver<()>,
@@ -50,7 +53,7 @@ impl Coordinator {
         while !self.shared.is_stopping() {
             self.record_orders();
             let now = Instant::now();
-            let wait = self.shared.rhythm().next_round(now) - now;
+            let wait = self.next_look(now) - now;
             let woken = self.wake.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
             if woken && !self.first_round_is_due() {
                 // To stop, or to another rhythm, or by an answer of those that are waited for.
@@ -63,6 +66,19 @@ impl Coordinator {
             }
         }
         self.say_goodbye();
+    }
+
+    /// When to look next whether a round can be held.
+    fn next_look(&self, now: Instant) -> Instant {
+        let rhythm = self.shared.rhythm();
+        let parent = self
+            .shared
+            .parent
+            .as_ref()
+            .filter(|_| rhythm.is_gathering());
+        let patience = parent.and_then(Parent::patience).filter(|due| *due > now);
+        let round = rhythm.next_round(now);
+        patience.map_or(round, |due| due.min(round))
     }
 
     fn record_orders(&mut self) {
@@ -85,11 +101,11 @@ impl Coordinator {
 
     fn own_clock(&self) -> Heard {
         Heard {
-            sample: Sample::OWN,
             rate_ppm: Some(self.shared.clock.rate().ppm),
             synchronized: self.shared.clock.is_synchronized(),
             machine: Some(self.shared.machine_ahead()),
             reference: self.shared.observations.facts.reference,
+            ..Heard::from(Sample::OWN)
         }
     }
 
@@ -102,6 +118,14 @@ impl Coordinator {
         }
         let own = self.own_clock();
         let rhythm = self.shared.rhythm();
+        if self.waits_for_parent(&own) {
+            return false;
+        }
+        let above = self.shared.above();
+        let before = std::mem::replace(&mut self.above, above);
+        if above == Above::Gone && before != Above::Gone {
+            self.shared.outlet.tell(MasterEvent::Above(None));
+        }
         let mut ensemble = self.shared.ensemble();
         if !rhythm.can_be_missed() {
             ensemble.excuse_silence();
@@ -119,7 +143,7 @@ impl Coordinator {
         } else {
             Group::New
         };
-        let Closed { round, dropped } = ensemble.close_round(own);
+        let Closed { round, dropped } = ensemble.close_round_below(own, self.above);
         if let Some(round) = &round {
             ensemble.remember(round, self.shared.clock.mark().target.date_naive());
         }
@@ -132,6 +156,7 @@ impl Coordinator {
         self.shared.observations.interval_ended(round.as_ref());
         self.dismiss(dropped);
         let Some(round) = round else {
+            self.follow_parent_alone();
             return false;
         };
         let opening = group == Group::New || self.shared.rhythm().is_opening();
@@ -148,8 +173,35 @@ impl Coordinator {
             record.master(WallClock.read(), &round, lead);
         }
         let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
-        self.shared.outlet.tell(MasterEvent::Round(round));
+        self.shared.outlet.tell(MasterEvent::Round(Box::new(round)));
         last
+    }
+
+    /// Whether a first round of clocks that belong to no group yet waits for what the group above says.
+    fn waits_for_parent(&self, own: &Heard) -> bool {
+        let Some(parent) = &self.shared.parent else {
+            return false;
+        };
+        let is_first = self.shared.rhythm().is_gathering();
+        if own.synchronized || !is_first {
+            parent.follow();
+            return false;
+        }
+        let mut ensemble = self.shared.ensemble();
+        let preview = if ensemble.is_enough() {
+            ensemble.preview(*own)
+        } else {
+            None
+        };
+        drop(ensemble);
+        parent.is_waited_for(Instant::now(), || preview)
+    }
+
+    /// The master moves with the group above although nobody is here to hold a round with.
+    fn follow_parent_alone(&mut self) {
+        if let Above::Moves(moved) = self.above {
+            self.correct_own_clock(Correction::default().and(&moved));
+        }
     }
 
     /// A new group that is far from its references is stepped to them, once, while `opening`: to be
@@ -238,7 +290,15 @@ impl Coordinator {
     fn correct_own_clock(&mut self, correction: Correction) -> Learned {
         let clock = &self.shared.clock;
         let (mark, mut known) = (clock.mark(), clock.rate());
-        let made = clock.correct(mark, correction);
+        let correct = || {
+            let made = clock.correct(mark, correction);
+            let followed = matches!(made, Ok(Applied::Stepped | Applied::Slewing));
+            (made, followed)
+        };
+        let made = match &self.shared.parent {
+            Some(parent) => parent.clock.hand_down(&self.above.moves(), correct),
+            None => correct().0,
+        };
         if made == Ok(Applied::Stepped) {
             self.shared.observations.stepped();
         }

@@ -14,6 +14,7 @@ use crate::wire::message::Message;
 use crate::wire::name::NodeName;
 use crate::wire::reader::{Heard, LineReader};
 use crate::wire::timestamp;
+use crate::wire::weight::Weight;
 
 /// The questions put to one follower, and its answers.
 pub(crate) struct Dialogue {
@@ -41,6 +42,8 @@ pub(crate) struct Answer {
     pub(crate) synchronized: bool,
     pub(crate) machine: Option<TimeDelta>,
     pub(crate) reference: Option<TimeDelta>,
+    /// For how many clocks it stands, if it is the master of a group.
+    pub(crate) weight: Option<Weight>,
 }
 
 impl Dialogue {
@@ -122,6 +125,7 @@ impl Dialogue {
                 name,
                 machine,
                 reference,
+                weight,
             } if n > self.answered && n <= self.n => {
                 self.answered = n;
                 self.name = name.or(self.name.take());
@@ -134,6 +138,7 @@ impl Dialogue {
                     synchronized,
                     machine,
                     reference,
+                    weight,
                 };
                 // One to a poll that was given up is no fault, and of no use.
                 Ok((n == self.n).then_some(answer))

@@ -41,7 +41,7 @@ pub enum MasterEvent {
     /// So many followers joined or left too quickly one after the other to be named.
     Withheld(u64),
     /// A round has ended and its corrections are on their way.
-    Round(Round),
+    Round(Box<Round>),
     /// The group has made a step that an operator has told.
     Stepped {
         /// What every clock has added.
@@ -56,6 +56,8 @@ pub enum MasterEvent {
         /// What, and what came of it.
         order: String,
     },
+    /// The group above was reached, at this address, or lost.
+    Above(Option<SocketAddr>),
     /// Among candidates, the lead has changed.
     Lead(Leadership),
     /// This candidate does not lead, and this is what it hears from the one that does.
@@ -81,6 +83,8 @@ impl Display for MasterEvent {
                 write!(out, "Group stepped by {} (step {number})", signed(*by))
             }
             Self::Told { who, order } => write!(out, "{who} told: {order}"),
+            Self::Above(Some(master)) => write!(out, "Below the group of {master}"),
+            Self::Above(None) => write!(out, "No group above: going on alone"),
             Self::Lead(Leadership { term, leader, .. }) => match leader {
                 Leader::Speaker => write!(out, "Leading, in term {term}"),
                 Leader::Other(leader) => write!(out, "Following {leader}, in term {term}"),

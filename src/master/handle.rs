@@ -7,11 +7,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::average::ensemble::{Ensemble, Settings};
+use crate::average::round::Above;
 use crate::clock::{Clock, SteadyClock};
 use crate::discipline::network_clock::NetworkClock;
 use crate::keys::channel::CERTIFICATE_WORD;
 use crate::keys::codes::CODE_WORD;
 use crate::keys::credentials::Credentials;
+use crate::keys::holder::Role;
 use crate::keys::ring::KeyRing;
 use crate::master::acceptor::{self, Acceptor};
 use crate::master::admission::Limits;
@@ -24,9 +26,11 @@ use crate::master::key_watch;
 use crate::master::observations::Facts;
 use crate::master::operator::Operator;
 use crate::master::options::MasterOptions;
+use crate::master::parent::Parent;
 use crate::master::rhythm::Rhythm;
 use crate::master::shared::{Entrance, Shared};
 use crate::master::shared_votes::SharedVotes;
+use crate::master::speaker::Speaker;
 use crate::master::status::MasterObserver;
 use crate::master::threads::spawn;
 use crate::master::trust::Trust;
@@ -37,6 +41,7 @@ use crate::system_clock::following::{Following, StopFollowing};
 use crate::wire::limits::longest_line;
 use crate::wire::line::LONGEST_LINE;
 use crate::wire::name::NodeName;
+use crate::wire::path::GroupId;
 use crate::wire::steps::Steps;
 
 /// How often a peer on the timestamp wire is taken to report, if the interval is shorter: the
@@ -61,6 +66,7 @@ struct Threads {
     coordinator: Option<JoinHandle<()>>,
     election: Option<JoinHandle<()>>,
     key_watch: Option<JoinHandle<()>>,
+    speaker: Option<JoinHandle<()>>,
 }
 
 /// Stops a master, from any thread.
@@ -99,6 +105,9 @@ impl Master {
             record.begin_master(options.candidates.is_some())?;
         }
         let (trust, credentials) = trust(&options)?;
+        if let Some(file) = &options.parent_key_file {
+            Credentials::Node(file.clone()).key(Role::Follower, 0)?;
+        }
         let system_clock = options.system_clock.take();
         let raw: Arc<dyn Clock> = match &system_clock {
             Some(system) => system.oscillator(),
@@ -111,6 +120,7 @@ impl Master {
         let (inputs, heard) = mpsc::sync_channel(MOST_INPUTS);
         let candidates = options.candidates.take();
         let candidacy = candidates.map(|all| Arc::new(Candidacy::new(all, inputs)));
+        let tree = place_in_tree(&mut options, &clock);
         let mut ensemble = ensemble(&options);
         if let Some(candidacy) = &candidacy {
             let own = called(&options, candidacy);
@@ -126,14 +136,8 @@ impl Master {
                 trust,
             },
             candidacy.clone(),
-            Facts {
-                name: options.name.clone().or_else(NodeName::of_this_machine),
-                dry_run: options.dry_run,
-                steers_system: following.as_ref().is_some_and(Following::steers),
-                started: Instant::now(),
-                simulation: options.simulation,
-                reference: options.reference,
-            },
+            tree,
+            facts(&options, following.as_ref().is_some_and(Following::steers)),
         );
         // From here on, what is started is stopped again when this is dropped.
         let mut master = Self {
@@ -142,6 +146,9 @@ impl Master {
             threads: Threads::default(),
             following,
         };
+        if shared.parent.is_some() {
+            master.threads.speaker = Some(speak(&shared, &options)?);
+        }
         let (alive, all_ended) = mpsc::channel();
         let coordinator = Coordinator {
             shared: Arc::clone(&shared),
@@ -156,6 +163,7 @@ impl Master {
             sets: 0,
             held: 0,
             led: false,
+            above: Above::Nobody,
             wake: receivers.wake,
             all_ended,
         };
@@ -257,8 +265,41 @@ impl Threads {
         self.coordinator.take().map_or(Ok(()), JoinHandle::join)?;
         self.election.take().map_or(Ok(()), JoinHandle::join)?;
         self.key_watch.take().map_or(Ok(()), JoinHandle::join)?;
+        self.speaker.take().map_or(Ok(()), JoinHandle::join)?;
         self.acceptor.take().map_or(Ok(Ok(())), JoinHandle::join)
     }
+}
+
+fn facts(options: &MasterOptions, steers_system: bool) -> Facts {
+    Facts {
+        name: options.name.clone().or_else(NodeName::of_this_machine),
+        dry_run: options.dry_run,
+        steers_system,
+        started: Instant::now(),
+        simulation: options.simulation,
+        reference: options.reference,
+    }
+}
+
+/// Starts the thread that speaks for the group to the one above.
+fn speak(shared: &Arc<Shared>, options: &MasterOptions) -> Result<JoinHandle<()>, MasterError> {
+    let key = options.parent_key_file.clone();
+    let speaker = Speaker {
+        shared: Arc::clone(shared),
+        name: options.name.clone(),
+        credentials: key.map(Credentials::Node),
+    };
+    spawn("parent", move || speaker.run())
+}
+
+/// The number of our group, and what it has above it.
+fn place_in_tree(options: &mut MasterOptions, clock: &NetworkClock) -> (GroupId, Option<Parent>) {
+    let (id, masters) = (
+        GroupId(fastrand::u32(..)),
+        std::mem::take(&mut options.parents),
+    );
+    let parent = (!masters.is_empty()).then(|| Parent::new(masters, clock, options.steering, id));
+    (id, parent)
 }
 
 /// Whom to believe, and what a candidate proves itself with.
@@ -271,6 +312,7 @@ fn trust(options: &MasterOptions) -> Result<(Trust, Option<Credentials>), Master
         ring: Arc::clone(&ring),
         auth: options.auth,
         serve_timestamps: options.serve_timestamps,
+        weights: options.trust_weight.clone(),
     };
     let Some(candidates) = &options.candidates else {
         return Ok((trust, None));
@@ -293,6 +335,7 @@ fn ensemble(options: &MasterOptions) -> Ensemble {
         timestamp_patience: timestamp_patience(options.interval),
         reference_slew_ppm: options.reference_slew_ppm,
         votes_per_address: options.votes_per_address,
+        max_weight: options.max_weight,
         dry_run: options.dry_run,
     };
     let found = options.state_file.as_ref().map(|file| file.found().clone());

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Announce,
     /// Tell the group's steps, of which there is a new one; on the timestamp wire, the time.
     TellSteps,
+    /// Tell a group below which groups are above it.
+    TellPath,
     /// Say who leads and end the connection, unless it is on the timestamp wire.
     StepDown,
     /// Say why, and end the connection.
@@ -60,6 +62,8 @@ impl Mailbox {
         match command {
             Command::Correct { .. } | Command::Announce => commands.correction = Some(command),
             Command::TellSteps => commands.step = Some(command),
+            // Whoever is told steps is greeted first.
+            Command::TellPath => drop(commands.step.get_or_insert(command)),
             Command::Dismiss(_) => commands.dismissal = Some(command),
             Command::StepDown => drop(commands.dismissal.get_or_insert(command)),
         }
@@ -87,16 +91,12 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{DateTime, TimeDelta};
+    use chrono::DateTime;
 
     fn correction(interval: u64) -> Command {
         Command::Correct {
             interval,
-            correction: Correction {
-                offset: TimeDelta::zero(),
-                error: TimeDelta::zero(),
-                common_ppm: 0.0,
-            },
+            correction: Correction::default(),
             learned: Learned {
                 at: DateTime::UNIX_EPOCH,
                 ppm: 0.0,

@@ -9,6 +9,7 @@ use crate::lock::lock;
 use crate::master::candidacy::Candidacy;
 use crate::master::event::MasterEvent;
 use crate::master::order::{Done, Order, OrderError};
+use crate::master::parent::Parent;
 use crate::master::shared::Shared;
 use crate::report::record::ToldRow;
 use crate::wire::candidate::Leader;
@@ -113,6 +114,10 @@ impl Operator {
     }
 
     fn step(&self, by: TimeDelta) -> Result<Done, OrderError> {
+        let parent = self.shared.parent.as_ref().map(Parent::told);
+        if let Some(parent) = parent.and_then(|told| told.master) {
+            return Err(OrderError::Above(parent));
+        }
         if by.is_zero() {
             return Err(OrderError::Nothing);
         }
@@ -125,7 +130,7 @@ impl Operator {
             return Err(too_large);
         }
         match &self.shared.candidacy {
-            None => self.shared.take_steps(steps).map_err(|_| too_large)?,
+            None => drop(self.shared.take_steps(steps).map_err(|_| too_large)?),
             Some(candidacy) => self.step_with_others(candidacy, steps)?,
         }
         let number = steps.number;

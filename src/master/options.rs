@@ -17,6 +17,7 @@ use crate::master::error::MasterError;
 use crate::master::state_file::StateFile;
 use crate::report::record::Record;
 use crate::system_clock::keeper::SystemClock;
+use crate::wire::address::Address;
 use crate::wire::message::{INTERVALS, LARGEST_BURST};
 use crate::wire::name::NodeName;
 
@@ -47,6 +48,15 @@ pub struct MasterOptions {
     /// So many votes have the connections from one IPv4 address, or IPv6 network of 64 bits,
     /// together. Those from this machine have one each.
     pub votes_per_address: usize,
+    /// For how many clocks a follower may stand that is the master of a group and has no key that says
+    /// so: what it claims counts no further.
+    pub max_weight: u32,
+    /// The names of those, proven with keys, of which it counts in full.
+    pub trust_weight: Vec<NodeName>,
+    /// The masters of the group above this one, if there is one: of those, one is followed.
+    pub parents: Vec<Address>,
+    /// The file with this master's key in the group above.
+    pub parent_key_file: Option<PathBuf>,
     /// The masters that may lead, if this one is not the only one.
     pub candidates: Option<Candidates>,
     /// The file with the group's secrets, if it has any: who holds no key of the group is nobody.
@@ -97,6 +107,10 @@ impl Default for MasterOptions {
             max_followers: 16_000,
             max_per_address: 256,
             votes_per_address: 1,
+            max_weight: 1,
+            trust_weight: Vec::new(),
+            parents: Vec::new(),
+            parent_key_file: None,
             candidates: None,
             key_file: None,
             auth: Auth::default(),

@@ -1,6 +1,7 @@
 //! What an operator tells a running master, and what comes of it.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
@@ -89,6 +90,9 @@ pub enum OrderError {
     /// It corrects nobody.
     #[error("this master was started with --dry-run, and corrects nobody")]
     DryRun,
+    /// The group gets its time from the one above it.
+    #[error("this group gets its time from {0}: tell the master at the top")]
+    Above(SocketAddr),
     /// It is no step.
     #[error("the group's time is that already")]
     Nothing,

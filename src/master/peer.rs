@@ -101,6 +101,10 @@ impl Peer {
             if proven.is_none() && self.shared.trust.follower() == Stranger::Doubted {
                 self.shared.ensemble().doubt_unkeyed(self.node);
             }
+            let trusted = |holder: &Holder| self.shared.trust.weighs(&holder.name);
+            if holder.is_some_and(trusted) {
+                self.shared.ensemble().trust_weight(self.node);
+            }
             // Who has proven a name votes by that, whatever machine it is on.
             if let (None, Some(machine)) = (proven, self.machine) {
                 self.shared.ensemble().place(self.node, machine);

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::average::round::{Heard, Wire};
 use crate::discipline::correction::Mark;
@@ -18,6 +18,7 @@ use crate::measurement::sample::Sample;
 use crate::wire::connection::Connection;
 use crate::wire::correction::Correction;
 use crate::wire::message::{Message, VERSION};
+use crate::wire::path::Path;
 use crate::wire::steps::Steps;
 
 /// What a follower is told that comes to a candidate that does not lead.
@@ -44,6 +45,9 @@ struct Polling<'p, 'c, 's> {
     dialogue: Dialogue,
     /// The greeting that it was told last.
     told: Option<String>,
+    /// Whether it is the master of a group, and which groups it was told last are above it.
+    is_group: bool,
+    told_path: Option<Path>,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
     /// The group's steps that it was told last, on this connection.
@@ -59,6 +63,8 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
         connection,
         dialogue: Dialogue::new(Instant::now()),
         told: None,
+        is_group: false,
+        told_path: None,
         measured: None,
         told_steps: None,
         answers: Vec::new(),
@@ -112,6 +118,20 @@ impl Polling<'_, '_, '_> {
         if self.told.as_ref() != Some(&greeting) {
             self.peer.say(self.connection, greeting.clone())?;
             self.told = Some(greeting);
+        }
+        self.tell_path()
+    }
+
+    /// Tells the master of a group which groups are above it, unless it knows. It is to hear that
+    /// before it is corrected.
+    fn tell_path(&mut self) -> Result<(), End> {
+        if self.is_group {
+            let path = self.peer.shared.path();
+            if self.told_path.as_ref() != Some(&path) {
+                let line = Message::Path(path.clone()).line();
+                self.peer.say(self.connection, line)?;
+                self.told_path = Some(path);
+            }
         }
         Ok(())
     }
@@ -180,7 +200,11 @@ impl Polling<'_, '_, '_> {
                     due = self.next_burst();
                 }
                 // The answer comes before those to the next burst, and is not waited for.
-                Some(Command::TellSteps) => drop(self.poll()?),
+                Some(Command::TellSteps) => {
+                    self.greet()?;
+                    self.poll()?;
+                }
+                Some(Command::TellPath) => self.greet()?,
                 Some(Command::Announce) => {}
                 Some(Command::StepDown) => {
                     self.dismiss(ELSEWHERE)?;
@@ -234,6 +258,10 @@ impl Polling<'_, '_, '_> {
                 break;
             };
             self.peer.shared.knows(answer.term, answer.certificate)?;
+            if answer.weight.is_some() && !self.is_group {
+                self.is_group = true;
+                self.tell_path()?;
+            }
             if t1.steps != t4.steps {
                 // The group was stepped meanwhile.
                 break;
@@ -260,6 +288,8 @@ impl Polling<'_, '_, '_> {
                         synchronized: answer.synchronized,
                         machine: answer.machine,
                         reference: answer.reference,
+                        weight: answer.weight.map_or(1, |it| it.clocks),
+                        deviation: answer.weight.map_or(TimeDelta::zero(), |it| it.deviation),
                     },
                 });
             }

@@ -91,7 +91,7 @@ impl Rhythm {
     }
 
     /// Whether the first round is still to come.
-    fn is_gathering(&self) -> bool {
+    pub(crate) fn is_gathering(&self) -> bool {
         matches!(self.phase, Phase::Gathering { .. })
     }
 

@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use chrono::TimeDelta;
 
 use crate::average::ensemble::Ensemble;
-use crate::average::round::{Heard, NodeId, Wire};
+use crate::average::round::{Above, Heard, NodeId, Wire};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::correction::OutOfRange;
 use crate::discipline::network_clock::NetworkClock;
@@ -24,19 +24,21 @@ use crate::keys::holder::Generation;
 use crate::keys::node_key::NodeKey;
 use crate::lock::lock;
 use crate::master::admission::Limits;
-use crate::master::candidacy::Candidacy;
+use crate::master::candidacy::{self, Candidacy};
 use crate::master::connections::Connections;
 use crate::master::end::End;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
 use crate::master::observations::{Facts, Observations};
 use crate::master::outlet::Outlet;
+use crate::master::parent::Parent;
 use crate::master::rhythm::{Group, Rhythm};
 use crate::master::trust::Trust;
 use crate::report::record::ToldRow;
 use crate::span::signed;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::correction::Correction;
+use crate::wire::path::{GroupId, Path};
 use crate::wire::steps::Steps;
 use crate::wire::vote_order::VoteOrder;
 
@@ -54,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) clock: NetworkClock,
     /// If there are several masters that may lead.
     pub(crate) candidacy: Option<Arc<Candidacy>>,
+    /// If there is a group above ours.
+    pub(crate) parent: Option<Parent>,
+    /// What those below know our group by, where there is none above it.
+    group: GroupId,
     pub(crate) connections: Connections,
     pub(crate) trust: Trust,
     pub(crate) outlet: Outlet,
@@ -102,6 +108,7 @@ impl Shared {
         ensemble: Ensemble,
         entrance: Entrance,
         candidacy: Option<Arc<Candidacy>>,
+        (group, parent): (GroupId, Option<Parent>),
         facts: Facts,
     ) -> (Arc<Self>, Receivers) {
         let Entrance {
@@ -114,6 +121,8 @@ impl Shared {
         let shared = Self {
             clock,
             candidacy,
+            parent,
+            group,
             connections: Connections::new(limits, trust.group().is_some()),
             trust,
             outlet,
@@ -214,34 +223,74 @@ impl Shared {
         ensemble.begin_to_lead(self.clock.knows_the_time());
         ensemble.abandon_interval();
         drop(ensemble);
+        if let Some(parent) = self
+            .parent
+            .as_ref()
+            .filter(|_| self.clock.is_synchronized())
+        {
+            parent.follow();
+        }
         self.wake_coordinator();
     }
 
     /// Another candidate leads: our followers are to go there.
     pub(crate) fn step_down(&self) {
+        if let Some(parent) = &self.parent {
+            parent.leave();
+        }
         self.connections.command_all(|| Command::StepDown);
     }
 
+    /// From the group at the top to ours.
+    pub(crate) fn path(&self) -> Path {
+        let parent = self.parent.as_ref();
+        parent.map_or_else(|| Path::of(self.group), Parent::path)
+    }
+
+    /// Our path has changed: the groups below are to hear it.
+    pub(crate) fn tell_path(&self) {
+        self.connections.command_all(|| Command::TellPath);
+    }
+
+    /// What there is above the group in a round that ends now.
+    pub(crate) fn above(&self) -> Above {
+        let Some(parent) = &self.parent else {
+            return Above::Nobody;
+        };
+        let above = parent.above();
+        if (above == Above::Gone && parent.lost()) || parent.breaks_loop(candidacy::now()) {
+            self.tell_path();
+        }
+        above
+    }
+
+    /// A correction has come from above, for which a first round may have waited.
+    pub(crate) fn parent_has_told(&self) {
+        if lock(&self.rhythm).is_gathering() {
+            self.wake_coordinator();
+        }
+    }
+
     /// Makes those of the group's steps that this master has not made yet, and lets all followers
-    /// make them now.
+    /// make them now. By how much our clock moved.
     ///
     /// # Errors
     /// [`OutOfRange`], as for [`NetworkClock::take_steps`]; nothing is changed.
-    pub(crate) fn take_steps(&self, steps: Steps) -> Result<(), OutOfRange> {
+    pub(crate) fn take_steps(&self, steps: Steps) -> Result<TimeDelta, OutOfRange> {
         // No clock is noted between the two.
         let mut ensemble = self.ensemble();
         let by = self.clock.take_steps(steps)?;
         ensemble.step(by);
         drop(ensemble);
         if by.is_zero() {
-            return Ok(());
+            return Ok(by);
         }
         self.connections.command_all(|| Command::TellSteps);
         self.observations.stepped();
         let number = steps.number;
         log::info!("step {number} of the group: by {}", signed(by));
         self.outlet.tell(MasterEvent::Stepped { by, number });
-        Ok(())
+        Ok(by)
     }
 
     /// Another candidate passes on what an operator has told it about a clock's vote.
@@ -388,6 +437,9 @@ impl Shared {
     pub(crate) fn stop(&self) {
         if self.stopping.swap(true, Ordering::SeqCst) {
             return;
+        }
+        if let Some(parent) = &self.parent {
+            parent.end();
         }
         self.wake_coordinator();
         self.wake_acceptor();

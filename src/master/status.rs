@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::average::reputation::Standing;
-use crate::average::round::{NodeId, Row, Wire};
+use crate::average::round::{Above, NodeId, Row, Wire};
 use crate::master::observations::{Answer, Follower, Seen};
 use crate::master::shared::Shared;
 use crate::report::status::{
     BurstStatus, CandidateStatus, GroupClock, LeadStatus, MASTER, MasterStatus, ReputationStatus,
-    VERSION, clock, round,
+    TreeStatus, VERSION, clock, round,
 };
 use crate::span::nanoseconds;
 use crate::wire::candidate::{Rank, Role};
@@ -43,6 +43,7 @@ impl MasterObserver {
             keys: shared.trust.keys(),
             clock: clock::clock(&shared.clock, holdover, steps, facts.steers_system),
             lead,
+            tree: Some(tree(shared, &seen)),
             round: (seen.round.as_ref()).map(|(held, at)| {
                 let ago = now.saturating_duration_since(*at);
                 round::status(held, ago.as_secs_f64())
@@ -91,6 +92,31 @@ fn lead(shared: &Shared, seen: &Seen, now: Instant) -> LeadStatus {
         term: Some(view.term),
         since_s,
         candidates: list.collect(),
+    }
+}
+
+fn tree(shared: &Shared, seen: &Seen) -> TreeStatus {
+    let parent = shared.parent.as_ref();
+    let stands = shared.ensemble().stands();
+    let moved = seen.round.as_ref().and_then(|(held, _)| match held.above {
+        Above::Moves(moved) => Some(moved),
+        Above::Nobody | Above::Gone => None,
+    });
+    TreeStatus {
+        parents: parent.map_or_else(Vec::new, |parent| {
+            parent.masters.iter().map(ToString::to_string).collect()
+        }),
+        parent: parent.and_then(|it| Some(it.told().master?.to_string())),
+        path: shared
+            .path()
+            .groups()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        clocks: stands.weight,
+        deviation_ns: nanoseconds(stands.deviation),
+        shift_ns: moved.map(|moved| nanoseconds(moved.shift)),
+        error_ns: moved.map(|moved| nanoseconds(moved.error)),
     }
 }
 

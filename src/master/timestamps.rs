@@ -220,6 +220,7 @@ fn obey(peer: &Peer, connection: &mut Connection) -> Result<bool, End> {
             Command::Correct { .. }
             | Command::Announce
             | Command::TellSteps
+            | Command::TellPath
             | Command::StepDown => {}
             Command::Dismiss(reason) => return Err(End::Dismissed(reason)),
         }

@@ -8,6 +8,7 @@ use crate::keys::group::GroupKeys;
 use crate::keys::ring::KeyRing;
 use crate::report::status::KeysStatus;
 use crate::wire::connection::MESSAGE_DEADLINE;
+use crate::wire::name::NodeName;
 
 /// Who has a key proves it within this time.
 pub(crate) const PROOF_DEADLINE: Duration = Duration::from_secs(3);
@@ -24,6 +25,8 @@ pub(crate) enum Trust {
         auth: Auth,
         /// Whether clients of the timestamp wire, which can have none, are told the time.
         serve_timestamps: bool,
+        /// Whose word is taken, by name, for how many clocks they stand.
+        weights: Vec<NodeName>,
     },
 }
 
@@ -48,6 +51,14 @@ impl Trust {
         match self {
             Self::Everybody => None,
             Self::Keyed { ring, .. } => Some(ring.group()),
+        }
+    }
+
+    /// Whether a member that has proven this name may stand for as many clocks as it says.
+    pub(crate) fn weighs(&self, proven: &NodeName) -> bool {
+        match self {
+            Self::Everybody => false,
+            Self::Keyed { weights, .. } => weights.contains(proven),
         }
     }
 

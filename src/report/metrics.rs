@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::report::status::{
     ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, MasterStatus, NtpStatus,
-    ProcessStatus, RoundStatus, Status,
+    ProcessStatus, RoundStatus, Status, TreeStatus,
 };
 
 /// The labels of a sample, and what they are.
@@ -109,6 +109,7 @@ impl Page {
         self.gauge("leads", "Whether this master leads", Some(leads.into()));
         let term = status.lead.term.map(|term| term as f64);
         self.gauge("term", "The highest term that this master knows", term);
+        self.tree(status.tree.as_ref());
         let followers = status.clocks.len().saturating_sub(1) as f64;
         self.gauge("followers", "Followers that are here", Some(followers));
         let counters = status.counters;
@@ -142,6 +143,25 @@ impl Page {
         let median = status.round.as_ref().and_then(|round| round.median_ns);
         let group = average.or(median).unwrap_or(0);
         self.clocks(&largest(&status.clocks, group, most_clocks), group);
+    }
+
+    fn tree(&mut self, tree: Option<&TreeStatus>) {
+        let Some(tree) = tree else { return };
+        let help = "For how many clocks the group stands in the one above it";
+        self.gauge("group_clocks", help, Some(f64::from(tree.clocks)));
+        if tree.parents.is_empty() {
+            return;
+        }
+        let help = "Whether the group above is there";
+        let present = Some(tree.parent.is_some().into());
+        self.gauge("parent_connected", help, present);
+        let help = "How many groups are above this one";
+        let depth = tree.path.len().saturating_sub(1) as f64;
+        self.gauge("tree_depth", help, Some(depth));
+        let help = "How far the group was moved from above in the last round";
+        self.gauge("parent_shift_seconds", help, tree.shift_ns.map(seconds));
+        let help = "How wrong the group's time may be against the one above";
+        self.gauge("parent_error_seconds", help, tree.error_ns.map(seconds));
     }
 
     fn ntp(&mut self, ntp: Option<&NtpStatus>) {

@@ -207,7 +207,7 @@ impl<T: Display> Display for OrNothing<T> {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
-    use crate::average::round::{Led, Row, Vote};
+    use crate::average::round::{Above, Led, Row, Vote};
     use crate::measurement::sample::Sample;
     use crate::wire::candidate::Rank;
     use std::sync::Arc;
@@ -221,6 +221,7 @@ mod tests {
             address: None,
             name: Arc::from("master"),
             sample,
+            weight: 1,
             vote: Vote::Yes,
             correction: Some(outcome.unwrap().correct(&sample, 0.0)),
             rate_ppm: Some(-1.5),
@@ -249,6 +250,7 @@ mod tests {
                 ahead: TimeDelta::nanoseconds(-40),
                 rate_ppm: 0.25,
             }),
+            above: Above::Nobody,
             dry_run: false,
         }
     }

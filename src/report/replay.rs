@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Consensus, NoMajority, Rules, consensus};
+use crate::average::consensus::{Ballot, Consensus, NoMajority, Rules, consensus};
 use crate::average::round::Vote;
 use crate::measurement::sample::Sample;
 use crate::report::record::MASTER_HEADER;
@@ -272,7 +272,8 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
     let samples: Vec<Sample> = asked.map(|row| row.sample).collect();
     let agreed = consensus(&samples, rules);
     let voters = rows.iter().filter(|row| row.votes());
-    let voting = agreed.map(|agreed| agreed.among(voters.map(|row| &row.sample)));
+    let voters: Vec<Ballot> = voters.map(|row| row.sample.into()).collect();
+    let voting = agreed.map(|agreed| agreed.among(voters.iter()));
     Some(MasterStatus {
         version: VERSION,
         program: MASTER.to_owned(),
@@ -295,6 +296,7 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
             since_s: 0.0,
             candidates: Vec::new(),
         },
+        tree: None,
         round: Some(round(rows, voting)),
         correction: None,
         clocks: rows

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 
 use crate::report::status::{
     ClockStatus, CorrectionStatus, FollowerStatus, GroupClock, KeysStatus, LeadStatus,
-    MasterStatus, NtpStatus, ProcessStatus, RoundStatus, Status,
+    MasterStatus, NtpStatus, ProcessStatus, RoundStatus, Status, TreeStatus,
 };
 use crate::span;
 
@@ -27,6 +27,9 @@ impl Display for MasterStatus {
         line(out, "lead", &lead(&self.lead))?;
         if !self.lead.candidates.is_empty() {
             line(out, "candidates", &candidates(&self.lead))?;
+        }
+        if let Some(tree) = self.tree.as_ref().filter(|tree| !tree.parents.is_empty()) {
+            line(out, "above", &above(tree))?;
         }
         if let Some(all) = &self.keys {
             line(out, "keys", &keys(all, &self.clocks))?;
@@ -92,6 +95,22 @@ fn lead(lead: &LeadStatus) -> String {
         ("follows", Some(leader)) => format!("follows {}{term}, for {since}", escaped(leader)),
         _ => format!("no leader, for {since}"),
     }
+}
+
+fn above(tree: &TreeStatus) -> String {
+    let clocks = tree.clocks;
+    let Some(parent) = &tree.parent else {
+        let parents: Vec<_> = tree.parents.iter().map(|it| escaped(it)).collect();
+        return format!("no group ({}): going on alone", parents.join(", "));
+    };
+    let path: Vec<_> = tree.path.iter().map(|it| escaped(it)).collect();
+    format!(
+        "{}, which counts this group as {clocks} clocks; last moved by {} ± {}; path {}",
+        escaped(parent),
+        signed(tree.shift_ns),
+        length(tree.error_ns),
+        path.join(" > ")
+    )
 }
 
 fn candidates(lead: &LeadStatus) -> String {

@@ -118,7 +118,7 @@ fn or_zero(span: String) -> String {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
-    use crate::average::round::{NodeId, Vote};
+    use crate::average::round::{Above, NodeId, Vote};
     use crate::measurement::sample::Sample;
     use std::sync::Arc;
 
@@ -134,6 +134,7 @@ mod tests {
             address: None,
             name: Arc::from("127.0.0.1:40000"),
             sample: *sample,
+            weight: 1,
             vote: if outcome.is_ok() {
                 Vote::Yes
             } else {
@@ -149,6 +150,7 @@ mod tests {
             rows: samples.iter().enumerate().map(row).collect(),
             outcome,
             led: None,
+            above: Above::Nobody,
             dry_run: false,
         }
     }

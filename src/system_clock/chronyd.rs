@@ -163,7 +163,7 @@ mod tests {
             let correction = Correction {
                 offset: TimeDelta::milliseconds(milliseconds),
                 error: TimeDelta::microseconds(5),
-                common_ppm: 0.0,
+                ..Correction::default()
             };
             network.correct(network.mark(), correction).unwrap();
         };

@@ -1,5 +1,7 @@
 //! What candidates tell each other, and their followers, of who leads.
 
+use std::fmt;
+
 use crate::wire::address::Address;
 use crate::wire::steps::Steps;
 
@@ -97,4 +99,18 @@ pub enum Leader {
     Other(Address),
     /// Nobody that the speaker is in touch with.
     Nobody,
+}
+
+impl fmt::Display for Leadership {
+    /// The words of a greeting, with a space before them.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, " term={}", self.term)?;
+        match &self.leader {
+            Leader::Speaker => out.write_str(" leader=self")?,
+            Leader::Other(leader) => write!(out, " leader={leader}")?,
+            Leader::Nobody => out.write_str(" leader=none")?,
+        }
+        let candidates: Vec<_> = self.candidates.iter().map(Address::to_string).collect();
+        write!(out, " candidates={}", candidates.join(","))
+    }
 }

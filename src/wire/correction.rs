@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::span::at_rate;
 
 /// What one clock has to do to agree with its group.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Correction {
     /// What the clock must add: the group's time less the clock's, when it was measured.
     pub offset: TimeDelta,
@@ -14,6 +14,23 @@ pub struct Correction {
     /// By how many ppm every clock of the group is to run faster than it did, see
     /// [`mean_rate`](crate::average::rates).
     pub common_ppm: f64,
+    /// The part of `offset` by which every clock of the group is moved, because the group above it
+    /// has told so: it is no news of this clock.
+    pub shift: TimeDelta,
+    /// The part of `error` that is the whole group's, against the groups above it. Never negative, nor
+    /// more than `error`.
+    pub above: TimeDelta,
+}
+
+/// By what a group is moved that has another one above it: all of its clocks alike.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FromAbove {
+    /// What each clock must add, besides what it must add to agree with the group.
+    pub shift: TimeDelta,
+    /// By how many ppm each clock is to run faster.
+    pub rate_ppm: f64,
+    /// How wrong the group's time may be then. Never negative.
+    pub error: TimeDelta,
 }
 
 /// What a master has learned in a round of its own clock's rate.
@@ -39,6 +56,18 @@ impl Correction {
             ..self
         }
     }
+
+    /// The same in a group that is moved as a whole besides.
+    #[must_use]
+    pub fn and(self, above: &FromAbove) -> Self {
+        Self {
+            offset: self.offset + above.shift,
+            error: self.error + above.error,
+            common_ppm: self.common_ppm + above.rate_ppm,
+            shift: self.shift + above.shift,
+            above: self.above + above.error,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +81,7 @@ mod tests {
             offset: TimeDelta::microseconds(300),
             error: TimeDelta::microseconds(7),
             common_ppm: 1.0,
+            ..Correction::default()
         };
         let learned = Learned {
             at: at(10),

@@ -9,8 +9,9 @@
 //! | --- | --- | --- |
 //! | `BERKELEY 1 interval=SPAN` | master | greeting: the version, and the time between rounds; with candidates, who leads: `term=T leader=self`, an address, or `none`, and `candidates=A,B,C` |
 //! | `POLL n steps=SERIES,NUMBER,SPAN` | master | what is your time, once you have taken these [steps](crate::wire::steps) of the group; `steps` in the first poll of a connection, and after a step |
-//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` while I know the group's time; `machine=SPAN`: my machine's own clock is so far ahead of this one; `reference=SPAN`: and is right, ± this; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer |
-//! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster |
+//! | `TIME n t2 t3 rate=RATE` | follower | my clock when poll `n` came and when this answer left; the network gains `rate` on my oscillator; `synchronized=yes` while I know the group's time; `machine=SPAN`: my machine's own clock is so far ahead of this one; `reference=SPAN`: and is right, ± this; `term=T`, the highest of a leader that I know; `name=NAME` in the first answer; `weight=N,SPAN`: I am the master of a group, in which so many voted, half of them within the span |
+//! | `ADJUST n offset error rate=RATE` | master | when you answered poll `n`, the network was `offset` ahead of you, ± `error`; run `rate` faster; `shift=SPAN` of the offset, and `above=SPAN` of the error, are the whole group's |
+//! | `PATH A,B,C` | master | to a follower that is the master of a group: the groups above it, from the top to mine |
 //! | `BYE reason` | both | an orderly end |
 //! | `CANDIDATE r A T role` | candidate | I am `A`, the one of rank `r`, know of term `T`, and `leads`, `seeks`, `follows=r`, `misses=r` with `away=n`, or `yields=r`; `hears=r,r`, `synchronized=yes`; `orders=n` if I take the next ones |
 //! | `DROP n r NAME`, `ADMIT n r NAME` | candidate | an operator has told the candidate of rank `r`, as the `n`th of [all such orders](crate::wire::vote_order), that this clock has no vote, or may vote again |
@@ -31,8 +32,10 @@ use crate::wire::candidate::{
 use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
 use crate::wire::name::NodeName;
+use crate::wire::path::Path;
 use crate::wire::steps::Steps;
 use crate::wire::vote_order::{Stamp, VoteOrder};
+use crate::wire::weight::Weight;
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
@@ -87,11 +90,15 @@ pub enum Message {
         /// What the machine is called, if it says: in the first answer of a connection.
         name: Option<NodeName>,
         /// How far the machine's own clock is ahead of the follower's target, if it says: not with
-        /// a name, for which the line would have no room.
+        /// a name or a weight, for which the line would have no room.
         machine: Option<TimeDelta>,
         /// To what error the machine's own clock is right, if it is a reference.
         reference: Option<TimeDelta>,
+        /// For how many clocks it stands, if it is the master of a group.
+        weight: Option<Weight>,
     },
+    /// The groups above the master of a group that follows.
+    Path(Path),
     /// A correction.
     Adjust {
         /// The number of the question whose answer told the offset.
@@ -149,6 +156,7 @@ impl fmt::Display for Message {
                 name,
                 machine,
                 reference,
+                weight,
             } => {
                 write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
                 if let Some(ppm) = rate_ppm {
@@ -164,18 +172,16 @@ impl fmt::Display for Message {
                 if let Some(error) = reference {
                     write!(out, " reference={}", nanoseconds(*error))?;
                 }
+                if let Some(weight) = weight {
+                    write!(out, " weight={weight}")?;
+                }
                 match name {
                     Some(name) => write!(out, " name={name}"),
                     None => Ok(()),
                 }
             }
-            Self::Adjust { n, correction } => write!(
-                out,
-                "ADJUST {n} {} {} rate={}",
-                nanoseconds(correction.offset),
-                nanoseconds(correction.error),
-                ppb(correction.common_ppm)
-            ),
+            Self::Adjust { n, correction } => adjust(*n, correction, out),
+            Self::Path(path) => write!(out, "PATH {path}"),
             Self::Candidate {
                 rank: Rank(rank),
                 address,
@@ -217,18 +223,19 @@ impl fmt::Display for Message {
     }
 }
 
-impl fmt::Display for Leadership {
-    /// The words of a greeting, with a space before them.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, " term={}", self.term)?;
-        match &self.leader {
-            Leader::Speaker => out.write_str(" leader=self")?,
-            Leader::Other(leader) => write!(out, " leader={leader}")?,
-            Leader::Nobody => out.write_str(" leader=none")?,
+fn adjust(n: u64, correction: &Correction, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (offset, error) = (
+        nanoseconds(correction.offset),
+        nanoseconds(correction.error),
+    );
+    let rate = ppb(correction.common_ppm);
+    write!(out, "ADJUST {n} {offset} {error} rate={rate}")?;
+    for (key, span) in [("shift", correction.shift), ("above", correction.above)] {
+        if !span.is_zero() {
+            write!(out, " {key}={}", nanoseconds(span))?;
         }
-        let candidates: Vec<_> = self.candidates.iter().map(Address::to_string).collect();
-        write!(out, " candidates={}", candidates.join(","))
     }
+    Ok(())
 }
 
 fn steps_word(steps: Option<Steps>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -300,6 +307,7 @@ impl Message {
                     name: words.key("name")?,
                     machine: words.key("machine")?.map(TimeDelta::nanoseconds),
                     reference: words.error("reference")?,
+                    weight: words.key("weight")?,
                 })
             }
             "ADJUST" => {
@@ -310,14 +318,25 @@ impl Message {
                 if !(TimeDelta::zero()..=LARGEST_ERROR).contains(&error) {
                     return Err(words.wrong("error"));
                 }
+                let above = words.error("above")?.unwrap_or_default();
+                if above > error {
+                    return Err(words.wrong("above"));
+                }
+                let shift = words.key("shift")?.map(TimeDelta::nanoseconds);
                 Ok(Self::Adjust {
                     n,
                     correction: Correction {
                         offset,
                         error,
                         common_ppm: words.rate()?.unwrap_or(0.0),
+                        shift: shift.unwrap_or_default(),
+                        above,
                     },
                 })
+            }
+            "PATH" => {
+                words.message = "PATH";
+                Ok(Self::Path(words.number("groups")?))
             }
             "CANDIDATE" => {
                 words.message = "CANDIDATE";
@@ -476,7 +495,9 @@ mod tests {
     use crate::wire::candidate::LARGEST_TERM;
     use crate::wire::limits::longest_line;
     use crate::wire::line::LineDecoder;
+    use crate::wire::path::{DEEPEST, GroupId};
     use crate::wire::steps::LARGEST_STEP;
+    use crate::wire::weight::LARGEST_WEIGHT;
     use proptest::prelude::*;
 
     /// Names up to the longest.
@@ -570,6 +591,21 @@ mod tests {
         })
     }
 
+    fn any_path() -> impl Strategy<Value = Path> {
+        let groups = prop::collection::vec(any::<u32>().prop_map(GroupId), 1..=DEEPEST + 1);
+        groups.prop_map(|groups| {
+            let words: Vec<_> = groups.iter().map(GroupId::to_string).collect();
+            words.join(",").parse().unwrap()
+        })
+    }
+
+    /// Any, and often the largest.
+    fn any_weight() -> impl Strategy<Value = Weight> {
+        let clocks = prop_oneof![1..=LARGEST_WEIGHT, Just(LARGEST_WEIGHT)];
+        let deviation = (0..=3_600_000_000_000_i64).prop_map(TimeDelta::nanoseconds);
+        (clocks, deviation).prop_map(|(clocks, deviation)| Weight { clocks, deviation })
+    }
+
     fn any_message() -> impl Strategy<Value = Message> {
         let time = || any::<i64>().prop_map(DateTime::from_timestamp_nanos);
         let rate = || (-20_000_000..=20_000_000_i64).prop_map(|ppb| ppb as f64 * 1e-3);
@@ -594,9 +630,21 @@ mod tests {
                 prop::option::of(any_name()),
                 prop::option::of(any::<i64>().prop_map(TimeDelta::nanoseconds)),
                 prop::option::of(error.clone().prop_map(TimeDelta::nanoseconds)),
+                prop::option::of(any_weight()),
             )
                 .prop_map(
-                    |(n, t2, t3, rate_ppm, term, synchronized, name, machine, reference)| {
+                    |(
+                        n,
+                        t2,
+                        t3,
+                        rate_ppm,
+                        term,
+                        synchronized,
+                        name,
+                        machine,
+                        reference,
+                        weight,
+                    )| {
                         Message::Time {
                             n,
                             t2,
@@ -604,8 +652,9 @@ mod tests {
                             rate_ppm,
                             term,
                             synchronized,
-                            machine: machine.filter(|_| name.is_none()),
-                            reference: reference.filter(|_| name.is_none()),
+                            machine: machine.filter(|_| name.is_none() && weight.is_none()),
+                            reference: reference.filter(|_| name.is_none() && weight.is_none()),
+                            weight,
                             name,
                         }
                     }
@@ -617,16 +666,27 @@ mod tests {
                     heartbeat,
                 }
             }),
-            (any::<u64>(), any::<i64>(), error, rate()).prop_map(
-                |(n, offset, error, common_ppm)| Message::Adjust {
-                    n,
-                    correction: Correction {
-                        offset: TimeDelta::nanoseconds(offset),
-                        error: TimeDelta::nanoseconds(error),
-                        common_ppm,
-                    },
-                }
-            ),
+            any_path().prop_map(Message::Path),
+            (
+                any::<u64>(),
+                any::<i64>(),
+                error,
+                rate(),
+                any::<i64>(),
+                0.0..1.0
+            )
+                .prop_map(|(n, offset, error, common_ppm, shift, part)| {
+                    Message::Adjust {
+                        n,
+                        correction: Correction {
+                            offset: TimeDelta::nanoseconds(offset),
+                            error: TimeDelta::nanoseconds(error),
+                            common_ppm,
+                            shift: TimeDelta::nanoseconds(shift),
+                            above: TimeDelta::nanoseconds((error as f64 * part) as i64),
+                        },
+                    }
+                }),
             (
                 any_name(),
                 any::<Option<u32>>(),
@@ -667,9 +727,15 @@ mod tests {
                 offset: TimeDelta::nanoseconds(-1500),
                 error: TimeDelta::nanoseconds(20),
                 common_ppm: 0.004,
+                ..Correction::default()
             },
         };
         assert_eq!(adjust.line(), "ADJUST 7 -1500 20 rate=4\n");
+        let below = Message::parse("ADJUST 7 -1500 20 rate=4 shift=-1400 above=15").unwrap();
+        assert_eq!(
+            below.line(),
+            "ADJUST 7 -1500 20 rate=4 shift=-1400 above=15\n"
+        );
         let time = Message::parse("TIME 7 -1 1700000000000000000 rate=-12500").unwrap();
         assert_eq!(
             time,
@@ -683,6 +749,7 @@ mod tests {
                 name: None,
                 machine: None,
                 reference: None,
+                weight: None,
             }
         );
         let heartbeat = Message::Candidate {
@@ -745,6 +812,15 @@ mod tests {
             "ADJUST 7 1 -1",
             "ADJUST 7 1 3600000000001",
             "ADJUST 7 1",
+            "ADJUST 7 1 5 above=6",
+            "ADJUST 7 1 5 above=-1",
+            "ADJUST 7 1 5 shift=x",
+            "TIME 7 1 2 weight=0,0",
+            "TIME 7 1 2 weight=1",
+            "TIME 7 1 2 weight=1,-1",
+            "TIME 7 1 2 weight=1000000001,0",
+            "PATH",
+            "PATH x",
             "BERKELEY",
             "BERKELEY one",
             "BERKELEY 1 term=x",
@@ -814,7 +890,7 @@ mod tests {
 
         #[test]
         fn no_near_miss_panics(
-            line in "(BERKELEY|POLL|TIME|ADJUST|CANDIDATE|DROP|ADMIT|BYE)( (-?[0-9]{0,22}|rate=-?[0-9]{0,22}|interval=[0-9]*|(term|hears|leader|candidates|follows)=[0-9a-z,:]*)){0,6}"
+            line in "(BERKELEY|POLL|TIME|ADJUST|PATH|CANDIDATE|DROP|ADMIT|BYE)( (-?[0-9]{0,22}|[0-9a-f,]{0,40}|(weight|shift|above)=-?[0-9]{0,22}|rate=-?[0-9]{0,22}|interval=[0-9]*|(term|hears|leader|candidates|follows)=[0-9a-z,:]*)){0,6}"
         ) {
             let _ = Message::parse(&line);
         }

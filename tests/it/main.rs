@@ -35,3 +35,4 @@ mod suspend;
 mod system_clock;
 mod systemd_units;
 mod timestamp_wire;
+mod tree;

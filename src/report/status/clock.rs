@@ -75,8 +75,7 @@ mod tests {
         assert!((0..1000).all(|_| left(&network) == 0));
         let correction = Correction {
             offset: TimeDelta::milliseconds(900),
-            error: TimeDelta::zero(),
-            common_ppm: 0.0,
+            ..Correction::default()
         };
         network.correct(network.mark(), correction).unwrap();
         let behind = left(&network);

@@ -6,8 +6,11 @@
 
 pub mod clock;
 pub mod round;
+pub mod tree;
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::report::status::tree::TreeStatus;
 
 /// The version of the document. It changes when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -80,6 +83,8 @@ pub struct MasterStatus {
     pub clock: ClockStatus,
     /// Who leads.
     pub lead: LeadStatus,
+    /// The groups above, and what this one is to them; `None` in a record that is replayed.
+    pub tree: Option<TreeStatus>,
     /// The last round, if there was one.
     pub round: Option<RoundStatus>,
     /// What this master was told last by the one that it follows.
@@ -286,6 +291,8 @@ pub struct GroupClock {
     pub vote: Option<String>,
     /// How much its vote counted: 1 in full, 0 without a vote.
     pub weight: Option<f64>,
+    /// For how many clocks it stood: more than one is the master of a group below.
+    pub clocks: Option<u32>,
     /// How it has voted before; `None` for the master.
     pub reputation: Option<ReputationStatus>,
     /// In which of the last eight rounds it gave its time, the last one at the right: `1` yes,

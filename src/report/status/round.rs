@@ -39,6 +39,7 @@ pub(crate) fn fill(clock: &mut GroupClock, row: &Row, round: &Round) {
         Vote::Abandoned => "abandoned".to_owned(),
         vote => vote.to_string(),
     });
+    clock.clocks = Some(row.weight);
     clock.weight = Some(match &round.outcome {
         Ok(agreed) if row.vote.counts() => agreed.part(&row.sample),
         _ => 0.0,

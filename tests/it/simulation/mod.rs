@@ -3,9 +3,12 @@
 mod candidates;
 mod election;
 mod holdover;
+mod loops;
 mod network;
 mod queue;
 mod reference;
 mod rounds;
 mod steps;
 mod takeovers;
+mod tree;
+mod trees;

@@ -245,11 +245,11 @@ impl Node {
         self.surprised = true;
     }
 
-    fn mark(&self, now: i64) -> Mark {
+    pub fn mark(&self, now: i64) -> Mark {
         self.discipline.mark(self.raw(now))
     }
 
-    fn correct(&mut self, mark: Mark, correction: Correction, now: i64) {
+    pub fn correct(&mut self, mark: Mark, correction: Correction, now: i64) {
         let raw = self.raw(now);
         let made = self.discipline.correct(mark, correction, raw).unwrap();
         if made == Applied::Stepped {

@@ -1,0 +1,82 @@
+//! How far apart the clocks of a tree of groups are, by its depth; and a million of them.
+//!
+//! `cargo bench --bench tree -- 100 100 100` runs the large tree alone, with so many groups below the
+//! top, groups below each of those, and followers in each of those.
+
+#[path = "../tests/it/simulation/network.rs"]
+#[allow(dead_code, reason = "the simulation's scenarios need more of it")]
+mod network;
+#[path = "../tests/it/simulation/queue.rs"]
+#[allow(dead_code, reason = "the simulation's scenarios need more of it")]
+mod queue;
+#[path = "../tests/it/simulation/tree/mod.rs"]
+#[allow(dead_code, reason = "the simulation's scenarios need more of it")]
+mod tree;
+
+use std::env;
+use std::fs;
+use std::time::Instant;
+
+use fastrand::Rng;
+use network::SECOND;
+use tree::group::{Group, Plan, Scenario};
+use tree::measured::{Measured, chain, part};
+
+fn main() {
+    let sizes = env::args().filter_map(|argument| argument.parse::<usize>().ok());
+    let sizes: Vec<_> = sizes.collect();
+    if let [groups, below, followers] = sizes[..] {
+        return large(groups, below, followers);
+    }
+    println!("groups of a master and 4 followers, two below each of a chain; links of 0.2 ms and");
+    println!(
+        "exponentially distributed 0.2 ms more; ±100 ppm; rounds of 5 s; 400 rounds after 100;"
+    );
+    println!("medians in µs, and after how many seconds all are within 1 ms\n");
+    println!(
+        "{:>5} {:>8} {:>11} {:>12} {:>11} {:>10}",
+        "depth", "clocks", "all clocks", "parent-child", "neighbours", "start, s"
+    );
+    for depth in [0, 1, 2, 3, 4, 6, 8, 11, 16, 20] {
+        println!("{depth:>5} {}", Measured::of(&chain(depth), 100, 400, 1));
+    }
+    println!();
+    large(100, 100, 100);
+}
+
+/// A hundred rounds of a large tree.
+fn large(groups: usize, below: usize, followers: usize) {
+    let began = Instant::now();
+    let mut top = Plan::tree(followers, &[groups, below]);
+    top.members = 0;
+    top.children.iter_mut().for_each(|group| group.members = 0);
+    let scenario = Scenario::default();
+    let mut tree = Group::new(&top, scenario, &mut Rng::with_seed(1));
+    tree.parallel = true;
+    let mut clocks = 0;
+    tree.readings(0, &mut |_, _| clocks += 1);
+    let mut skews = Vec::new();
+    for round in 1..=100 {
+        tree.advance(round * scenario.interval);
+        if round > 50 {
+            skews.push(tree.skew().num_nanoseconds().unwrap_or(i64::MAX));
+        }
+    }
+    println!(
+        "{clocks} clocks, {groups} × {below} × {followers}, 100 rounds of {} s: skew of all {:.1} µs \
+         in the median of the last 50, {:.1} µs at worst; {:.0} s, {} MiB",
+        scenario.interval / SECOND,
+        part(&mut skews, 0.5),
+        part(&mut skews, 1.0),
+        began.elapsed().as_secs_f64(),
+        most_memory()
+    );
+}
+
+/// The most memory that this process has had, in MiB.
+fn most_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let size = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    size.unwrap_or(0) / 1024
+}

@@ -1,0 +1,45 @@
+//! The master's flags on groups above and below its own.
+
+use std::path::PathBuf;
+
+use crate::command_line::values;
+use crate::wire::address::Address;
+use crate::wire::name::NodeName;
+use crate::wire::weight::LARGEST_WEIGHT;
+
+/// The master's flags on groups above and below its own.
+#[derive(Debug, clap::Args)]
+pub struct Tree {
+    /// The masters of the group above this one, of which one is followed: A:8080,B:8080
+    /// [default: none, the group keeps its own time]
+    #[arg(long, value_name = "ADDR,...", value_delimiter = ',', value_parser = values::candidate)]
+    pub parent: Vec<Address>,
+
+    /// The key of this master in the group above, as `berkeley-follower key install` keeps it
+    #[arg(long, value_name = "FILE", requires = "parent")]
+    pub parent_key_file: Option<PathBuf>,
+
+    /// Count the master of a group below this one as so many clocks at most, whatever it says
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(LARGEST_WEIGHT)))]
+    pub max_weight: u32,
+
+    /// Count these masters of groups below, which prove their names with keys, as many clocks as
+    /// have voted there
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        requires = "key_file"
+    )]
+    pub trust_weight: Vec<NodeName>,
+}
+
+impl Tree {
+    /// Which flags don't go together, if any.
+    #[must_use]
+    pub fn conflict(&self, dry_run: bool) -> Option<&'static str> {
+        (dry_run && !self.parent.is_empty()).then_some(
+            "--dry-run does not go with --parent: what comes from above could not be handed down",
+        )
+    }
+}

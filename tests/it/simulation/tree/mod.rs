@@ -1,0 +1,4 @@
+//! Trees of groups in virtual time.
+
+pub mod group;
+pub mod measured;

@@ -1,0 +1,189 @@
+//! Trees of groups in virtual time: what their clocks have in common, and how far apart they are.
+
+use chrono::TimeDelta;
+use fastrand::Rng;
+
+use super::network::{HOUR, MILLISECOND, SECOND};
+use super::tree::group::{Group, Plan, Scenario, depth};
+use super::tree::measured::{Measured, chain, part};
+
+/// Links and oscillators without noise.
+fn exact() -> Scenario {
+    Scenario {
+        drift_ppm: 0.0,
+        jitter: 0,
+        ..Scenario::default()
+    }
+}
+
+fn micros(span: TimeDelta) -> i64 {
+    span.num_microseconds().unwrap()
+}
+
+/// The sum of how far all clocks are ahead of true time, in nanoseconds, and how many they are.
+fn sum(group: &mut Group) -> (i128, i128) {
+    let (now, mut sum, mut count) = (group.now, 0, 0);
+    group.readings(0, &mut |_, node| {
+        let shown = node.discipline.target(node.raw(now));
+        sum += i128::from(shown.timestamp_nanos_opt().unwrap());
+        count += 1;
+    });
+    (sum, count)
+}
+
+#[test]
+fn the_time_of_a_tree_is_the_average_of_all_its_clocks_and_each_moves_once() {
+    // Groups of 3 and 10 below one of 2, in ms from true time.
+    let offsets: [&[i64]; 3] = [
+        &[0, 6000],
+        &[-3000, 1000, 5500],
+        &[
+            -9100, -7000, -5000, -3000, -1000, 1000, 3000, 5000, 7000, 9000,
+        ],
+    ];
+    let plan = Plan {
+        members: 1,
+        children: vec![Plan::tree(2, &[]), Plan::tree(9, &[])],
+    };
+    for seed in 1..=20 {
+        let mut tree = Group::new(&plan, exact(), &mut Rng::with_seed(seed));
+        let mut all = offsets.iter().copied().flatten();
+        tree.readings(0, &mut |_, node| {
+            node.set(0, all.next().unwrap() * MILLISECOND);
+        });
+        let (before, clocks) = sum(&mut tree);
+        assert_eq!(clocks, 15);
+        tree.advance(30 * SECOND);
+        let (after, _) = sum(&mut tree);
+        let moved = (after - before) / clocks - i128::from(30 * SECOND);
+        assert!(
+            moved.abs() <= 4,
+            "seed {seed}: the average has moved by {moved} ns"
+        );
+        let apart = tree.skew();
+        assert!(
+            apart <= TimeDelta::nanoseconds(4),
+            "seed {seed}: {apart} apart"
+        );
+        tree.each(0, &mut |depth, _, group| {
+            let once = group.moves.iter().all(|moves| *moves == 1);
+            assert!(
+                once,
+                "seed {seed}, depth {depth}: moved {:?} times",
+                group.moves
+            );
+        });
+    }
+}
+
+#[test]
+fn skew_grows_with_the_square_root_of_the_depth_and_from_parent_to_child_not_at_all() {
+    let depths = [1, 2, 4, 8, 14, 20];
+    let mut logs = Vec::new();
+    let mut to_parent = Vec::new();
+    for depth in depths {
+        let mut measured = Measured::of(&chain(depth), 100, 200, depth as u64);
+        println!("{depth:>5} {measured}");
+        let all = part(&mut measured.all, 0.5);
+        logs.push(((depth as f64).ln(), all.ln()));
+        to_parent.push(part(&mut measured.to_parent, 0.5));
+        let rounds = measured.agreed / (5 * SECOND);
+        assert!(
+            rounds <= depth as i64 + 3,
+            "depth {depth}: agreed after {rounds} rounds"
+        );
+    }
+    let exponent = slope(&logs);
+    println!("exponent {exponent:.2}, parent to child {to_parent:.1?} µs");
+    assert!(exponent <= 0.55, "{exponent}");
+    let (first, last) = (to_parent[0], to_parent[depths.len() - 1]);
+    assert!(
+        last <= first * 1.3 + 5.0,
+        "parent to child: {to_parent:?} µs"
+    );
+}
+
+/// The slope of the straight line through these points.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let product: f64 = points
+        .iter()
+        .map(|point| (point.0 - x) * (point.1 - y))
+        .sum();
+    let square: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    product / square
+}
+
+#[test]
+fn a_group_that_is_cut_off_for_a_minute_keeps_its_time_and_is_back_within_three_rounds() {
+    for seed in 1..=3 {
+        let plan = Plan::tree(4, &[2, 2]);
+        let mut tree = Group::new(&plan, Scenario::default(), &mut Rng::with_seed(seed));
+        // By then, a group's rate is held by what it was.
+        tree.advance(1200 * SECOND);
+        tree.cut(1, true);
+        tree.advance(1260 * SECOND);
+        let apart = micros(tree.skew());
+        tree.cut(1, false);
+        tree.advance(1275 * SECOND);
+        let back = micros(tree.skew());
+        println!("seed {seed}: after a minute {apart} µs apart, and three rounds later {back} µs");
+        assert!(apart <= 400, "seed {seed}: {apart} µs after a minute");
+        assert!(back <= 150, "seed {seed}: {back} µs after three rounds");
+    }
+}
+
+#[test]
+fn of_two_trees_that_meet_the_heavier_ones_time_counts() {
+    for seed in 1..=3 {
+        let mut rng = Rng::with_seed(seed);
+        let scenario = Scenario::default();
+        let mut heavy = Group::new(&Plan::tree(4, &[3]), scenario, &mut rng);
+        let ahead = Plan::tree(4, &[]);
+        let mut light = Group::new(&ahead, scenario, &mut rng);
+        light.readings(0, &mut |_, node| node.set(0, HOUR));
+        heavy.advance(200 * SECOND);
+        light.advance(200 * SECOND);
+        let before = heavy.time();
+        heavy.adopt(light);
+        heavy.advance(230 * SECOND);
+        let moved = heavy.time() - before - TimeDelta::seconds(30);
+        assert!(
+            moved.abs() < TimeDelta::milliseconds(5),
+            "seed {seed}: moved by {moved}"
+        );
+        let (now, top) = (heavy.now, heavy.time());
+        heavy.each(0, &mut |_, _, group| {
+            let off = (group.master.discipline.target(group.master.raw(now)) - top).abs();
+            assert!(off < TimeDelta::milliseconds(2), "seed {seed}: {off} off");
+        });
+    }
+}
+
+#[test]
+fn a_tree_of_clocks_far_apart_agrees_within_its_depth_and_three_rounds() {
+    for (seed, plan) in [
+        Plan::tree(2, &[3, 3, 3]),
+        Plan::tree(3, &[1, 1, 1, 1, 1, 1]),
+        Plan::tree(20, &[10]),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let scenario = Scenario {
+            offset: 20 * 60 * SECOND,
+            ..Scenario::default()
+        };
+        let mut tree = Group::new(plan, scenario, &mut Rng::with_seed(seed as u64));
+        let rounds = depth(plan) as i64 + 3;
+        tree.advance(rounds * scenario.interval + 500 * MILLISECOND);
+        let apart = micros(tree.skew());
+        println!("plan {seed}: {apart} µs apart after {rounds} rounds");
+        assert!(
+            apart <= 500,
+            "plan {seed}: {apart} µs apart after {rounds} rounds"
+        );
+    }
+}
