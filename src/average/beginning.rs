@@ -7,8 +7,10 @@
 //! beyond what the others differ by, and its rate is held by the one oscillator that the leader
 //! knows for certain, its own.
 
-use crate::average::rates::SETTLING;
 use crate::average::reputation::PROBATION;
+
+/// For so many rounds a new leader holds the group's rate by its own oscillator.
+const OWN_ROUNDS: u32 = 200;
 
 /// How a master has come to lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +39,6 @@ impl Beginning {
     /// Whether it can't know yet what rates the clocks have told before.
     #[must_use]
     pub fn knows_no_rates(self) -> bool {
-        matches!(self, Self::Inherited(rounds) if rounds < SETTLING)
+        matches!(self, Self::Inherited(rounds) if rounds < OWN_ROUNDS)
     }
 }

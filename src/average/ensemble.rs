@@ -37,6 +37,9 @@ pub struct Ensemble {
     awaits_known: bool,
     /// What the rate of the master's own clock is compared with.
     pub(in crate::average) own_rate: Baseline,
+    /// By how many ppm the mean of the rates that clocks tell has moved the group, once these were
+    /// known.
+    pub(in crate::average) rate_level: f64,
     /// For how many clocks the group stands, and the mean of the rates that they tell.
     pub(in crate::average) stands: Stands,
     intervals: u64,
@@ -64,6 +67,7 @@ impl Ensemble {
             awaits_known: !acquaintances.is_empty(),
             acquaintances,
             own_rate: Baseline::default(),
+            rate_level: 0.0,
             stands: Stands::default(),
             intervals: 0,
             rounds: 0,

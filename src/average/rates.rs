@@ -9,9 +9,10 @@
 //! A clock can tell what it likes of its own oscillator, and nobody can see whether that is so: two
 //! of nine that tell 130 ppm move the group by 25. So the rates themselves are averaged only while
 //! a group is new. From then on it is held by what each rate has changed by: the changes of honest
-//! clocks are all alike, and no minority moves their mean by more than they differ. The mean of the
-//! rates themselves counts within [`LEVEL_PPM`] then. A leader that has taken the group over goes by
-//! what its own rate has changed by, until it knows the others'.
+//! clocks are all alike, and no minority moves their mean by more than they differ. Nor does a clock
+//! that is away for a while, however far its rate is from the others'. The mean of the rates
+//! themselves counts within [`LEVEL_PPM`] then, and slowly. A leader that has taken the group over
+//! goes by what its own rate has changed by, until it knows the others'.
 
 use std::time::Duration;
 
@@ -24,11 +25,19 @@ use crate::clock::CRYSTAL_PPM;
 pub const RATE_GAIN: f64 = 0.1;
 
 /// For so many rounds a rate is told before it is known. By then the group has given up what its
-/// first rounds have made of its rate, which may be tens of ppm.
+/// first rounds have made of its rate, which may be tens of ppm. A round in which it has, to
+/// [`LEVEL_PPM`], and in which everybody votes, counts as [`CALM`] of them.
 pub const SETTLING: u32 = 200;
+
+/// See [`SETTLING`].
+const CALM: u32 = 10;
 
 /// By so many ppm the mean of the rates themselves moves the group at most.
 pub const LEVEL_PPM: f64 = 2.0;
+
+/// The part of that which the group is moved by in a round: in 40 rounds without one of three
+/// clocks, it is not to gain on that clock by more than is noise.
+const LEVEL_GAIN: f64 = 0.002;
 
 /// How fast an oscillator changes its rate, in ppm in an hour, in a room that warms up.
 const WANDER_PPM_PER_HOUR: f64 = 1.0;
@@ -52,7 +61,7 @@ impl Baseline {
     /// Notes what our own clock tells while others lead, after another `interval`: they may change
     /// the group's rate by as much as an oscillator wanders.
     pub fn follow(&mut self, told_ppm: f64, interval: Duration) {
-        self.note(told_ppm, 0.0);
+        self.note(told_ppm, 0.0, 1);
         if let Self::Known(baseline) = self {
             let most = WANDER_PPM_PER_HOUR * interval.as_secs_f64() / 3600.0;
             *baseline += (told_ppm - *baseline).clamp(-most, most);
@@ -68,11 +77,12 @@ impl Baseline {
         }
     }
 
-    /// Notes what was told in a round in which the group had changed by so many ppm.
-    fn note(&mut self, told_ppm: f64, change_ppm: f64) {
+    /// Notes what was told in a round in which the group had changed by so many ppm, and which
+    /// counts as so many rounds.
+    fn note(&mut self, told_ppm: f64, change_ppm: f64, counts: u32) {
         if let Self::Settling(rounds) = self {
             *self = if *rounds < SETTLING {
-                Self::Settling(*rounds + 1)
+                Self::Settling(*rounds + counts)
             } else {
                 Self::Known(told_ppm - change_ppm)
             };
@@ -92,9 +102,16 @@ pub struct Telling<'a> {
 }
 
 /// By how many ppm all clocks are to run faster, given the rates in ppm that voters tell: nothing,
-/// unless most of the `voters` tell theirs. `own_change` is what the rate of the master's own clock
-/// has changed by, where the master can't know it of the others.
-pub fn common_rate(told: &mut [Telling], voters: usize, own_change: Option<f64>) -> f64 {
+/// unless most of the `voters` tell theirs. `all_vote` is whether there are no other clocks. `own_change` is what the rate of the master's own clock
+/// has changed by, where the master can't know it of the others. `level` is by how many ppm the mean
+/// of the rates themselves has moved the group until now.
+pub fn common_rate(
+    told: &mut [Telling],
+    voters: usize,
+    all_vote: bool,
+    own_change: Option<f64>,
+    level: &mut f64,
+) -> f64 {
     let mut rates: Vec<_> = told.iter().map(|it| (it.ppm, it.weight)).collect();
     let known = told.iter().filter_map(|it| {
         let change = it.baseline.change(it.ppm)?;
@@ -108,15 +125,23 @@ pub fn common_rate(told: &mut [Telling], voters: usize, own_change: Option<f64>)
     } else {
         own_change
     };
-    let level = (weight(&rates) * 2 > voters).then(|| mean_rate(&rates, CRYSTAL_PPM));
-    let off = match (change, level.flatten()) {
-        (Some(change), Some(level)) => level.clamp(change - LEVEL_PPM, change + LEVEL_PPM),
-        (Some(change), None) => change,
-        (None, Some(level)) if !is_known => level,
+    let mean = (weight(&rates) * 2 > voters).then(|| mean_rate(&rates, CRYSTAL_PPM));
+    let mean = mean.flatten();
+    let is_calm = all_vote && change.is_none() && mean.is_some_and(|mean| mean.abs() < LEVEL_PPM);
+    let off = match (change, mean) {
+        (Some(change), mean) => {
+            if let Some(mean) = mean {
+                let wanted = (mean - change).clamp(-LEVEL_PPM, LEVEL_PPM);
+                *level += LEVEL_GAIN * (wanted - *level);
+            }
+            change + *level
+        }
+        (None, Some(mean)) if !is_known => mean,
         (None, _) => 0.0,
     };
     for it in told {
-        it.baseline.note(it.ppm, change.unwrap_or(0.0));
+        let counts = if is_calm { CALM } else { 1 };
+        it.baseline.note(it.ppm, change.unwrap_or(0.0), counts);
     }
     (-RATE_GAIN * off).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
@@ -148,6 +173,7 @@ mod tests {
     fn moved(oscillators: &[f64], lie: fn(f64) -> f64) -> f64 {
         let mut baselines = vec![Baseline::default(); oscillators.len()];
         let (mut group, mut before) = (50.0, 0.0);
+        let mut level = 0.0;
         for round in 0..2000 {
             if round == SETTLING + 20 {
                 before = group;
@@ -165,7 +191,7 @@ mod tests {
             });
             let mut told: Vec<_> = told.collect();
             let voters = told.len();
-            group += common_rate(&mut told, voters, None);
+            group += common_rate(&mut told, voters, true, None, &mut level);
         }
         let mean = oscillators.iter().sum::<f64>() / oscillators.len() as f64;
         assert!(

@@ -200,6 +200,7 @@ impl Ensemble {
         });
         let clocks = std::iter::once((&mut self.own_rate, *own)).chain(heard);
         let voting = clocks.zip(votes).filter(|(_, vote)| vote.counts());
+        let all_vote = votes.iter().all(|vote| vote.counts());
         let mut all = 0;
         let telling = voting.filter_map(|((baseline, heard), _)| {
             all += heard.weight as usize;
@@ -210,7 +211,7 @@ impl Ensemble {
             })
         });
         let mut told: Vec<_> = telling.collect();
-        common_rate(&mut told, all, own_change)
+        common_rate(&mut told, all, all_vote, own_change, &mut self.rate_level)
     }
 }
 

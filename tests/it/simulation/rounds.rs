@@ -546,6 +546,27 @@ fn bursts_of_traffic_on_one_link() {
 }
 
 #[test]
+fn a_clock_is_away_for_40_s_and_the_others_keep_the_rate_of_all() {
+    with_seeds(|seed| {
+        let mut network = three_hosts(&Scenario {
+            seed,
+            interval: SECOND,
+            first_rounds: &[SECOND / 2, SECOND / 2],
+            ..Scenario::default()
+        });
+        network.rounds(61);
+        network.skew();
+        network.nodes[2].away = true;
+        network.rounds(40);
+        network.nodes[2].away = false;
+        network.rounds(10);
+        let (_, worst) = micros(network.skew());
+        println!("worst {worst} µs");
+        assert!(worst <= 30, "{worst} µs");
+    });
+}
+
+#[test]
 fn an_oscillator_jumps_by_100_ppm() {
     with_seeds(|seed| {
         let mut network = three_hosts(&Scenario {
