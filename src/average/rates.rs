@@ -168,19 +168,22 @@ fn weight(told: &[(f64, u32)]) -> usize {
 mod tests {
     use super::*;
 
+    /// For so many rounds nobody lies: what is left of a new group's rate is given up slowly.
+    const HONEST: u32 = 2500;
+
     /// How far a group's rate is moved, in ppm, whose clocks' oscillators are off by so much, by two
     /// more that tell the truth at first and then a rate of their own, given the group's.
     fn moved(oscillators: &[f64], lie: fn(f64) -> f64) -> f64 {
         let mut baselines = vec![Baseline::default(); oscillators.len()];
         let (mut group, mut before) = (50.0, 0.0);
         let mut level = 0.0;
-        for round in 0..2000 {
-            if round == SETTLING + 20 {
+        for round in 0..5000 {
+            if round == HONEST {
                 before = group;
             }
             let honest = oscillators.iter().map(|oscillator| group - oscillator);
             let mut rates: Vec<f64> = honest.collect();
-            if round > SETTLING + 20 {
+            if round > HONEST {
                 rates[..2].fill(lie(group));
             }
             let told = baselines.iter_mut().zip(rates);
