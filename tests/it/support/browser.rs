@@ -133,11 +133,14 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page. While that is loading, what it asks for may
+    /// not be there yet.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.evaluate(&format!("!!({expression})")) != true {
+        let come =
+            format!("(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()");
+        while self.evaluate(&come) != true {
             assert!(Instant::now() < deadline, "{expression} did not come true");
             thread::sleep(Duration::from_millis(50));
         }
