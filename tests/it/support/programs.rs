@@ -169,11 +169,12 @@ impl Program {
     /// The names of its threads, as far as the kernel keeps them: 15 bytes.
     pub(crate) fn threads(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a process");
+        // A thread may end while they are listed.
         let name = |task: io::Result<fs::DirEntry>| {
-            let name = fs::read_to_string(task.expect("a thread").path().join("comm"));
-            name.expect("a name").trim_end().to_owned()
+            let name = fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
+            Some(name.trim_end().to_owned())
         };
-        tasks.map(name).collect()
+        tasks.filter_map(name).collect()
     }
 
     /// How many TCP sockets it has.
