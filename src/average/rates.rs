@@ -102,9 +102,10 @@ pub struct Telling<'a> {
 }
 
 /// By how many ppm all clocks are to run faster, given the rates in ppm that voters tell: nothing,
-/// unless most of the `voters` tell theirs. `all_vote` is whether there are no other clocks. `own_change` is what the rate of the master's own clock
-/// has changed by, where the master can't know it of the others. `level` is by how many ppm the mean
-/// of the rates themselves has moved the group until now.
+/// unless most of the `voters` tell theirs. `all_vote` is whether there are no other clocks;
+/// `own_change`, what the rate of the master's own clock has changed by, where the master can't know
+/// it of the others; `level`, by how many ppm the mean of the rates themselves has moved the group
+/// until now.
 pub fn common_rate(
     told: &mut [Telling],
     voters: usize,
@@ -125,8 +126,7 @@ pub fn common_rate(
     } else {
         own_change
     };
-    let mean = (weight(&rates) * 2 > voters).then(|| mean_rate(&rates, CRYSTAL_PPM));
-    let mean = mean.flatten();
+    let mean = mean_of_most(&rates, voters);
     let is_calm = all_vote && change.is_none() && mean.is_some_and(|mean| mean.abs() < LEVEL_PPM);
     let off = match (change, mean) {
         (Some(change), mean) => {
@@ -154,9 +154,14 @@ pub fn told_rate(clocks: &[Heard], cast: &[Vote]) -> Option<f64> {
         .filter_map(|(clock, _)| Some((clock.rate_ppm?, clock.weight)))
         .collect();
     let all: usize = voters().map(|(clock, _)| clock.weight as usize).sum();
-    (weight(&rates) * 2 > all)
-        .then(|| mean_rate(&rates, CRYSTAL_PPM))
-        .flatten()
+    mean_of_most(&rates, all)
+}
+
+/// The mean of rates in ppm, each told by a clock of some weight; `None`, unless these are most of
+/// the `voters`.
+fn mean_of_most(rates: &[(f64, u32)], voters: usize) -> Option<f64> {
+    let are_most = weight(rates) * 2 > voters;
+    are_most.then(|| mean_rate(rates, CRYSTAL_PPM)).flatten()
 }
 
 /// How many clocks tell these.

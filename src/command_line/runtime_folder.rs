@@ -186,21 +186,25 @@ pub fn control_sockets(program: &str) -> Vec<PathBuf> {
 /// What to say where a socket does not give the status: it may be the one that takes orders.
 #[must_use]
 pub fn hint(socket: &Path) -> String {
-    let name = socket.to_string_lossy();
-    let name = name.strip_suffix(CONTROL);
-    name.map_or_else(String::new, |name| {
-        format!(" (this socket takes orders; the status is at {name}{STATUS})")
+    let status = the_other(socket, CONTROL, STATUS);
+    status.map_or_else(String::new, |status| {
+        format!(" (this socket takes orders; the status is at {status})")
     })
 }
 
 /// What to say where a socket takes no orders: it may be the one that gives the status.
 #[must_use]
 pub fn control_hint(socket: &Path) -> String {
-    let name = socket.to_string_lossy();
-    let name = name.strip_suffix(STATUS);
-    name.map_or_else(String::new, |name| {
-        format!(" (this socket gives the status; orders go to {name}{CONTROL})")
+    let control = the_other(socket, STATUS, CONTROL);
+    control.map_or_else(String::new, |control| {
+        format!(" (this socket gives the status; orders go to {control})")
     })
+}
+
+/// The socket of the same program that ends with `other`, if this one ends with `end`.
+fn the_other(socket: &Path, end: &str, other: &str) -> Option<String> {
+    let name = socket.to_string_lossy();
+    Some(format!("{}{other}", name.strip_suffix(end)?))
 }
 
 /// The folders in which programs of this machine may have their sockets.

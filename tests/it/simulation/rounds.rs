@@ -86,14 +86,16 @@ fn a_day_of_24_hours() {
     });
 }
 
-/// The rate of nine nodes against the mean of their raw clocks, when it has settled: two of them
-/// tell lies once the group is settled, if any.
-fn rate_with(rate_lie: Option<RateLie>, seed: u64) -> f64 {
+/// The rate of nine nodes against the mean of their raw clocks after a long time: two of them tell
+/// lies once the group is settled, if any, and another candidate leads after every so many rounds, if
+/// there are any.
+pub fn rate_with(rate_lie: Option<RateLie>, seed: u64, elections: Option<usize>) -> f64 {
     let mut network = Network::new(Scenario {
         seed,
         nodes: 9,
         drift_ppm: 60.0,
         rate_lie,
+        elections,
         ..Scenario::default()
     });
     network.rounds(2000);
@@ -111,9 +113,9 @@ fn two_of_nine_that_begin_to_lie_of_their_rates_move_the_groups_by_less_than_5_p
         }),
     ];
     with_seeds(|seed| {
-        let honest = rate_with(None, seed);
+        let honest = rate_with(None, seed, None);
         for (what, lie) in lies {
-            let moved = rate_with(Some(lie), seed) - honest;
+            let moved = rate_with(Some(lie), seed, None) - honest;
             println!("rules | two of nine {what} | the group's rate moved by {moved:.2} ppm");
             assert!(moved.abs() <= 5.0, "they {what}: moved by {moved} ppm");
         }

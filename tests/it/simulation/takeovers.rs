@@ -2,7 +2,7 @@
 //! keeps its time and its rate.
 
 use super::network::{Lie, Network, RateLie, Scenario};
-use super::rounds::with_seeds;
+use super::rounds::{rate_with, with_seeds};
 
 const MICROSECOND: i64 = 1000;
 
@@ -60,22 +60,6 @@ fn no_minority_drags_the_others_whether_it_forces_elections_or_not() {
     });
 }
 
-/// The rate of nine nodes against the mean of their raw clocks after a long time, where another
-/// candidate leads after every so many rounds, and two tell lies of their rates once the group is
-/// settled, if any.
-fn rate_with(rate_lie: Option<RateLie>, seed: u64, every: usize) -> f64 {
-    let mut network = Network::new(Scenario {
-        seed,
-        nodes: 9,
-        drift_ppm: 60.0,
-        rate_lie,
-        elections: Some(every),
-        ..Scenario::default()
-    });
-    network.rounds(2000);
-    network.rate_against_raw(100)
-}
-
 #[test]
 fn two_of_nine_that_force_elections_and_lie_of_their_rates_move_the_groups_by_less_than_5_ppm() {
     let lies: [(&str, RateLie); 3] = [
@@ -85,9 +69,9 @@ fn two_of_nine_that_force_elections_and_lie_of_their_rates_move_the_groups_by_le
     ];
     with_seeds(|seed| {
         for every in [2, 50] {
-            let honest = rate_with(None, seed, every);
+            let honest = rate_with(None, seed, Some(every));
             for (what, lie) in lies {
-                let moved = rate_with(Some(lie), seed, every) - honest;
+                let moved = rate_with(Some(lie), seed, Some(every)) - honest;
                 println!(
                     "rules | two of nine {what}, an election every {every} rounds | the group's \
                      rate moved by {moved:.2} ppm"
