@@ -26,7 +26,7 @@ pub const RATE_GAIN: f64 = 0.1;
 
 /// For so many rounds a rate is told before it is known. By then the group has given up what its
 /// first rounds have made of its rate, which may be tens of ppm. A round in which it has, to
-/// [`LEVEL_PPM`], and in which everybody votes, counts as [`CALM`] of them.
+/// [`LEVEL_PPM`], and in which everybody votes, counts as ten of them.
 pub const SETTLING: u32 = 200;
 
 /// See [`SETTLING`].
