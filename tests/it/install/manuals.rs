@@ -34,7 +34,8 @@ fn help(words: &[&str]) -> (BTreeSet<String>, Vec<String>) {
     let said = String::from_utf8(output.stdout).expect("text");
     let flags = said.lines().filter_map(|line| {
         let line = line.trim_start();
-        let line = line.split_once(", ").map_or(line, |(_, long)| long);
+        let long = line.split_once(", ").filter(|(short, _)| short.len() == 2);
+        let line = long.map_or(line, |(_, long)| long);
         let flag = line.strip_prefix("--")?;
         Some(flag.split([' ', '=', '[']).next()?.to_owned())
     });
@@ -109,7 +110,9 @@ fn first(row: &str) -> &str {
 fn flags(text: &str) -> impl Iterator<Item = String> {
     let is_part = |character: char| character.is_ascii_lowercase() || character == '-';
     let after = text.split("--").skip(1);
-    after.map(move |flag| flag.chars().take_while(|it| is_part(*it)).collect())
+    let flags = after.map(move |flag| flag.chars().take_while(|it| is_part(*it)).collect());
+    // The line below a table's head consists of dashes.
+    flags.filter(|flag: &String| flag.starts_with(char::is_alphabetic))
 }
 
 #[test]
