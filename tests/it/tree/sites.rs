@@ -21,12 +21,9 @@ const TOP: &str = "10.0.0.1:8080,10.0.0.2:8080";
 /// How far apart any two clocks may be.
 const CLOSE: TimeDelta = TimeDelta::microseconds(300);
 
-/// A site is cut off for so many rounds: with rounds of 5 s, that is a minute and more.
+/// A site is cut off for so many rounds: with rounds of 5 s, that is a minute and more. At the rates
+/// of their oscillators, the two sites would be 900 µs apart.
 const CUT: u32 = 15;
-
-/// How far a site that is cut off may be from the others in the end. Apart from each other's
-/// corrections, and at the rates of their oscillators, the sites would be 900 µs apart.
-const HELD: TimeDelta = TimeDelta::microseconds(500);
 
 /// The longest pause of a master that tries to reach the one above it again, and how long it tries
 /// each of two.
@@ -133,10 +130,25 @@ fn three_sites_have_one_time_whatever_is_lost() {
     for site in [&one, &other] {
         site.is_below("10.0.0.1:8080", Instant::now());
     }
-    one.rounds_until(Instant::now() + 20 * INTERVAL);
+    // By then, the rate of the tree is held by what it was.
+    one.rounds_until(Instant::now() + 30 * INTERVAL);
     let began = WallClock.read();
-    one.rounds_until(Instant::now() + 6 * INTERVAL);
+    one.rounds_until(Instant::now() + 5 * INTERVAL);
     let together = worst(&all, began, WallClock.read());
+
+    sites.network.unplug(2);
+    let cut = Instant::now();
+    other.master.line("No group above: going on alone");
+    one.rounds_until(cut + CUT * INTERVAL);
+    let (plugged, plugged_at) = (Instant::now(), WallClock.read());
+    sites.network.plug_in(2);
+    let (_, line) = other.is_below("10.0.0.1:8080", plugged);
+    let reached = line.read - plugged;
+    let away = worst(&all, plugged_at - TimeDelta::seconds(4), WallClock.read());
+    other.rounds_until(Instant::now() + 3 * INTERVAL);
+    let back_at = WallClock.read();
+    other.rounds_until(Instant::now() + 4 * INTERVAL);
+    let back = worst(&all, back_at, WallClock.read());
 
     let (killed, killed_at) = (Instant::now(), WallClock.read());
     top[0].signal("KILL");
@@ -147,48 +159,30 @@ fn three_sites_have_one_time_whatever_is_lost() {
     });
     one.rounds_until(Instant::now() + 5 * INTERVAL);
     let without = worst(&all, killed_at, WallClock.read());
-
-    sites.network.unplug(2);
-    let (cut, cut_at) = (Instant::now(), WallClock.read());
-    other.master.line("No group above: going on alone");
-    other.rounds_until(cut + CUT * INTERVAL);
-    one.rounds_until(cut + CUT * INTERVAL);
-    let (plugged, plugged_at) = (Instant::now(), WallClock.read());
-    let away = worst(&all, plugged_at - TimeDelta::seconds(4), plugged_at);
-    let alone: Vec<_> = other.records.iter().collect();
-    let alone = worst(&alone, cut_at, plugged_at);
-    sites.network.plug_in(2);
-    let (_, line) = other.is_below("10.0.0.2:8080", plugged);
-    let reached = line.read - plugged;
-    other.rounds_until(Instant::now() + 3 * INTERVAL);
-    let back_at = WallClock.read();
-    other.rounds_until(Instant::now() + 4 * INTERVAL);
-    let back = worst(&all, back_at, WallClock.read());
     println!(
-        "tree | two groups of five below two candidates | {} apart at most; the leader at the top killed: below the \
-         next one after {:.2} s and {:.2} s, {} apart; a site cut off for {CUT} rounds: its clocks \
-         {} apart, and {} from the others; back after {:.2} s, and {} apart after three rounds",
+        "tree | two groups of five below two candidates | {} apart at most; a site cut off for \
+         {CUT} rounds: {} apart in the end, reached after {:.2} s, and {} apart three rounds \
+         later; the leader at the top killed: below the next one after {:.2} s and {:.2} s, {} \
+         apart",
         span(together),
+        span(away),
+        reached.as_secs_f64(),
+        span(back),
         missed[0].1.as_secs_f64(),
         missed[1].1.as_secs_f64(),
         span(without),
-        span(alone),
-        span(away),
-        reached.as_secs_f64(),
-        span(back)
     );
     assert!(together <= CLOSE, "{together} apart");
-    assert!(without <= CLOSE, "{without} apart without the leader");
+    assert!(away <= CLOSE, "{away} apart when cut off");
+    assert!(reached <= PAUSE + INTERVAL, "back after {reached:?}");
+    assert!(back <= CLOSE, "{back} apart when back");
     for (rounds, after) in missed {
         assert!(
             rounds <= 2 && after < INTERVAL * 5 / 2,
             "{rounds} rounds without the leader, {after:?}"
         );
     }
-    assert!(alone <= CLOSE, "{alone} apart when cut off");
-    assert!(away <= HELD, "{away} from the others when cut off");
-    assert!(reached <= PAUSE + INTERVAL, "back after {reached:?}");
-    assert!(back <= CLOSE, "{back} apart when back");
+    assert!(without <= CLOSE, "{without} apart without the leader");
 }
 
 #[test]
