@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::fake_master::{FakeLink, FakeMaster};
 use crate::support::programs::SOON;
 use crate::tree::{Site, wait};
+
+/// A parent that says nothing more is let go of after so long.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// How many groups may be above another one.
 const DEEPEST: usize = 16;
@@ -39,10 +42,13 @@ impl Below {
         self.path().pop().expect("a group")
     }
 
-    /// The group's goodbye, and that it knows of nobody above it any more.
+    /// The group's goodbye, which comes at once, and that it knows of nobody above it any more.
     #[track_caller]
     fn lets_go(&self, link: &mut FakeLink) -> Option<String> {
+        let told = Instant::now();
         let goodbye = link.line();
+        let took = told.elapsed();
+        assert!(took < SILENCE, "only after {took:?}");
         wait("it has let go", || self.path().len() == 1);
         goodbye
     }
