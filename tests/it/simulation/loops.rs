@@ -182,7 +182,7 @@ impl World {
     }
 
     /// The groups from the top to this one, if it has one.
-    fn from_top(&self, group: usize) -> Option<Vec<usize>> {
+    fn path_to(&self, group: usize) -> Option<Vec<usize>> {
         let followed = |it: usize| self.groups[it].parent.filter(|_| self.follows(it));
         let mut passed = vec![group];
         while let Some(parent) = followed(passed[0]) {
@@ -198,7 +198,7 @@ impl World {
     fn is_settled(&self) -> bool {
         (0..self.groups.len()).all(|group| {
             let number = |it: &usize| self.groups[*it].ancestry.path().groups().last().copied();
-            let above = self.from_top(group);
+            let above = self.path_to(group);
             let above: Option<Vec<_>> = above.and_then(|all| all.iter().map(number).collect());
             above.as_deref() == Some(self.groups[group].ancestry.path().groups())
         })
@@ -233,7 +233,7 @@ fn a_thousand_random_graphs_of_parents_end_as_trees() {
         for group in 0..count {
             // Nobody who could follow somebody goes without.
             let could = world.groups[group].parents.iter().any(|parent| {
-                let above = world.from_top(*parent).expect("a tree");
+                let above = world.path_to(*parent).expect("a tree");
                 !above.contains(&group)
             });
             assert!(
@@ -253,7 +253,7 @@ fn a_loop_of_three_is_broken_within_a_round_however_it_was_closed() {
         let end = world.now + ROUND;
         while world.now < end {
             world.run(world.now + 10);
-            if world.groups.iter().all(|it| it.parent.is_some()) && world.from_top(0).is_none() {
+            if world.groups.iter().all(|it| it.parent.is_some()) && world.path_to(0).is_none() {
                 at_once += 1;
                 break;
             }
