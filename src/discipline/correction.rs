@@ -30,9 +30,10 @@ pub const STEP_ROUNDS: u32 = 3;
 /// Above this a node steps in its first rounds, if nothing else is said.
 pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
 
-/// The same where the operating system's clock is steered, which takes longest by a slew and which
-/// programs that are started after it read for the first time.
-pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
+/// The same where others than this program read the clock: the operating system's, which is read for
+/// the first time by programs that are started after this one, or one that is served to clients of
+/// NTP, which a slew would lead astray that begins when the program does.
+pub const SHARED_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
 
 /// The largest rate of a clock that is learned or asked for, either way, in ppm of its raw clock:
 /// as much as the kernel's clock can be made to gain.
@@ -125,8 +126,8 @@ pub struct Aim {
     pub rate_ppm: f64,
     /// Whether the clock is to get there by a step.
     pub step_due: bool,
-    /// How wrong the target may be; unknown when the clock was set by hand, or has refused a
-    /// correction, and no correction was taken since.
+    /// How wrong the target may be; unknown when the clock was set by hand or suspended, or has
+    /// refused a correction, and no correction was taken since.
     pub error: Option<TimeDelta>,
     /// How fast `error` grows from now on, in ppm.
     pub error_growth_ppm: f64,
@@ -194,7 +195,7 @@ pub struct Discipline {
     pause: i64,
     /// How far corrections after the first have moved it today.
     moved: Moved,
-    /// The clock was set, or has refused a correction, and no correction was taken since.
+    /// The clock was set, suspended, or has refused a correction, and none was taken since.
     in_doubt: bool,
     /// How often the raw clock was set.
     sets: u32,
@@ -463,7 +464,7 @@ impl Discipline {
     }
 
     /// Whether its target is the group's time, as far as it knows: it has followed a correction,
-    /// and since then it was neither set by hand nor has it refused one.
+    /// and since then it was neither set by hand nor suspended, nor has it refused one.
     #[must_use]
     pub fn knows_the_time(&self) -> bool {
         self.line.is_some() && !self.in_doubt
