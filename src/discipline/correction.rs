@@ -197,8 +197,9 @@ pub struct Discipline {
     moved: Moved,
     /// The clock was set, suspended, or has refused a correction, and none was taken since.
     in_doubt: bool,
-    /// How often the raw clock was set.
+    /// How often the raw clock was set, and for how long it has been suspended.
     sets: u32,
+    slept: TimeDelta,
     /// A step was made that the system's clock has not followed yet.
     step_due: bool,
     /// The steps of its group that it has taken; `None` before it has heard of any group.
@@ -229,6 +230,7 @@ impl Discipline {
             moved: Moved::since(since_epoch(raw)),
             in_doubt: false,
             sets: 0,
+            slept: TimeDelta::zero(),
             step_due: false,
             steps: None,
             handed: HandedDown::default(),
@@ -432,6 +434,14 @@ impl Discipline {
         self.in_doubt = true;
         self.sets = self.sets.wrapping_add(1);
         self.since = self.since.saturating_add(nanoseconds(by));
+    }
+
+    /// The raw clock has been suspended for so long, in all, which kernels know to a second or two:
+    /// nobody knows the time then before the next correction.
+    pub fn has_slept(&mut self, in_all: TimeDelta) {
+        if std::mem::replace(&mut self.slept, in_all) != in_all {
+            self.raw_was_set(TimeDelta::zero());
+        }
     }
 
     /// The system's clock has followed a step.
@@ -871,6 +881,22 @@ mod tests {
             None,
             "it is in doubt still"
         );
+    }
+
+    #[test]
+    fn after_a_suspend_nobody_knows_the_time_before_the_next_correction() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::zero());
+        let (mark, minute) = (clock.mark(raw(10.0)), TimeDelta::minutes(1));
+        clock.has_slept(TimeDelta::zero());
+        assert!(clock.read(raw(10.0)).error.is_some());
+        clock.has_slept(minute);
+        assert_eq!(clock.read(raw(71.0)).error, None);
+        let made = clock.correct(mark, by(TimeDelta::zero()), raw(71.0));
+        assert_eq!(made, Ok(Applied::Outdated));
+        correct(&mut clock, 72.0, TimeDelta::milliseconds(900));
+        clock.has_slept(minute);
+        assert!(clock.read(raw(72.0)).error.is_some(), "it was one sleep");
     }
 
     #[test]
