@@ -7,6 +7,7 @@ pub mod dropped;
 pub mod electorate;
 pub mod ensemble;
 pub mod leading;
+pub mod median;
 pub mod member;
 pub mod names;
 pub mod rates;
