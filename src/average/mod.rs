@@ -12,6 +12,7 @@ pub mod member;
 pub mod names;
 pub mod rates;
 pub mod reference;
+pub mod remembering;
 pub mod reputation;
 pub mod round;
 pub mod settings;
