@@ -39,6 +39,15 @@ pub(crate) enum Other {
     Key,
 }
 
+/// What has come of a peer's first message.
+#[derive(Debug)]
+enum Opening {
+    Nothing,
+    /// A timestamp as far as one can tell, or the end of its input.
+    Timestamp,
+    Other(Other),
+}
+
 /// The moment that some bytes came.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
@@ -85,8 +94,11 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             if at.elapsed() > peer.shared.trust.opening_deadline() {
                 return Err(End::Silent);
             }
-            if let Some(other) = other_opening(connection)? {
-                return Ok(other);
+            match opening(connection)? {
+                Opening::Timestamp => {}
+                Opening::Other(other) => return Ok(other),
+                // What is still to come need not be a timestamp.
+                Opening::Nothing => continue,
             }
         }
         if let Client::Told(due) = &mut client
@@ -146,15 +158,16 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
     }
 }
 
-/// What has come, if it is what no client opens with; it is waited for if nothing has come.
-fn other_opening(connection: &mut Connection) -> Result<Option<Other>, End> {
+/// What a peer opens with; it is waited for if nothing has come.
+fn opening(connection: &mut Connection) -> Result<Opening, End> {
     let opening = match connection.fill(TICK)? {
         Incoming::Bytes(bytes @ [b'C', ..]) => bytes.to_vec(),
-        Incoming::Bytes([b'K', ..]) => return Ok(Some(Other::Key)),
-        _ => return Ok(None),
+        Incoming::Bytes([b'K', ..]) => return Ok(Opening::Other(Other::Key)),
+        Incoming::Bytes(_) | Incoming::End => return Ok(Opening::Timestamp),
+        Incoming::Nothing => return Ok(Opening::Nothing),
     };
     connection.consume(opening.len());
-    Ok(Some(Other::Candidate(opening)))
+    Ok(Opening::Other(Other::Candidate(opening)))
 }
 
 /// Whether a stranger to the group is still here after the time in which others have to prove a key:
