@@ -8,14 +8,15 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::command_line::files::{Named, named};
 use crate::command_line::local_clients::{LocalClients, Others};
 use crate::command_line::ntp::Ntp;
 use crate::command_line::values;
 use crate::discipline::correction::{
-    LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, STEP_ROUNDS, STEP_THRESHOLD,
-    SYSTEM_STEP_THRESHOLD, Steering,
+    LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, SHARED_STEP_THRESHOLD, STEP_ROUNDS,
+    STEP_THRESHOLD, Steering,
 };
-use crate::discipline::drift_file::{self, DriftFile};
+use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::report::record::{Record, RecordError};
 use crate::system_clock::clockbound::ClockBound;
@@ -56,7 +57,7 @@ pub struct Common {
     simulate_drift: f64,
 
     /// Make a correction above this in one step, in the first three rounds; slew all others
-    /// [default: 1s, or 10ms with --steer system]
+    /// [default: 1s, or 10ms with --steer system or --serve-ntp]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::threshold)]
     step_threshold: Option<TimeDelta>,
 
@@ -107,9 +108,14 @@ impl Common {
         self.record.as_deref().map(Record::open).transpose()
     }
 
-    /// Where the record goes, if one was asked for.
-    pub(crate) fn record_file(&self) -> Option<&Path> {
-        self.record.as_deref()
+    /// The files that it names.
+    pub(crate) fn files(&self) -> Vec<Named<'_>> {
+        named(&[
+            ("--record", self.record.as_deref()),
+            ("--drift-file", self.drift_file()),
+            ("--clockbound", self.clients.clockbound()),
+            ("--chrony-socket", self.clients.chrony_socket()),
+        ])
     }
 
     /// Where the rate is kept, if it is.
@@ -130,10 +136,6 @@ impl Common {
     /// time and never corrected.
     #[must_use]
     pub fn conflict(&self, only_told: bool) -> Option<&'static str> {
-        let one_file = self.one_file().then_some(
-            "--record and --drift-file name one file, and each would destroy what the other has \
-             written: give each a file of its own",
-        );
         let reference = (only_told && self.reference.is_some())
             .then_some("--reference does not go with --wire timestamp: timestamps lead nobody");
         let ntp = (only_told && self.ntp.is_served()).then_some(
@@ -147,17 +149,7 @@ impl Common {
             reference: self.reference.is_some(),
         });
         let steering = self.steering_conflict(only_told);
-        let conflict = one_file.or(reference).or(ntp);
-        conflict.or(steering).or(clients)
-    }
-
-    /// Whether the record is where the rate is kept, or is written before it takes its place.
-    fn one_file(&self) -> bool {
-        let (Some(record), Some(drift_file)) = (&self.record, &self.drift_file) else {
-            return false;
-        };
-        let record = resolved(record);
-        record == resolved(drift_file) || record == resolved(&drift_file::beside(drift_file))
+        reference.or(ntp).or(steering).or(clients)
     }
 
     fn steering_conflict(&self, only_told: bool) -> Option<&'static str> {
@@ -173,6 +165,11 @@ impl Common {
             "--steer system does not go with --wire timestamp: timestamps correct nothing",
         );
         pretends.or(only_told)
+    }
+
+    /// Whether others than this program read the clock that is corrected.
+    fn is_shared(&self) -> bool {
+        self.steer == Steer::System || self.ntp.is_served()
     }
 
     /// The largest rate that is believed of this clock.
@@ -191,9 +188,10 @@ impl Common {
     /// When the system's clock can't be steered, or the rate could not be kept.
     pub fn steering(&self, dry_run: bool) -> anyhow::Result<Steered> {
         let mut steering = Steering {
-            step_threshold: self.step_threshold.unwrap_or(match self.steer {
-                Steer::None => STEP_THRESHOLD,
-                Steer::System => SYSTEM_STEP_THRESHOLD,
+            step_threshold: self.step_threshold.unwrap_or(if self.is_shared() {
+                SHARED_STEP_THRESHOLD
+            } else {
+                STEP_THRESHOLD
             }),
             step_rounds: self.step_rounds,
             largest_rate_ppm: self.largest_rate_ppm(),
@@ -232,18 +230,6 @@ impl Common {
             system_clock,
         })
     }
-}
-
-/// One name for a file, whatever path leads to it; it need not be there yet.
-pub(crate) fn resolved(path: &Path) -> PathBuf {
-    let whole = path.canonicalize();
-    whole.unwrap_or_else(|_| match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) => {
-            let folder = Path::new(".").join(folder);
-            folder.canonicalize().unwrap_or(folder).join(name)
-        }
-        _ => path.to_owned(),
-    })
 }
 
 /// How corrections are to be followed.

@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod asking;
 pub mod control_socket;
+mod files;
 pub mod follower_arguments;
 pub mod keys;
 pub mod local_clients;
