@@ -34,8 +34,7 @@ const FINEST: TimeDelta = TimeDelta::microseconds(1);
 /// groups of 20 over links that differ widely, and flat around it.
 const COMMON_PART: i32 = 4;
 
-/// A point that is so many standard deviations further away from the line than it has waited for is
-/// a surprise: waiting makes a point wrong by no more than itself.
+/// A point that is so many standard deviations away from the line is a surprise.
 const SURPRISING: f64 = 6.0;
 
 /// A rate that is so many standard deviations away from what was known before the first point is
@@ -45,6 +44,10 @@ const INCREDIBLE: f64 = 12.0;
 /// No oscillator is further off, simulated ones included; what looks like more is a clock that
 /// was set.
 const LARGEST_WRONG_PPM: f64 = 12_000.0;
+
+/// A rate that has changed by less is nothing to be hurried about: the points lie on a curve then.
+/// Those who drag a group move it by less than half of this.
+const LEAST_JUMP_PPM: f64 = 50.0;
 
 /// No oscillator changes its rate by more while it runs.
 const LARGEST_JUMP_PPM: f64 = 500.0;
@@ -98,11 +101,12 @@ struct Surprise {
 
 impl Surprise {
     /// What it and the next point, which missed by `second`, make together: what is nearest.
-    /// `limit` is how far noise explains the second; `certain` says that no delay explains it.
+    /// Of the limits, waiting explains the second up to the first one, and noise up to the other;
+    /// `certain` says that no delay explains it.
     fn explain(
         &self,
         second: TimeDelta,
-        limit: TimeDelta,
+        [waited, limit]: [TimeDelta; 2],
         elapsed: TimeDelta,
         certain: bool,
     ) -> Explained {
@@ -113,8 +117,8 @@ impl Surprise {
         let goes_on = (second > TimeDelta::zero()) == (self.miss > TimeDelta::zero());
         let part = ppm / rate_ppm(self.miss, self.building);
         let is_rate = goes_on
-            && second.abs() * 2 > limit
-            && (part > 0.4 && ppm < LARGEST_JUMP_PPM
+            && second.abs() * 2 > waited
+            && (part > 0.4 && (LEAST_JUMP_PPM..LARGEST_JUMP_PPM).contains(&ppm)
                 || certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM);
         let returns = !goes_on && second.abs() * 2 > self.miss.abs();
         if is_rate {
@@ -207,18 +211,24 @@ impl DriftFit {
     fn judge(&mut self, line: &Line, point: Point) {
         let miss = point.ahead - line.ahead(point.raw);
         let noise = self.noise();
-        let spread = line.spread(point.raw);
-        let spread = spread.hypot(float_nanoseconds(noise.base));
+        let beyond = |spread: f64| {
+            let spread = spread.hypot(line.spread(point.raw));
+            TimeDelta::nanoseconds((SURPRISING * spread) as i64)
+        };
+        let limit = beyond(noise.spread(&point));
+        // Waiting makes a point wrong by no more than itself.
+        let waited = noise.waiting(&point) + beyond(float_nanoseconds(noise.base));
         let elapsed = point.raw - line.raw;
-        let limit = noise.waiting(&point) + TimeDelta::nanoseconds((SURPRISING * spread) as i64);
         let Some(first) = self.surprise.take() else {
-            if miss.abs() > limit {
+            let building = self.building(line, &noise, miss, &point);
+            let jumps = miss.abs() > waited && rate_ppm(miss, building) > LEAST_JUMP_PPM;
+            if miss.abs() > limit || jumps {
                 self.take_for_step(line, miss, &point);
             }
             return;
         };
         let certain = miss.abs() > (first.error + point.error) * 2;
-        match first.explain(miss, limit, elapsed, certain) {
+        match first.explain(miss, [waited, limit], elapsed, certain) {
             Explained::Step => {}
             Explained::BadMeasurement => self.points = first.before,
             Explained::Rate => {
@@ -231,18 +241,23 @@ impl DriftFit {
         }
     }
 
+    /// For how long a point has been missed, which grows from the last point on that did not lie on
+    /// the same side of the line.
+    fn building(&self, line: &Line, noise: &Noise, miss: TimeDelta, point: &Point) -> TimeDelta {
+        let side = Some(miss > TimeDelta::zero());
+        let mut earlier = self.points.iter().rev();
+        let other = earlier.find(|point| noise.side(line, point) != side);
+        let began = other.or(self.points.front());
+        point.raw - began.map_or(line.raw, |point| point.raw)
+    }
+
     /// Moves the points to where they would be if the network had always been so far ahead as this
     /// point says. Where they are then is known no better than where it is.
     fn take_for_step(&mut self, line: &Line, miss: TimeDelta, by: &Point) {
         let before = self.points.clone();
         let noise = self.noise();
         let waiting = noise.waiting(by);
-        let side = Some(miss > TimeDelta::zero());
-        let mut earlier = self.points.iter().rev();
-        let other = earlier.find(|point| noise.side(line, point) != side);
-        let began = other
-            .or(self.points.front())
-            .map_or(line.raw, |point| point.raw);
+        let building = self.building(line, &noise, miss, by);
         for point in &mut self.points {
             point.ahead += miss;
             point.error += waiting;
@@ -253,7 +268,7 @@ impl DriftFit {
             miss,
             error: by.error,
             ppm,
-            building: by.raw - began,
+            building,
         });
     }
 
