@@ -77,7 +77,7 @@ fn run(
         drift_file: steered.drift_file,
         state_file: arguments.remembering.open(&common, arguments.dry_run)?,
         reference: common.reference,
-        reference_slew_ppm: arguments.voting.reference_slew,
+        reference_slew_ppm: arguments.reference_slew,
         system_clock: steered.system_clock,
         record,
     })?;

@@ -243,7 +243,7 @@ pub struct Steered {
     pub system_clock: Option<SystemClock>,
 }
 
-/// The master's flags on who votes.
+/// The flags on who votes, of a master and of whoever replays its record.
 #[derive(Debug, clap::Args)]
 pub struct Voting {
     /// How far from the median a clock may be and still vote
@@ -254,10 +254,6 @@ pub struct Voting {
     /// How far from the median a clock may be and still vote, whatever the tolerance
     #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true, value_parser = values::largest_offset)]
     max_offset: TimeDelta,
-
-    /// Lead the group towards references by so many parts per million at most; 0 ignores them
-    #[arg(long, value_name = "PPM", default_value = "50ppm", allow_hyphen_values = true, value_parser = values::slew_ppm)]
-    pub reference_slew: f64,
 }
 
 impl Voting {

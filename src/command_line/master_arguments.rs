@@ -45,6 +45,10 @@ pub struct Arguments {
     #[command(flatten)]
     pub voting: Voting,
 
+    /// Lead the group towards references by so many parts per million at most; 0 ignores them
+    #[arg(long, value_name = "PPM", default_value = "50ppm", allow_hyphen_values = true, value_parser = values::slew_ppm)]
+    pub reference_slew: f64,
+
     #[command(flatten)]
     pub election: Election,
 
