@@ -135,6 +135,7 @@ mod tests {
             name: Arc::from("127.0.0.1:40000"),
             sample: *sample,
             weight: 1,
+            deviation: TimeDelta::zero(),
             vote: if outcome.is_ok() {
                 Vote::Yes
             } else {
