@@ -12,19 +12,13 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
-use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
-use crate::span::{at_rate, float_nanoseconds};
+use crate::discipline::line::{Line, Point, Rate, WANDER_PPM, at_rate};
+use crate::discipline::noise::Noise;
+use crate::span::{nanoseconds, since_epoch};
 
 /// How many points the line is drawn through: more would be more exact, and slower to follow an
 /// oscillator that is warming up.
 pub const WINDOW: usize = 40;
-
-/// No point is taken for more exact than this: a reading and a message have a grain.
-const FINEST: TimeDelta = TimeDelta::microseconds(1);
-
-/// The part of the median waiting that is in every point: found by simulation to be the best for
-/// groups of 20 over links that differ widely, and flat around it.
-const COMMON_PART: i32 = 4;
 
 /// A point that is so many standard deviations away from the line is a surprise.
 const SURPRISING: f64 = 6.0;
@@ -44,7 +38,7 @@ const LARGEST_JUMP_PPM: f64 = 500.0;
 const LEAST_TESTED: f64 = 8.0;
 
 /// A point that waited for so many times what every point has of doubt is not ordinary.
-const ORDINARY: i32 = 3;
+const ORDINARY: i64 = 3;
 
 /// So many standard deviations fewer runs than points at random have are too few: this happens by
 /// chance once in 100 times.
@@ -67,7 +61,7 @@ pub struct DriftFit {
     /// The line through the points, if there are any.
     line: Option<Line>,
     /// The last point was a surprise.
-    surprise: Option<Surprise>,
+    surprise: Option<Box<Surprise>>,
 }
 
 /// A point that lay where noise does not explain it. It was taken for a step of the network: the
@@ -77,8 +71,8 @@ struct Surprise {
     /// The points without it, and not moved.
     before: VecDeque<Point>,
     /// How far ahead of the line it lay, and to what error it was measured.
-    miss: TimeDelta,
-    error: TimeDelta,
+    miss: i64,
+    error: i64,
     /// By how many ppm the rate has changed, if that is what it was.
     ppm: f64,
 }
@@ -157,20 +151,26 @@ impl DriftFit {
 
     /// Prepares the points for one more, if that is not where the line leads.
     fn judge(&mut self, line: &Line, point: Point) {
-        let miss = point.ahead - line.ahead(point.raw);
-        let spread = line.spread(point.raw).hypot(self.noise().spread(&point));
-        let elapsed = point.raw - line.raw;
-        let limit = TimeDelta::nanoseconds((SURPRISING * spread) as i64);
+        let miss = point.ahead.saturating_sub(line.ahead_at(point.raw));
+        let spread = line
+            .spread(point.raw)
+            .hypot(Noise::of(&self.points).spread(&point));
+        let elapsed = point.raw.saturating_sub(line.raw);
+        let limit = (SURPRISING * spread) as i64;
         let Some(first) = self.surprise.take() else {
-            if miss.abs() > limit {
+            if miss.saturating_abs() > limit {
                 self.take_for_step(miss, &point, elapsed);
             }
             return;
         };
-        let certain = miss.abs() > (first.error + point.error) * 2;
+        let explained = first.error.saturating_add(point.error).saturating_mul(2);
+        let certain = miss.saturating_abs() > explained;
         match explain(first.miss, miss, limit, elapsed, certain) {
             Explained::Step => {}
-            Explained::BadMeasurement => self.points = first.before,
+            Explained::BadMeasurement => {
+                self.points.clear();
+                self.points.extend(first.before);
+            }
             Explained::Rate => {
                 // Old points would go on voting against the new ones.
                 self.points.drain(..self.points.len() - 1);
@@ -183,20 +183,20 @@ impl DriftFit {
 
     /// Moves the points to where they would be if the network had always been so far ahead as this
     /// point says. Where they are then is known no better than where it is.
-    fn take_for_step(&mut self, miss: TimeDelta, by: &Point, elapsed: TimeDelta) {
+    fn take_for_step(&mut self, miss: i64, by: &Point, elapsed: i64) {
         let before = self.points.clone();
-        let waiting = self.noise().waiting(by);
+        let waiting = Noise::of(&self.points).waiting(by);
         for point in &mut self.points {
-            point.ahead += miss;
-            point.error += waiting;
+            *point = point.stepped(miss);
+            point.error = point.error.saturating_add(waiting);
         }
         let ppm = rate_ppm(miss, elapsed).min(LARGEST_JUMP_PPM);
-        self.surprise = Some(Surprise {
+        self.surprise = Some(Box::new(Surprise {
             before,
             miss,
             error: by.error,
             ppm,
-        });
+        }));
     }
 
     /// Whether the points lie on a curve, so that a straight line must do without the oldest: too
@@ -204,12 +204,13 @@ impl DriftFit {
     /// What had to wait lies on one side anyway, and is not asked; but where the last points all lie
     /// on one side for long, whatever they waited for, the points before them are of no use.
     fn is_bent(&self, line: &Line) -> bool {
-        let noise = self.noise();
+        let noise = Noise::of(&self.points);
         let last_run = self.last_run(line, &noise);
         if last_run >= LONG_RUN {
             return last_run < self.points.len();
         }
-        let ordinary = |point: &&Point| noise.waiting(point) <= noise.doubt * ORDINARY;
+        let ordinary =
+            |point: &&Point| noise.waiting(point) <= noise.doubt.saturating_mul(ORDINARY);
         let sides = self.points.iter().filter(ordinary);
         let (mut count, mut runs, mut last) = (0, 0, None);
         for side in sides.map(|point| noise.side(line, point)) {
@@ -228,13 +229,11 @@ impl DriftFit {
     /// together turns it no further than to the largest rate.
     #[must_use]
     pub fn turn(&mut self, line: Line, from: DateTime<Utc>, by_ppm: f64) -> Line {
+        let from = since_epoch(from);
         let largest = self.largest_ppm;
         let now = line.rate.within(largest).ppm;
         let by_ppm = (now + by_ppm).clamp(-largest, largest) - now;
-        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
-        for point in self.points.iter_mut().chain(before) {
-            point.ahead += at_rate(point.raw - from, by_ppm);
-        }
+        self.move_points(|point| point.stepped(at_rate(point.raw.saturating_sub(from), by_ppm)));
         self.prior.ppm += by_ppm;
         self.prior = self.prior.within(largest);
         let mut turned = line.turned(from, by_ppm);
@@ -245,21 +244,27 @@ impl DriftFit {
 
     /// The network as a whole was stepped: the points are moved along, for its rate is what it was.
     pub fn step(&mut self, by: TimeDelta) {
-        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
-        for point in self.points.iter_mut().chain(before) {
-            point.ahead += by;
-        }
+        let ahead = nanoseconds(by);
+        self.move_points(|point| point.stepped(ahead));
         self.line = self.line.map(|line| line.stepped(by));
     }
 
     /// The raw clock was moved, and the network with it: the points are where they were between the
     /// two.
     pub fn raw_moved(&mut self, by: TimeDelta) {
+        let later = nanoseconds(by);
+        self.move_points(|point| Point {
+            raw: point.raw.saturating_add(later),
+            ..point
+        });
+        self.line = self.line.map(|line| line.raw_moved(by));
+    }
+
+    fn move_points(&mut self, moved: impl Fn(Point) -> Point) {
         let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
         for point in self.points.iter_mut().chain(before) {
-            point.raw += by;
+            *point = moved(*point);
         }
-        self.line = self.line.map(|line| line.raw_moved(by));
     }
 
     /// Forgets the points, because a clock was set and they lie on another line, and keeps the
@@ -275,35 +280,18 @@ impl DriftFit {
         self.surprise = None;
     }
 
-    /// What the points have of noise.
-    fn noise(&self) -> Noise {
-        let mut errors: Vec<_> = self.points.iter().map(|point| point.error).collect();
-        if errors.is_empty() {
-            return Noise::default();
-        }
-        let smallest = errors.iter().copied().min().unwrap_or_default();
-        let middle = errors.len() / 2;
-        let (_, &mut median, _) = errors.select_nth_unstable(middle);
-        let count = i32::try_from(errors.len()).unwrap_or(i32::MAX);
-        Noise {
-            smallest,
-            doubt: smallest / count + (median - smallest) / COMMON_PART + FINEST,
-        }
-    }
-
     /// The line through the points, of which `last` is the last.
     fn through(&self, last: Point) -> Line {
-        let noise = self.noise();
-        let weighted = || {
-            self.points.iter().map(|point| Weighted {
-                weight: noise.spread(point).powi(-2),
-                seconds: float_nanoseconds(point.raw - last.raw) * 1e-9,
-                nanoseconds: float_nanoseconds(point.ahead - last.ahead),
-            })
-        };
+        let noise = Noise::of(&self.points);
+        let weighted = self.points.iter().map(|point| Weighted {
+            weight: noise.spread(point).powi(-2),
+            seconds: point.raw.saturating_sub(last.raw) as f64 * 1e-9,
+            nanoseconds: point.ahead.saturating_sub(last.ahead) as f64,
+        });
+        let weighted: Vec<_> = weighted.collect();
         let mut total = 0.0;
         let (mut mean_raw, mut mean_ahead) = (0.0, 0.0);
-        for point in weighted() {
+        for point in &weighted {
             total += point.weight;
             mean_raw += point.weight * point.seconds;
             mean_ahead += point.weight * point.nanoseconds;
@@ -313,7 +301,7 @@ impl DriftFit {
         // In these units a slope is in nanoseconds a second, which is ppb.
         let prior_weight = (self.prior.error_ppm * 1e3).powi(-2);
         let (mut spread, mut product) = (prior_weight, prior_weight * self.prior.ppm * 1e3);
-        for point in weighted() {
+        for point in &weighted {
             let seconds = point.seconds - mean_raw;
             spread += point.weight * seconds * seconds;
             product += point.weight * seconds * (point.nanoseconds - mean_ahead);
@@ -326,8 +314,8 @@ impl DriftFit {
         let end = mean_ahead - slope * mean_raw;
         let mut line = Line {
             raw: last.raw,
-            ahead: last.ahead + TimeDelta::nanoseconds(end.round() as i64),
-            error: TimeDelta::zero(),
+            ahead: last.ahead.saturating_add(end.round() as i64),
+            error: 0,
             rate,
             centre: -mean_raw,
             centre_spread: total.sqrt().recip(),
@@ -343,11 +331,13 @@ impl DriftFit {
         };
         let growth_ppm = line.error_growth_ppm() + jump_ppm;
         let bound = |point: &Point| {
-            let miss = (line.ahead(point.raw) - point.ahead).abs();
-            point.error + miss + at_rate(last.raw - point.raw, growth_ppm)
+            let miss = line.ahead_at(point.raw).saturating_sub(point.ahead);
+            let grown = at_rate(last.raw.saturating_sub(point.raw), growth_ppm);
+            let apart = miss.saturating_abs().saturating_add(grown);
+            point.error.saturating_add(apart)
         };
         let bounds = self.points.iter().rev().take(points).map(bound);
-        line.error = bounds.fold(bound(&last), TimeDelta::min);
+        line.error = bounds.fold(bound(&last), i64::min);
         line
     }
 
@@ -365,51 +355,11 @@ impl DriftFit {
     }
 }
 
-/// What makes points wrong.
-///
-/// Half the delay is a bound that a sample seldom reaches: on a network where nothing waits, the
-/// two ways are alike. What a delay has above the least one seen is waiting, and that is what makes
-/// a sample wrong. Then there is what every point has: how low the least delay can be, few points
-/// can't tell; and the average has an error of its own, which is a part of what the waiting makes
-/// of all clocks' samples.
-#[derive(Default)]
-struct Noise {
-    /// The smallest error that was seen.
-    smallest: TimeDelta,
-    /// What every point has.
-    doubt: TimeDelta,
-}
-
-impl Noise {
-    /// How much of a point's error is waiting.
-    fn waiting(&self, point: &Point) -> TimeDelta {
-        (point.error - self.smallest).max(TimeDelta::zero())
-    }
-
-    /// On which side of the line a point lies: true above it. What lies on the line is on neither
-    /// side, and ends a run.
-    fn side(&self, line: &Line, point: &Point) -> Option<bool> {
-        let off = point.ahead - line.ahead(point.raw);
-        (off.abs() > self.doubt / 4).then_some(off > TimeDelta::zero())
-    }
-
-    /// One standard deviation of a point, in nanoseconds.
-    fn spread(&self, point: &Point) -> f64 {
-        float_nanoseconds(self.waiting(point)).hypot(float_nanoseconds(self.doubt))
-    }
-}
-
 /// What a surprise and the next point make together, by how far they missed: what is nearest.
 /// `limit` is how far noise explains the second; `certain` says that no delay explains it.
-fn explain(
-    first: TimeDelta,
-    second: TimeDelta,
-    limit: TimeDelta,
-    elapsed: TimeDelta,
-    certain: bool,
-) -> Explained {
+fn explain(first: i64, second: i64, limit: i64, elapsed: i64, certain: bool) -> Explained {
     let ppm = rate_ppm(second, elapsed);
-    let part = float_nanoseconds(second) / float_nanoseconds(first);
+    let part = second as f64 / first as f64;
     // In the first of two equal spans, a new rate acted for a part of it, or a little longer than
     // it if it was no surprise at once. A rate that no oscillator in order has is believed only if
     // no delay explains the misses.
@@ -417,9 +367,9 @@ fn explain(
         || certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
     if is_rate {
         Explained::Rate
-    } else if (first + second).abs() <= limit && part < -0.5 {
+    } else if first.saturating_add(second).saturating_abs() <= limit && part < -0.5 {
         Explained::BadMeasurement
-    } else if second.abs() <= limit {
+    } else if second.saturating_abs() <= limit {
         Explained::Step
     } else {
         Explained::Steps
@@ -434,8 +384,8 @@ struct Weighted {
 }
 
 /// The rate, either way, that moves a clock so far in this time, in ppm.
-fn rate_ppm(moved: TimeDelta, elapsed: TimeDelta) -> f64 {
-    float_nanoseconds(moved).abs() / float_nanoseconds(elapsed).max(1.0) * 1e6
+fn rate_ppm(moved: i64, elapsed: i64) -> f64 {
+    (moved as f64).abs() / (elapsed as f64).max(1.0) * 1e6
 }
 
 #[cfg(test)]
@@ -443,11 +393,11 @@ mod tests {
     use super::*;
 
     fn point(seconds: i64, ahead_micros: i64, error_micros: i64) -> Point {
-        Point {
-            raw: DateTime::from_timestamp(seconds, 0).unwrap(),
-            ahead: TimeDelta::microseconds(ahead_micros),
-            error: TimeDelta::microseconds(error_micros),
-        }
+        Point::new(
+            DateTime::from_timestamp(seconds, 0).unwrap(),
+            TimeDelta::microseconds(ahead_micros),
+            TimeDelta::microseconds(error_micros),
+        )
     }
 
     fn fit(points: impl IntoIterator<Item = Point>) -> (DriftFit, Line) {
@@ -462,10 +412,9 @@ mod tests {
         let mut fit = DriftFit::new(Rate::UNKNOWN);
         let (mut ahead, mut rate) = (0, 7);
         for second in 0..60 {
-            let now = point(second, ahead, 1);
-            let mut line = fit.add(now);
+            let mut line = fit.add(point(second, ahead, 1));
             if second == 10 {
-                line = fit.turn(line, now.raw, 40.0);
+                line = fit.turn(line, line.raw(), 40.0);
                 rate += 40;
             }
             if second > 5 {
@@ -660,10 +609,9 @@ mod tests {
 
     #[test]
     fn the_widest_points_do_not_overflow() {
-        let wide = |raw, ahead| Point {
-            raw: DateTime::from_timestamp_nanos(raw),
-            ahead: TimeDelta::nanoseconds(ahead),
-            error: TimeDelta::hours(1),
+        let wide = |raw, ahead| {
+            let raw = DateTime::from_timestamp_nanos(raw);
+            Point::new(raw, TimeDelta::nanoseconds(ahead), TimeDelta::hours(1))
         };
         let (_, line) = fit([wide(i64::MIN, i64::MAX), wide(i64::MAX, i64::MIN)]);
         let _ = line.error(DateTime::from_timestamp_nanos(i64::MIN));
