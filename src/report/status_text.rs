@@ -105,7 +105,7 @@ fn above(tree: &TreeStatus) -> String {
     };
     let path: Vec<_> = tree.path.iter().map(|it| escaped(it)).collect();
     format!(
-        "{}, which counts this group as {clocks} clocks; last moved by {} ± {}; path {}",
+        "{}, to which this group stands for {clocks} clocks; last moved by {} ± {}; path {}",
         escaped(parent),
         signed(tree.shift_ns),
         length(tree.error_ns),
