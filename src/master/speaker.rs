@@ -61,12 +61,18 @@ impl Speaker {
     }
 
     fn listen(&self, follower: &Follower) {
+        // Nobody is below a group that turns it away.
+        let mut connected = None;
         while let Some(event) = follower.next_event() {
-            if let FollowerEvent::Synchronized { .. } = event {
-                self.shared.parent_has_told();
-            }
-            if let FollowerEvent::Connected(address) = event {
-                self.shared.outlet.tell(MasterEvent::Above(Some(address)));
+            match event {
+                FollowerEvent::Connected(address) => connected = Some(address),
+                FollowerEvent::Synchronized { .. } => {
+                    self.shared.parent_has_told();
+                    if let Some(address) = connected.take() {
+                        self.shared.outlet.tell(MasterEvent::Above(Some(address)));
+                    }
+                }
+                _ => {}
             }
         }
     }

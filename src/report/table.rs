@@ -13,7 +13,8 @@ pub const ROWS: usize = 20;
 
 impl Display for Round {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let clocks = self.rows.len();
+        // A clock that stands for a group counts as so many, here as among those that agree.
+        let clocks: u64 = self.rows.iter().map(|row| u64::from(row.weight)).sum();
         match &self.outcome {
             Ok(agreed) => {
                 let (average, error) = (or_zero(signed(agreed.average)), span(agreed.error));

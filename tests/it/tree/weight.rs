@@ -58,6 +58,7 @@ fn who_proves_a_name_that_is_trusted_counts_in_full_and_any_other_as_one() {
         found.sort_unstable();
         found == wanted
     });
+    top.line("5 of 5 clocks agree");
     unkeyed.0.log_line("this group requires a key");
     for (site, _) in &sites {
         site.line("Below the group of ");
