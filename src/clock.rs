@@ -2,6 +2,7 @@
 //!
 //! This is the only room that asks the operating system for the time of day.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 #[cfg(not(target_os = "linux"))]
 use std::{sync::LazyLock, time::Instant};
 
@@ -29,6 +30,12 @@ pub trait Clock: Send + Sync {
         let late = since(arrived);
         self.read() - late
     }
+
+    /// For how long it has been suspended with its machine, as it noticed when it was last read. The
+    /// operating system may be wrong about that by a second, or two.
+    fn slept(&self) -> TimeDelta {
+        TimeDelta::zero()
+    }
 }
 
 /// Nothing is said to have come longer ago, so that a wall clock that was just set does no harm.
@@ -53,6 +60,10 @@ impl<C: Clock + ?Sized> Clock for Box<C> {
     fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
         (**self).read_at(arrived)
     }
+
+    fn slept(&self) -> TimeDelta {
+        (**self).slept()
+    }
 }
 
 /// The machine's wall clock. It may jump: somebody may set it at any moment.
@@ -67,13 +78,15 @@ impl Clock for WallClock {
 }
 
 /// The machine's clock as an oscillator: it starts at what the wall clock shows and then only
-/// counts the time that passes, so that it neither jumps nor stands still when somebody sets the
-/// wall clock. It goes on while the machine is suspended, where the operating system can tell for
-/// how long it was. Network time is kept over this one.
-#[derive(Debug, Clone, Copy)]
+/// counts the time that passes. It neither jumps nor stands still when somebody sets the wall clock
+/// and, on Linux, runs no faster or slower when somebody steers that. It goes on while the machine is
+/// suspended, where the operating system can tell for how long it was. Network time is kept over
+/// this one.
+#[derive(Debug)]
 pub struct SteadyClock {
-    /// What it is ahead of [`uptime`], in nanoseconds: reading has to be cheap.
+    /// What it is ahead of [`unsteered`], in nanoseconds, less what the machine has slept.
     ahead: i64,
+    asleep: Asleep,
 }
 
 /// Nanoseconds since some moment, those that the machine was suspended for included: `Instant`
@@ -110,6 +123,48 @@ pub(crate) fn unsteered() -> i64 {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn asleep() -> i64 {
     0
+}
+
+/// No suspend is shorter than this, in nanoseconds. What is less is the time between two readings.
+const SHORTEST_SLEEP: i64 = 1_000_000;
+
+/// For how long the machine has been suspended, as somebody notices who looks again and again: what
+/// passes between two readings is not taken for sleep, however long that is.
+#[derive(Debug)]
+pub(crate) struct Asleep {
+    /// See [`asleep`].
+    began: i64,
+    /// Since then, in nanoseconds.
+    slept: AtomicI64,
+}
+
+impl Asleep {
+    pub(crate) fn begin() -> Self {
+        // Whoever is interrupted while it reads is told too little.
+        let tries = (0..10).map(|_| asleep());
+        Self {
+            began: tries.max().unwrap_or_default(),
+            slept: AtomicI64::new(0),
+        }
+    }
+
+    /// For how many nanoseconds since the beginning.
+    pub(crate) fn look(&self) -> i64 {
+        self.is_told(asleep() - self.began)
+    }
+
+    /// The same when it was looked last.
+    pub(crate) fn noticed(&self) -> TimeDelta {
+        TimeDelta::nanoseconds(self.slept.load(Ordering::Relaxed))
+    }
+
+    fn is_told(&self, slept: i64) -> i64 {
+        let known = self.slept.load(Ordering::Relaxed);
+        if slept - known <= SHORTEST_SLEEP {
+            return known;
+        }
+        self.slept.fetch_max(slept, Ordering::Relaxed).max(slept)
+    }
 }
 
 /// Nanoseconds since the first call, as `Instant` counts them.
@@ -156,22 +211,36 @@ impl SteadyClock {
     /// A steady clock that shows the wall clock's time now, to some ten nanoseconds.
     #[must_use]
     pub fn start() -> Self {
+        let clock = Self {
+            ahead: 0,
+            asleep: Asleep::begin(),
+        };
         // The two clocks can't be read at one moment: of some tries, the quickest is the closest.
         let read = || {
-            let before = uptime();
+            let before = clock.shown();
             let wall = WallClock.read();
-            (uptime() - before, before, wall)
+            (clock.shown() - before, before, wall)
         };
         let (took, before, wall) = (0..10).fold(read(), |best, _| best.min(read()));
         Self {
             ahead: since_epoch(wall).saturating_sub(before + took / 2),
+            ..clock
         }
+    }
+
+    fn shown(&self) -> i64 {
+        let slept = self.asleep.look();
+        self.ahead.saturating_add(slept + unsteered())
     }
 }
 
 impl Clock for SteadyClock {
     fn read(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(self.ahead.saturating_add(uptime()))
+        DateTime::from_timestamp_nanos(self.shown())
+    }
+
+    fn slept(&self) -> TimeDelta {
+        self.asleep.noticed()
     }
 }
 
@@ -222,6 +291,10 @@ impl<C: Clock> Clock for SimulatedClock<C> {
         let now = self.clock.read();
         now + self.simulation.offset + at_rate(now - self.start, self.simulation.drift_ppm)
     }
+
+    fn slept(&self) -> TimeDelta {
+        self.clock.slept()
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +326,18 @@ mod tests {
         let clock = Interrupted(SteadyClock::start());
         let before = clock.read();
         assert!(clock.read_at(WallClock.read()) > before);
+    }
+
+    #[test]
+    fn sleep_is_counted_and_what_passes_between_two_readings_is_not() {
+        let minute = 60_000_000_000;
+        let asleep = Asleep::begin();
+        assert_eq!(asleep.look(), 0, "or this machine was suspended just now");
+        // It is told again and again, more or less exactly.
+        for told in [minute, minute - 1_000_000_000, minute + 20] {
+            assert_eq!(asleep.is_told(told), minute);
+        }
+        assert_eq!(asleep.noticed(), TimeDelta::minutes(1));
     }
 
     #[test]

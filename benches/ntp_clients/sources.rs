@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::virtual_hosts::{Counter, Host, Network, NtpClient};
-use crate::{chronyd_serves, group_serves};
+use crate::{apart, chronyd_serves, group_serves};
 
 /// How far the other clock is ahead, in seconds.
 const AHEAD: f64 = 3.0;
@@ -70,9 +70,4 @@ pub(crate) fn run() {
     thread::sleep(CHOICE);
     let off = apart(&counter, [&clients[0], follower]) * 1e6;
     println!("both of ours, one of them killed: {off:.0} µs from the group's clocks");
-}
-
-fn apart(counter: &Counter, hosts: [&Host; 2]) -> f64 {
-    let now = counter.now(hosts[0]);
-    counter.trace_of(&hosts, now - 5.0, now - 1.0).skew(1.0) * 1e-6
 }

@@ -12,8 +12,8 @@ use crate::command_line::local_clients::{LocalClients, Others};
 use crate::command_line::ntp::Ntp;
 use crate::command_line::values;
 use crate::discipline::correction::{
-    LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, STEP_ROUNDS, STEP_THRESHOLD,
-    SYSTEM_STEP_THRESHOLD, Steering,
+    LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, SHARED_STEP_THRESHOLD, STEP_ROUNDS,
+    STEP_THRESHOLD, Steering,
 };
 use crate::discipline::drift_file::{self, DriftFile};
 use crate::election::candidates::Candidates;
@@ -56,7 +56,7 @@ pub struct Common {
     simulate_drift: f64,
 
     /// Make a correction above this in one step, in the first three rounds; slew all others
-    /// [default: 1s, or 10ms with --steer system]
+    /// [default: 1s, or 10ms with --steer system or --serve-ntp]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::threshold)]
     step_threshold: Option<TimeDelta>,
 
@@ -175,6 +175,11 @@ impl Common {
         pretends.or(only_told)
     }
 
+    /// Whether others than this program read the clock that is corrected.
+    fn is_shared(&self) -> bool {
+        self.steer == Steer::System || self.ntp.is_served()
+    }
+
     /// The largest rate that is believed of this clock.
     fn largest_rate_ppm(&self) -> f64 {
         if self.simulate_drift == 0.0 {
@@ -191,9 +196,10 @@ impl Common {
     /// When the system's clock can't be steered, or the rate could not be kept.
     pub fn steering(&self, dry_run: bool) -> anyhow::Result<Steered> {
         let mut steering = Steering {
-            step_threshold: self.step_threshold.unwrap_or(match self.steer {
-                Steer::None => STEP_THRESHOLD,
-                Steer::System => SYSTEM_STEP_THRESHOLD,
+            step_threshold: self.step_threshold.unwrap_or(if self.is_shared() {
+                SHARED_STEP_THRESHOLD
+            } else {
+                STEP_THRESHOLD
             }),
             step_rounds: self.step_rounds,
             largest_rate_ppm: self.largest_rate_ppm(),

@@ -30,9 +30,10 @@ pub const STEP_ROUNDS: u32 = 3;
 /// Above this a node steps in its first rounds, if nothing else is said.
 pub const STEP_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
 
-/// The same where the operating system's clock is steered, which takes longest by a slew and which
-/// programs that are started after it read for the first time.
-pub const SYSTEM_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
+/// The same where others than this program read the clock: the operating system's, which is read for
+/// the first time by programs that are started after this one, or one that is served to clients of
+/// NTP, which a slew would lead astray that begins when the program does.
+pub const SHARED_STEP_THRESHOLD: TimeDelta = TimeDelta::milliseconds(10);
 
 /// The largest rate of a clock that is learned or asked for, either way, in ppm of its raw clock:
 /// as much as the kernel's clock can be made to gain.
@@ -126,8 +127,8 @@ pub struct Aim {
     pub rate_ppm: f64,
     /// Whether the clock is to get there by a step.
     pub step_due: bool,
-    /// How wrong the target may be; unknown when the clock was set by hand, or has refused a
-    /// correction, and no correction was taken since.
+    /// How wrong the target may be; unknown when the clock was set by hand or suspended, or has
+    /// refused a correction, and no correction was taken since.
     pub error: Option<TimeDelta>,
     /// How fast `error` grows from now on, in ppm.
     pub error_growth_ppm: f64,
@@ -195,10 +196,11 @@ pub struct Discipline {
     pause: i64,
     /// How far corrections after the first have moved it today.
     moved: Moved,
-    /// The clock was set, or has refused a correction, and no correction was taken since.
+    /// The clock was set, suspended, or has refused a correction, and none was taken since.
     in_doubt: bool,
-    /// How often the raw clock was set.
+    /// How often the raw clock was set, and for how long it has been suspended.
     sets: u32,
+    slept: TimeDelta,
     /// A step was made that the system's clock has not followed yet.
     step_due: bool,
     /// The steps of its group that it has taken; `None` before it has heard of any group.
@@ -229,6 +231,7 @@ impl Discipline {
             moved: Moved::since(since_epoch(raw)),
             in_doubt: false,
             sets: 0,
+            slept: TimeDelta::zero(),
             step_due: false,
             steps: None,
             handed: HandedDown::default(),
@@ -431,6 +434,14 @@ impl Discipline {
         self.since = self.since.saturating_add(nanoseconds(by));
     }
 
+    /// The raw clock has been suspended for so long, in all, which kernels know to a second or two:
+    /// nobody knows the time then before the next correction.
+    pub fn has_slept(&mut self, in_all: TimeDelta) {
+        if std::mem::replace(&mut self.slept, in_all) != in_all {
+            self.raw_was_set(TimeDelta::zero());
+        }
+    }
+
     /// The system's clock has followed a step.
     pub fn step_is_done(&mut self) {
         self.step_due = false;
@@ -461,7 +472,7 @@ impl Discipline {
     }
 
     /// Whether its target is the group's time, as far as it knows: it has followed a correction,
-    /// and since then it was neither set by hand nor has it refused one.
+    /// and since then it was neither set by hand nor suspended, nor has it refused one.
     #[must_use]
     pub fn knows_the_time(&self) -> bool {
         self.line.is_some() && !self.in_doubt
@@ -868,6 +879,22 @@ mod tests {
             None,
             "it is in doubt still"
         );
+    }
+
+    #[test]
+    fn after_a_suspend_nobody_knows_the_time_before_the_next_correction() {
+        let mut clock = clock();
+        correct(&mut clock, 5.0, TimeDelta::zero());
+        let (mark, minute) = (clock.mark(raw(10.0)), TimeDelta::minutes(1));
+        clock.has_slept(TimeDelta::zero());
+        assert!(clock.read(raw(10.0)).error.is_some());
+        clock.has_slept(minute);
+        assert_eq!(clock.read(raw(71.0)).error, None);
+        let made = clock.correct(mark, by(TimeDelta::zero()), raw(71.0));
+        assert_eq!(made, Ok(Applied::Outdated));
+        correct(&mut clock, 72.0, TimeDelta::milliseconds(900));
+        clock.has_slept(minute);
+        assert!(clock.read(raw(72.0)).error.is_some(), "it was one sleep");
     }
 
     #[test]

@@ -54,26 +54,27 @@ impl NetworkClock {
     /// group.
     #[must_use]
     pub fn now(&self) -> NetworkTime {
-        // The raw clock is read under the lock, so that readings are taken in order.
         let mut discipline = self.lock();
-        discipline.read(self.raw.read())
+        let raw = self.raw(&mut discipline);
+        discipline.read(raw)
     }
 
     /// The target now: what polls are answered with and offsets are measured against.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        self.lock().mark(self.raw.read())
+        self.mark_at(None)
     }
 
     /// The target when the kernel received a message, if it tells by the wall clock when that
     /// was; else now.
     #[must_use]
     pub(crate) fn mark_at(&self, arrived: Option<DateTime<Utc>>) -> Mark {
-        let discipline = self.lock();
+        let mut discipline = self.lock();
         let raw = match arrived {
             Some(arrived) => self.raw.read_at(arrived),
             None => self.raw.read(),
         };
+        discipline.has_slept(self.raw.slept());
         discipline.mark(raw)
     }
 
@@ -81,7 +82,7 @@ impl NetworkClock {
     #[must_use]
     pub fn raw_and_now(&self) -> (DateTime<Utc>, NetworkTime) {
         let mut discipline = self.lock();
-        let raw = self.raw.read();
+        let raw = self.raw(&mut discipline);
         (raw, discipline.read(raw))
     }
 
@@ -91,7 +92,8 @@ impl NetworkClock {
     pub(crate) fn told(&self, arrived: DateTime<Utc>) -> Told {
         let mut discipline = self.lock();
         let arrived = self.raw.read_at(arrived);
-        discipline.tell(arrived, self.raw.read())
+        let raw = self.raw(&mut discipline);
+        discipline.tell(arrived, raw)
     }
 
     /// Takes a correction, see [`Discipline::correct`].
@@ -100,7 +102,8 @@ impl NetworkClock {
     /// [`OutOfRange`], as there.
     pub fn correct(&self, mark: Mark, correction: Correction) -> Result<Applied, OutOfRange> {
         let mut discipline = self.lock();
-        discipline.correct(mark, correction, self.raw.read())
+        let raw = self.raw(&mut discipline);
+        discipline.correct(mark, correction, raw)
     }
 
     /// The steps of its group that it has taken; `None` before it has heard of any group.
@@ -115,13 +118,14 @@ impl NetworkClock {
     /// [`OutOfRange`], as there.
     pub fn take_steps(&self, steps: Steps) -> Result<TimeDelta, OutOfRange> {
         let mut discipline = self.lock();
-        discipline.take_steps(steps, self.raw.read())
+        let raw = self.raw(&mut discipline);
+        discipline.take_steps(steps, raw)
     }
 
     /// What the raw clock shows, and where the system's clock is to be steered to.
     pub(crate) fn aim(&self) -> (DateTime<Utc>, Option<Aim>) {
-        let discipline = self.lock();
-        let raw = self.raw.read();
+        let mut discipline = self.lock();
+        let raw = self.raw(&mut discipline);
         (raw, discipline.aim(raw))
     }
 
@@ -129,7 +133,7 @@ impl NetworkClock {
     pub(crate) fn slew_left(&self) -> TimeDelta {
         let mut discipline = self.lock();
         // Both at one moment.
-        let raw = self.raw.read();
+        let raw = self.raw(&mut discipline);
         discipline.target(raw) - discipline.read(raw).time
     }
 
@@ -212,6 +216,14 @@ impl NetworkClock {
     #[must_use]
     pub fn rate(&self) -> Rate {
         self.lock().rate()
+    }
+
+    /// Reads the raw clock under the lock, so that readings are taken in order, and no later reading
+    /// is believed for what was known before a suspend.
+    fn raw(&self, discipline: &mut Discipline) -> DateTime<Utc> {
+        let raw = self.raw.read();
+        discipline.has_slept(self.raw.slept());
+        raw
     }
 
     fn lock(&self) -> MutexGuard<'_, Discipline> {

@@ -8,8 +8,8 @@ pub struct NetworkTime {
     /// The reading: never earlier than one before it, except after a step.
     pub time: DateTime<Utc>,
     /// The network's time lies within `time` ± `error`. `None` where nobody can tell: before the
-    /// first correction, and after the clock was set by hand or has refused a correction, until
-    /// the next one is taken.
+    /// first correction, and after the clock was set by hand, was suspended with its machine, or has
+    /// refused a correction, until the next one is taken.
     pub error: Option<TimeDelta>,
 }
 

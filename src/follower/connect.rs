@@ -72,6 +72,9 @@ fn speak_with(node: &mut Node, master: &Address) -> End {
         return End::Done;
     }
     let end = session(node, &stream);
+    if let Some(group) = &node.group {
+        group.left();
+    }
     node.control.disconnected();
     let _ = stream.shutdown(Shutdown::Both);
     end

@@ -14,7 +14,7 @@ use crate::follower::link::Link;
 use crate::follower::represented::Represented;
 use crate::keys::channel;
 use crate::keys::code::Code;
-use crate::rate_limit::Budget;
+use crate::rate_limit::{Budget, Limit, Throttle};
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
@@ -34,6 +34,9 @@ const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
 /// How many answers are remembered, so that a correction can name the one it follows from: as
 /// many as the longest burst has.
 const REMEMBERED: usize = 64;
+
+/// No tree changes more often than this. Each change is passed on to all groups below.
+const PATHS: Limit = Limit::per(20, Duration::from_secs(10));
 
 /// Speaks the line protocol until the connection is of no more use, and says goodbye.
 pub(crate) fn speak(link: &mut Link) -> Result<Infallible, End> {
@@ -71,8 +74,8 @@ struct Dialogue<'a, 'b> {
     greeted_with: Option<Code>,
     /// What we are called, until we have said it; a key says it for us.
     name: Option<NodeName>,
-    /// Whether it has told which groups are above ours.
-    knows_path: bool,
+    /// How often it may tell which groups are above ours.
+    paths: Throttle,
     /// How many lines the master may still send.
     budget: Budget,
 }
@@ -84,7 +87,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             marks: VecDeque::with_capacity(REMEMBERED),
             greeted_with: None,
             name: link.node.name.clone().filter(|_| !link.channel.is_keyed()),
-            knows_path: false,
+            paths: Throttle::new(PATHS),
             budget: Budget::new(Instant::now()),
             link,
         }
@@ -209,11 +212,13 @@ impl<'a, 'b> Dialogue<'a, 'b> {
 
     /// Hears which groups are above ours, if we speak for one.
     fn hear_path(&mut self, path: &Path) -> Result<(), End> {
-        let is_new = !std::mem::replace(&mut self.knows_path, true);
-        match &self.link.node.group {
-            Some(group) => group.hear(path, is_new).map_err(End::Lost),
-            None => Ok(()),
+        let Some(group) = &self.link.node.group else {
+            return Ok(());
+        };
+        if self.paths.admit(Instant::now()).is_none() {
+            return Err(End::Fault("too many paths".to_owned()));
         }
+        group.hear(path).map_err(End::Lost)
     }
 
     /// Tells our clock.

@@ -26,9 +26,12 @@ pub(crate) trait Represented: Debug + Send + Sync {
     /// [`OutOfRange`]; nothing is changed.
     fn take_steps(&self, steps: Steps) -> Result<TimeDelta, OutOfRange>;
 
-    /// Hears which groups are above it, on a connection that has just been made or later.
+    /// Hears which groups are above it.
     ///
     /// # Errors
     /// Why it can't be below them.
-    fn hear(&self, above: &Path, is_new: bool) -> Result<(), String>;
+    fn hear(&self, above: &Path) -> Result<(), String>;
+
+    /// The connection with the group above has ended.
+    fn left(&self);
 }

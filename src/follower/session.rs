@@ -48,6 +48,9 @@ fn speak(link: &mut Link) -> Result<Infallible, End> {
     let mut reports = Reports::new();
     match open(link, &mut reports)? {
         Wire::Lines => lines::speak(link),
+        Wire::Timestamps if link.node.group.is_some() => Err(End::Lost(
+            "it speaks only timestamps, which correct no group; name a berkeley-master".to_owned(),
+        )),
         Wire::Timestamps => timestamps::speak(link, reports),
     }
 }

@@ -56,7 +56,7 @@ pub enum MasterEvent {
         /// What, and what came of it.
         order: String,
     },
-    /// The group above was reached, at this address, or lost.
+    /// The group above has told its time, from this address, or was lost.
     Above(Option<SocketAddr>),
     /// Among candidates, the lead has changed.
     Lead(Leadership),

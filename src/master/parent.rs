@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use crate::average::round::Above;
 use crate::discipline::correction::Steering;
 use crate::discipline::network_clock::{NetworkClock, Target};
-use crate::election::ancestry::{Ancestry, Unfit};
+use crate::election::ancestry::Ancestry;
 use crate::follower::handle::{Follower, FollowerStopper};
 use crate::follower::observations::Told;
 use crate::follower::status::FollowerObserver;
@@ -110,6 +110,12 @@ impl Parent {
     /// Ends the follower and its thread.
     pub(crate) fn end(&self) {
         self.enter(Phase::Ended);
+    }
+
+    /// Ends the follower, and lets another one run.
+    pub(crate) fn start_anew(&self) {
+        self.leave();
+        self.follow();
     }
 
     fn enter(&self, phase: Phase) {
@@ -215,30 +221,12 @@ impl Parent {
         lock(&self.ancestry).path().clone()
     }
 
-    /// Hears the path of the parent. Whether ours has changed.
-    pub(crate) fn hear(&self, above: &Path, is_new: bool, now: Duration) -> Result<bool, Unfit> {
+    /// Lets what is known of the groups above change. What comes of it, and whether our path has
+    /// changed.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Ancestry) -> T) -> (T, bool) {
         let mut ancestry = lock(&self.ancestry);
         let before = ancestry.path().clone();
-        ancestry.hear(above, is_new, now)?;
-        Ok(*ancestry.path() != before)
-    }
-
-    /// There is no parent any more. Whether our path has changed.
-    pub(crate) fn lost(&self) -> bool {
-        let mut ancestry = lock(&self.ancestry);
-        let before = ancestry.path().clone();
-        ancestry.leave();
-        *ancestry.path() != before
-    }
-
-    /// Lets go of the parent if we are in a loop that another group was to break and has not. Whether
-    /// it has.
-    pub(crate) fn breaks_loop(&self, now: Duration) -> bool {
-        let stuck = lock(&self.ancestry).is_stuck(now);
-        if stuck {
-            self.leave();
-            self.follow();
-        }
-        stuck && self.lost()
+        let outcome = change(&mut ancestry);
+        (outcome, *ancestry.path() != before)
     }
 }

@@ -17,6 +17,7 @@ use crate::average::round::{Above, Heard, NodeId, Wire};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::correction::OutOfRange;
 use crate::discipline::network_clock::NetworkClock;
+use crate::election::ancestry::Ancestry;
 use crate::election::term::ImpossibleTerm;
 use crate::keys::code::Code;
 use crate::keys::group::GroupKeys;
@@ -247,9 +248,14 @@ impl Shared {
         parent.map_or_else(|| Path::of(self.group), Parent::path)
     }
 
-    /// Our path has changed: the groups below are to hear it.
-    pub(crate) fn tell_path(&self) {
-        self.connections.command_all(|| Command::TellPath);
+    /// Lets what is known of the groups above change, and those below hear it if that changes our
+    /// path. What comes of it, if there is a parent.
+    pub(crate) fn change_ancestry<T>(&self, change: impl FnOnce(&mut Ancestry) -> T) -> Option<T> {
+        let (outcome, changed) = self.parent.as_ref()?.change(change);
+        if changed {
+            self.connections.command_all(|| Command::TellPath);
+        }
+        Some(outcome)
     }
 
     /// What there is above the group in a round that ends now.
@@ -257,11 +263,11 @@ impl Shared {
         let Some(parent) = &self.parent else {
             return Above::Nobody;
         };
-        let above = parent.above();
-        if (above == Above::Gone && parent.lost()) || parent.breaks_loop(candidacy::now()) {
-            self.tell_path();
+        let broke = |ancestry: &mut Ancestry| ancestry.break_loop(candidacy::now());
+        if self.change_ancestry(broke) == Some(true) {
+            parent.start_anew();
         }
-        above
+        parent.above()
     }
 
     /// A correction has come from above, for which a first round may have waited.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::discipline::correction::OutOfRange;
+use crate::election::ancestry::Ancestry;
 use crate::follower::event::FollowerEvent;
 use crate::follower::handle::Follower;
 use crate::follower::options::FollowerOptions;
@@ -54,25 +55,23 @@ impl Speaker {
                 }
             }
             parent.ended();
-            if parent.lost() {
-                self.shared.tell_path();
-            }
         }
     }
 
+    /// Tells of a parent when it has told the time. One that is below us is tried again and again, in
+    /// case that changes, and is no news.
     fn listen(&self, follower: &Follower) {
-        // Nobody is below a group that turns it away.
-        let mut connected = None;
+        let mut reached = None;
         while let Some(event) = follower.next_event() {
             match event {
-                FollowerEvent::Connected(address) => connected = Some(address),
+                FollowerEvent::Connected(address) => reached = Some(address),
                 FollowerEvent::Synchronized { .. } => {
                     self.shared.parent_has_told();
-                    if let Some(address) = connected.take() {
+                    if let Some(address) = reached.take() {
                         self.shared.outlet.tell(MasterEvent::Above(Some(address)));
                     }
                 }
-                _ => {}
+                FollowerEvent::Stepped { .. } => {}
             }
         }
     }
@@ -106,14 +105,12 @@ impl Represented for Shared {
         }
     }
 
-    fn hear(&self, above: &Path, is_new: bool) -> Result<(), String> {
-        let Some(parent) = &self.parent else {
-            return Ok(());
-        };
-        let changed = parent.hear(above, is_new, now());
-        if changed.map_err(|unfit| unfit.to_string())? {
-            self.tell_path();
-        }
-        Ok(())
+    fn hear(&self, above: &Path) -> Result<(), String> {
+        let heard = self.change_ancestry(|ancestry| ancestry.hear(above, now()));
+        heard.map_or(Ok(()), |heard| heard.map_err(|unfit| unfit.to_string()))
+    }
+
+    fn left(&self) {
+        self.change_ancestry(Ancestry::leave);
     }
 }

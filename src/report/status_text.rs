@@ -98,14 +98,17 @@ fn lead(lead: &LeadStatus) -> String {
 }
 
 fn above(tree: &TreeStatus) -> String {
-    let clocks = tree.clocks;
     let Some(parent) = &tree.parent else {
         let parents: Vec<_> = tree.parents.iter().map(|it| escaped(it)).collect();
         return format!("no group ({}): going on alone", parents.join(", "));
     };
     let path: Vec<_> = tree.path.iter().map(|it| escaped(it)).collect();
+    let weight = match tree.clocks {
+        1 => "one clock".to_owned(),
+        clocks => format!("{clocks} clocks if that is believed there"),
+    };
     format!(
-        "{}, to which this group stands for {clocks} clocks; last moved by {} ± {}; path {}",
+        "{}, where this group counts as {weight}; last moved by {} ± {}; path {}",
         escaped(parent),
         signed(tree.shift_ns),
         length(tree.error_ns),

@@ -58,8 +58,8 @@ impl Display for Round {
             write!(out, "\n  {:name$}  {offset:>14}  {delay:>12}", row.name)?;
             write!(out, "  {:vote$}  {correction:>14}", row.vote)?;
         }
-        if clocks > shown.len() {
-            write!(out, "\n  and {} more", clocks - shown.len())?;
+        if self.rows.len() > shown.len() {
+            write!(out, "\n  and {} more", self.rows.len() - shown.len())?;
         }
         Ok(())
     }

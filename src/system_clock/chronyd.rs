@@ -97,10 +97,17 @@ impl ChronySocket {
         let path = self.path.display();
         match sent {
             Ok(_) => log::info!("chronyd takes the network's time at {path}"),
-            Err(error) => log::warn!(
-                "chronyd does not take the network's time at {path}: {error}; trying again with \
-                 each correction. Does it run, with `refclock SOCK {path}` in its configuration?"
-            ),
+            Err(error) => {
+                let mend = if error.kind() == ErrorKind::PermissionDenied {
+                    "chronyd makes it for root alone: run this program as root".to_owned()
+                } else {
+                    format!("does chronyd run, with `refclock SOCK {path}` in its configuration?")
+                };
+                log::warn!(
+                    "chronyd does not take the network's time at {path}: {error}; trying again with \
+                     each correction: {mend}"
+                );
+            }
         }
     }
 }

@@ -8,29 +8,28 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{self, Clock, WallClock, asleep, unsteered};
+use crate::clock::{self, Asleep, Clock, WallClock, unsteered};
 use crate::lock::lock;
 use crate::span::{float_nanoseconds, nanoseconds, since_epoch};
 use crate::system_clock::speed::Speed;
 
-/// No suspend is shorter than this, in nanoseconds. What is less is the time between two readings.
-const SHORTEST_SLEEP: i64 = 1_000_000;
-
 /// The machine's oscillator. What others do to the clock's time and tick it shares; what we do, it
 /// does not.
 #[derive(Debug)]
-pub struct Oscillator(Mutex<Since>);
+pub struct Oscillator {
+    since: Mutex<Since>,
+    asleep: Asleep,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Since {
     /// See [`unsteered`].
     unsteered: i64,
-    /// What the oscillator showed then, in nanoseconds since the Unix epoch.
+    /// What the oscillator showed then, in nanoseconds since the Unix epoch, less what the machine
+    /// has slept.
     shown: i64,
     /// The clock's own tick from then on, in µs.
     own_tick: i32,
-    /// For how long the machine has been suspended since it was booted, in nanoseconds.
-    asleep: i64,
     /// By how many ppm the system's clock gains on the oscillator.
     gain_ppm: f64,
 }
@@ -41,31 +40,24 @@ impl Since {
         let own = elapsed * i128::from(self.own_tick) / i128::from(Speed::TICK);
         self.shown.saturating_add(own as i64)
     }
-
-    /// Counts what the machine has slept, of which it has just been told.
-    fn wake(&mut self, asleep: i64) {
-        let slept = asleep - self.asleep;
-        if slept > SHORTEST_SLEEP {
-            self.shown = self.shown.saturating_add(slept);
-            self.asleep = asleep;
-        }
-    }
 }
 
 impl Oscillator {
     pub(crate) fn new(speed: Speed) -> Self {
-        Self(Mutex::new(Since {
-            unsteered: unsteered(),
-            shown: since_epoch(WallClock.read()),
-            own_tick: speed.own_tick,
-            asleep: asleep(),
-            gain_ppm: speed.gain_ppm(),
-        }))
+        Self {
+            since: Mutex::new(Since {
+                unsteered: unsteered(),
+                shown: since_epoch(WallClock.read()),
+                own_tick: speed.own_tick,
+                gain_ppm: speed.gain_ppm(),
+            }),
+            asleep: Asleep::begin(),
+        }
     }
 
     /// The system's clock has this speed from now on. Only its own tick is the oscillator's.
     pub(crate) fn has_speed(&self, speed: Speed) {
-        let mut since = lock(&self.0);
+        let mut since = lock(&self.since);
         since.gain_ppm = speed.gain_ppm();
         if since.own_tick != speed.own_tick {
             let now = unsteered();
@@ -77,23 +69,27 @@ impl Oscillator {
 
     /// Somebody has set the clock.
     pub(crate) fn was_set(&self, by: TimeDelta) {
-        let mut since = lock(&self.0);
+        let mut since = lock(&self.since);
         since.shown = since.shown.saturating_add(nanoseconds(by));
     }
 }
 
 impl Clock for Oscillator {
     fn read(&self) -> DateTime<Utc> {
-        let mut since = lock(&self.0);
-        since.wake(asleep());
-        DateTime::from_timestamp_nanos(since.read(unsteered()))
+        let slept = self.asleep.look();
+        let awake = lock(&self.since).read(unsteered());
+        DateTime::from_timestamp_nanos(awake.saturating_add(slept))
     }
 
     /// The wall clock, which is slewed, may have shown more or less time since than has passed.
     fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
         let late = float_nanoseconds(clock::since(arrived));
-        let gain = lock(&self.0).gain_ppm * 1e-6;
+        let gain = lock(&self.since).gain_ppm * 1e-6;
         self.read() - TimeDelta::nanoseconds((late / (1.0 + gain)) as i64)
+    }
+
+    fn slept(&self) -> TimeDelta {
+        self.asleep.noticed()
     }
 }
 
@@ -108,7 +104,6 @@ mod tests {
             unsteered: 7 * SECOND,
             shown: 0,
             own_tick,
-            asleep: 3 * SECOND,
             gain_ppm: 0.0,
         }
     }
@@ -125,18 +120,6 @@ mod tests {
             since(9_999).read(years + 7 * SECOND),
             years / 10_000 * 9_999
         );
-    }
-
-    #[test]
-    fn it_goes_on_while_the_machine_is_suspended() {
-        let mut since = since(Speed::TICK);
-        since.wake(3603 * SECOND);
-        assert_eq!(since.read(1007 * SECOND), 4600 * SECOND);
-        // It is told again and again, more or less exactly.
-        for told in [3603 * SECOND, 3602 * SECOND, 3603 * SECOND + 20] {
-            since.wake(told);
-            assert_eq!(since.read(1007 * SECOND), 4600 * SECOND);
-        }
     }
 
     #[test]

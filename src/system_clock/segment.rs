@@ -6,9 +6,9 @@
 //! memory that others map: that is why it has to be on a tmpfs. So nothing said of a clock before a
 //! reboot is found after it, and no slow disk holds up who steers the clock.
 
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::clock::coarse;
@@ -64,12 +64,20 @@ enum Why {
     Foreign,
     #[error("another program writes it; stop that, or name another file")]
     Taken,
+    #[error(
+        "others than the user that runs this program may write to it, and tell clients what they \
+         like; remove it, or name another, in a folder that nobody else may write to"
+    )]
+    NotOurs,
 }
 
 /// A segment that we write.
 #[derive(Debug)]
 pub struct Segment {
     file: File,
+    /// What is locked, so that one program writes it: not the file itself, for whoever may read a
+    /// file may lock it.
+    _lock: File,
     generation: u16,
     disruptions: u64,
 }
@@ -79,8 +87,8 @@ impl Segment {
     /// exists stays until there is something to say.
     ///
     /// # Errors
-    /// When the file can't be written, is not on a tmpfs, is something else, or another program
-    /// writes it.
+    /// When the file can't be written, is not on a tmpfs, is something else, another program writes
+    /// it, or another user may.
     pub fn open(path: &Path) -> Result<Self, SegmentError> {
         open(path).map_err(|why| SegmentError {
             path: path.to_owned(),
@@ -131,12 +139,13 @@ fn open(path: &Path) -> Result<Segment, Why> {
     }
     let mut options = File::options();
     options.read(true).write(true).create(true);
-    let mut file = regular_file::open(path, &mut options)?;
-    match file.try_lock() {
+    let lock = ours(&beside(path), options.clone().mode(0o600))?;
+    match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(Why::Taken),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
+    let mut file = ours(path, options.mode(0o644))?;
     let mut found = Vec::new();
     (&mut file).take(SIZE as u64 + 1).read_to_end(&mut found)?;
     if found.iter().all(|byte| *byte == 0) && found.len() <= SIZE {
@@ -148,6 +157,7 @@ fn open(path: &Path) -> Result<Segment, Why> {
         file.write_all_at(&header(2), 0)?;
         return Ok(Segment {
             file,
+            _lock: lock,
             generation: 2,
             disruptions: 0,
         });
@@ -155,9 +165,25 @@ fn open(path: &Path) -> Result<Segment, Why> {
     let (generation, disruptions) = understand(&found).ok_or(Why::Foreign)?;
     Ok(Segment {
         file,
+        _lock: lock,
         generation,
         disruptions,
     })
+}
+
+/// Opens a regular file to which nobody may write but the user that runs this program.
+fn ours(path: &Path, options: &mut OpenOptions) -> Result<File, Why> {
+    let file = regular_file::open(path, options)?;
+    let found = file.metadata()?;
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
+    is_ours.then_some(file).ok_or(Why::NotOurs)
+}
+
+/// What is locked for a segment.
+fn beside(path: &Path) -> PathBuf {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    lock.into()
 }
 
 /// The generation and the number of disruptions of a segment of ours.
@@ -224,6 +250,7 @@ fn is_in_memory(_path: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::chown;
 
     use chrono::TimeDelta;
     use tempfile::TempDir;
@@ -329,6 +356,42 @@ mod tests {
             nowhere.to_string().contains("folder that exists"),
             "{nowhere}"
         );
+    }
+
+    #[test]
+    fn no_file_is_written_to_that_others_may_write_to() {
+        let folder = folder();
+        let path = folder.path().join("shm0");
+        let refused = || Segment::open(&path).unwrap_err().to_string();
+        for place in [path.clone(), beside(&path)] {
+            drop(Segment::open(&path).unwrap());
+            let allow = |mode| fs::set_permissions(&place, Permissions::from_mode(mode)).unwrap();
+            allow(0o666);
+            assert!(refused().contains("others than the user"), "{}", refused());
+            allow(0o644);
+            // Only root can give a file away.
+            if chown(&place, Some(12345), None).is_ok() {
+                assert!(refused().contains("others than the user"), "{}", refused());
+                fs::remove_file(&place).unwrap();
+            }
+        }
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let refused = Segment::open(&pipe).unwrap_err().to_string();
+        assert!(refused.contains("not a regular file"), "{refused}");
+    }
+
+    #[test]
+    fn who_may_only_read_it_keeps_nobody_from_writing() {
+        let folder = folder();
+        let path = folder.path().join("shm0");
+        drop(Segment::open(&path).unwrap());
+        let reader = File::open(&path).unwrap();
+        reader.lock().unwrap();
+        drop(Segment::open(&path).unwrap());
+        let mode = fs::metadata(beside(&path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "nobody else may lock what we lock");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod follower;
 mod install;
 mod keys;
 mod line_protocol;
+mod machine_clock;
 mod names;
 mod network_time;
 mod ntp;

@@ -1,5 +1,6 @@
 //! The segment that `--clockbound` writes, read by ClockBound's own client.
 
+mod disrupted;
 mod hosts;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,6 +2,7 @@
 
 mod clients;
 mod flood;
+mod moments;
 mod promises;
 mod sockets;
 

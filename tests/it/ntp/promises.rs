@@ -16,17 +16,17 @@ use crate::support::programs::Program;
 use crate::support::relay::{BOTH, Link, Relay};
 
 /// How far the group may be from the machine's clock.
-const GROUP_ERROR: f64 = 500e-6;
+pub(super) const GROUP_ERROR: f64 = 500e-6;
 
 /// What was answered, in seconds.
 #[derive(Debug, Default)]
-struct Heard {
+pub(super) struct Heard {
     answers: usize,
     /// Answers with the advice not to take the time.
     unsynchronized: usize,
     /// The largest error, the largest that was promised, and by how much more an answer was wrong
     /// than it promised, at most.
-    wrong: f64,
+    pub(super) wrong: f64,
     promised: f64,
     beyond: f64,
     /// The latest dispersion.
@@ -47,7 +47,7 @@ impl Heard {
         self.dispersion = answer.root_dispersion;
     }
 
-    fn print(&self, what: &str) {
+    pub(super) fn print(&self, what: &str) {
         println!(
             "{what}: {} answers, {} without a time; wrong by {:.0} µs at most, promised {:.0} µs at \
              most, beyond a promise by {:.1} µs at most",
@@ -63,7 +63,7 @@ impl Heard {
 }
 
 /// What a server answers while something happens.
-fn hear_while(server: SocketAddr, happens: impl FnOnce()) -> Heard {
+pub(super) fn hear_while(server: SocketAddr, happens: impl FnOnce()) -> Heard {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let heard = scope.spawn(|| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::programs::Program;
-use crate::support::records::{Moment, ahead_at, moments};
+use crate::support::records::{self, Moment, moments};
 use berkeley::internals::clock::{Clock, WallClock};
 use berkeley::internals::span::span;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,15 +56,8 @@ impl Follower {
 /// How far apart these clocks were at most, at any moment of corrections between two times.
 fn apart(followers: &[Follower], from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
     let records: Vec<_> = followers.iter().map(Follower::moments).collect();
-    let times = records.iter().flatten().map(|moment| moment.time);
-    let apart = times
-        .filter(|time| from <= *time && *time <= to)
-        .filter_map(|time| {
-            let there: Option<Vec<_>> = records.iter().map(|r| ahead_at(r, time)).collect();
-            let there = there?;
-            Some(*there.iter().max()? - *there.iter().min()?)
-        });
-    apart.max().expect("moments that all records cover")
+    let apart = records::apart(&records, from, to);
+    apart[apart.len() - 1]
 }
 
 fn median(mut spans: Vec<TimeDelta>) -> TimeDelta {
@@ -101,7 +94,7 @@ fn each_side_of_a_partition_keeps_its_time_and_the_larger_one_moves_less() {
         candidates[0].line("13 of 13 clocks agree");
     }
 
-    network.unplug();
+    network.unplug(0);
     let (cut, cut_at) = (Instant::now(), WallClock.read());
     candidates[1].line("Leading, in term 2");
     let led = cut.elapsed();
@@ -130,7 +123,7 @@ fn each_side_of_a_partition_keeps_its_time_and_the_larger_one_moves_less() {
         "the sides are {sides} apart, which shows nothing"
     );
 
-    network.plug_in();
+    network.plug_in(0);
     candidates[0].line("Following 10.0.0.2:8080, in term 2");
     // Three rounds of all.
     for _ in 0..3 {

@@ -1,11 +1,8 @@
-//! Two sides of a network, in namespaces of their own, with a switch between them that can be
-//! unplugged. Everything ends with the test, however it ends.
+//! The sides of a network, in namespaces of their own, with a switch between them from which each
+//! can be unplugged. Everything ends with the test, however it ends.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-
-/// The ports of the switch.
-const SIDES: [&str; 2] = ["left", "right"];
 
 /// A network namespace, which lives as long as the shell in it.
 struct Namespace(Child);
@@ -57,27 +54,26 @@ impl Drop for Namespace {
 /// The network.
 pub(crate) struct Network {
     switch: Namespace,
-    sides: [Namespace; 2],
+    sides: Vec<Namespace>,
 }
 
 impl Network {
     /// A network whose sides have these last numbers of the addresses in 10.0.0.0/24.
-    pub(crate) fn new(addresses: [&[u8]; 2]) -> Self {
+    pub(crate) fn new<const N: usize>(addresses: [&[u8]; N]) -> Self {
         let network = Self {
             switch: Namespace::new(),
-            sides: [Namespace::new(), Namespace::new()],
+            sides: addresses.map(|_| Namespace::new()).into(),
         };
         network.switch.ip("link add switch type bridge");
         network.switch.ip("link set switch up");
-        for ((port, side), addresses) in SIDES.iter().zip(&network.sides).zip(addresses) {
+        for (number, (side, addresses)) in network.sides.iter().zip(addresses).enumerate() {
             let cable = format!(
-                "link add {port} type veth peer name cable netns {}",
+                "link add port{number} type veth peer name cable netns {}",
                 side.0.id()
             );
             network.switch.ip(&cable);
-            network
-                .switch
-                .ip(&format!("link set {port} up master switch"));
+            network.plug_in(number);
+            network.switch.ip(&format!("link set port{number} up"));
             side.ip("link set lo up");
             side.ip("link set cable up");
             for address in addresses {
@@ -92,12 +88,13 @@ impl Network {
         self.sides[side].command(program)
     }
 
-    /// Nothing comes through any more, and nobody is told.
-    pub(crate) fn unplug(&self) {
-        self.switch.ip("link set left nomaster");
+    /// Nothing comes through to a side or from it any more, and nobody is told.
+    pub(crate) fn unplug(&self, side: usize) {
+        self.switch.ip(&format!("link set port{side} nomaster"));
     }
 
-    pub(crate) fn plug_in(&self) {
-        self.switch.ip("link set left master switch");
+    pub(crate) fn plug_in(&self, side: usize) {
+        self.switch
+            .ip(&format!("link set port{side} master switch"));
     }
 }

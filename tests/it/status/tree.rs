@@ -70,7 +70,9 @@ fn a_master_says_what_is_above_it_and_that_it_is_lost() {
     let [first, last] = [0, 1].map(|place: usize| path[place].as_str().expect("text"));
     let said = tree.ask(&tree.below, &[]);
     for part in [
-        format!("above       {parent}, to which this group stands for 2 clocks; last moved by "),
+        format!(
+            "above       {parent}, where this group counts as 2 clocks if that is believed there; last moved by "
+        ),
         format!("; path {first} > {last}"),
     ] {
         assert!(said.contains(&part), "no {part:?} in\n{said}");

@@ -59,3 +59,25 @@ pub(crate) fn ahead_at(moments: &[Moment], time: DateTime<Utc>) -> Option<TimeDe
     let gained = nanoseconds(pair[1].ahead - pair[0].ahead) * part;
     Some(pair[0].ahead + TimeDelta::nanoseconds(gained as i64))
 }
+
+/// How far apart the clocks of these records were at each moment of a correction between two times,
+/// as far as all of them cover it: the shortest distance first.
+#[track_caller]
+pub(crate) fn apart(
+    records: &[Vec<Moment>],
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> Vec<TimeDelta> {
+    let times = records.iter().flatten().map(|moment| moment.time);
+    let apart = times
+        .filter(|time| from <= *time && *time <= to)
+        .filter_map(|time| {
+            let there: Option<Vec<_>> = records.iter().map(|r| ahead_at(r, time)).collect();
+            let there = there?;
+            Some(*there.iter().max()? - *there.iter().min()?)
+        });
+    let mut apart: Vec<_> = apart.collect();
+    assert!(!apart.is_empty(), "no moment that all records cover");
+    apart.sort_unstable();
+    apart
+}

@@ -95,6 +95,14 @@ impl Group {
         self.counter.now(&self.hosts[0])
     }
 
+    /// Suspends a host for so many seconds, and wakes it.
+    #[track_caller]
+    pub(crate) fn suspend(&self, host: &Host, seconds: f64) {
+        host.suspend();
+        self.wait(seconds);
+        host.wake(&self.network);
+    }
+
     /// Lets so many seconds pass.
     #[allow(clippy::unused_self, reason = "it is the group's time that passes")]
     pub(crate) fn wait(&self, seconds: f64) {

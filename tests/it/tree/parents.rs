@@ -1,0 +1,137 @@
+//! Masters above a group that say what they should not.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use crate::support::fake_master::{FakeLink, FakeMaster};
+use crate::support::programs::SOON;
+use crate::tree::{Site, wait};
+
+/// A parent that says nothing more is let go of after so long.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// How many groups may be above another one.
+const DEEPEST: usize = 16;
+
+/// A group whose parent is ours to speak for.
+struct Below {
+    parent: FakeMaster,
+    site: Site,
+}
+
+impl Below {
+    fn start() -> Self {
+        let parent = FakeMaster::start();
+        let site = Site::start(&[parent.address()], (0, 0.0), &[(0, 0.0)]);
+        Self { parent, site }
+    }
+
+    /// A connection on which the group has told that it is one.
+    fn greet(&self) -> FakeLink {
+        let mut link = self.parent.greet("interval=500000000");
+        link.poll();
+        link
+    }
+
+    fn path(&self) -> Vec<String> {
+        self.site.master.status().tree.expect("a tree").path
+    }
+
+    fn own(&self) -> String {
+        self.path().pop().expect("a group")
+    }
+
+    /// The group's goodbye, which comes at once, and that it knows of nobody above it any more.
+    #[track_caller]
+    fn lets_go(&self, link: &mut FakeLink) -> Option<String> {
+        let told = Instant::now();
+        let goodbye = link.line();
+        let took = told.elapsed();
+        assert!(took < SILENCE, "only after {took:?}");
+        wait("it has let go", || self.path().len() == 1);
+        goodbye
+    }
+}
+
+/// A path of so many groups.
+fn path(count: usize) -> String {
+    let groups = (1..=count).map(|group| format!("{group:08x}"));
+    groups.collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn a_parent_that_cannot_be_one_is_let_go_of() {
+    let below = Below::start();
+    let own = below.own();
+    for (told, is_refused) in [
+        (own.clone(), false),
+        (format!("00000001,{own},00000002"), false),
+        (path(DEEPEST + 1), false),
+        (path(DEEPEST + 2), true),
+        ("0000001".to_owned(), true),
+    ] {
+        let mut link = below.greet();
+        link.say(&format!("PATH {told}"));
+        let said = below.lets_go(&mut link);
+        let reason = said.unwrap_or_default();
+        assert_eq!(
+            reason.starts_with("BYE you sent "),
+            is_refused,
+            "PATH {told}: {reason}"
+        );
+    }
+    let mut link = below.greet();
+    link.say(&format!("PATH {}", path(DEEPEST)));
+    wait("it is deep", || below.path().len() == DEEPEST + 1);
+}
+
+#[test]
+fn a_parent_whose_path_changes_without_end_is_let_go_of() {
+    let below = Below::start();
+    let mut link = below.greet();
+    for change in 0..30 {
+        link.say(&format!("PATH {:08x}", change + 1));
+    }
+    let said = below.lets_go(&mut link);
+    assert_eq!(said.as_deref(), Some("BYE you sent too many paths"));
+}
+
+#[test]
+fn a_loop_that_another_group_is_to_break_and_does_not_is_broken_all_the_same() {
+    let below = Below::start();
+    let own = below.own();
+    let mut link = below.greet();
+    link.say("PATH 00000001");
+    wait("it is below", || below.path().len() == 2);
+    // The group with the highest number is another one.
+    link.say(&format!("PATH {own},ffffffff"));
+    wait("it waits", || below.path() == ["ffffffff", &own]);
+    // It goes on asking meanwhile.
+    let mut polls = 100..;
+    let took = wait("it is the top", || {
+        link.say(&format!("POLL {}", polls.next().expect("a number")));
+        below.path().len() == 1
+    });
+    println!("tree | a loop that nobody else breaks | broken after {took:.1?}");
+    assert!(
+        (Duration::from_secs(4)..SOON * 2).contains(&took),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_parent_that_speaks_only_timestamps_is_none() {
+    let parent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = parent.local_addr().expect("an address");
+    let site = Site::start(&[address], (0, 0.0), &[(0, 0.0)]);
+    let (mut stream, _) = parent.accept().expect("the group's master");
+    stream.read_exact(&mut [0; 27]).expect("its time");
+    stream
+        .write_all(b"2026-01-02 03:04:05.678901")
+        .expect("a socket");
+    stream.set_read_timeout(Some(SOON)).expect("a socket");
+    assert_eq!(stream.read(&mut [0; 27]).expect("an end"), 0, "it stays");
+    let tree = site.master.status().tree.expect("a tree");
+    assert_eq!((tree.parent, tree.shift_ns), (None, None));
+}
