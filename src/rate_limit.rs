@@ -21,6 +21,12 @@ impl Limit {
     /// For messages that a peer can cause at will.
     pub(crate) const PEER: Self = Self::per(20, Duration::from_secs(10));
 
+    /// For what peers may invent without end: less, once it has gone on for a while.
+    pub(crate) const FLOOD: Self = Self {
+        later: Duration::from_mins(1),
+        ..Self::PEER
+    };
+
     /// For a condition that may last: it is told at once, again after a minute, and then every ten
     /// minutes.
     pub(crate) const LASTING: Self = Self {
@@ -112,6 +118,32 @@ impl Default for Throttle {
     /// With [`Limit::PEER`].
     fn default() -> Self {
         Self::new(Limit::PEER)
+    }
+}
+
+/// So many conditions are told apart.
+const CONDITIONS: usize = 64;
+
+/// Limits of their own for conditions that may last, each with its own name: those that were asked for
+/// last are known.
+#[derive(Debug, Default)]
+pub(crate) struct Conditions(Vec<(String, Throttle)>);
+
+impl Conditions {
+    /// Whether this one may be told now, as [`Limit::LASTING`] says, and if so, how many times it was
+    /// withheld before.
+    pub(crate) fn admit(&mut self, condition: String, now: Instant) -> Option<u64> {
+        let known = self.0.iter().position(|(known, _)| *known == condition);
+        let mut throttle = match known {
+            Some(place) => self.0.remove(place).1,
+            None => Throttle::new(Limit::LASTING),
+        };
+        if self.0.len() == CONDITIONS {
+            self.0.remove(0);
+        }
+        let admitted = throttle.admit(now);
+        self.0.push((condition, throttle));
+        admitted
     }
 }
 
@@ -231,5 +263,24 @@ mod tests {
         assert_eq!(throttle.admit(anew), Some(1));
         assert_eq!(throttle.lasts(anew + SECOND), SECOND);
         assert_eq!(throttle.admit(anew + SECOND), None);
+    }
+
+    #[test]
+    fn a_condition_is_withheld_for_itself_and_of_many_the_last_are_known() {
+        let (mut conditions, began) = (Conditions::default(), Instant::now());
+        let mut told = |condition: &str, second| {
+            let now = began + second * SECOND;
+            conditions.admit(condition.to_owned(), now)
+        };
+        assert_eq!(told("revoked", 0), Some(0));
+        assert_eq!(told("revoked", 5), None);
+        assert_eq!(told("another", 6), Some(0));
+        assert_eq!(told("revoked", 60), Some(1));
+        for number in 0..10 * CONDITIONS {
+            told(&number.to_string(), 61);
+            assert_eq!(told("revoked", 61), None);
+        }
+        assert_eq!(told("0", 61), Some(0), "it is forgotten");
+        assert_eq!(conditions.0.len(), CONDITIONS);
     }
 }

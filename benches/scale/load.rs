@@ -18,6 +18,7 @@ use berkeley::internals::keys::code::Code;
 use berkeley::internals::keys::group::GroupKeys;
 use berkeley::internals::keys::handshake::Caller;
 use berkeley::internals::keys::holder::Role;
+use berkeley::internals::wire::answer::Answer;
 use berkeley::internals::wire::line::LineDecoder;
 use berkeley::internals::wire::message::Message;
 use berkeley::internals::wire::timestamp;
@@ -407,20 +408,13 @@ impl Load {
             match Message::parse(follower.channel.open(line)?)? {
                 Message::Poll { n, .. } => {
                     follower.burst.get_or_insert((time, 0)).1 += 1;
-                    let answer = Message::Time {
-                        n,
+                    let answer = Answer {
                         t2: time + follower.ahead,
                         // Last of all: what is done after this is taken for the network's delay.
                         t3: WallClock.read() + follower.ahead,
-                        rate_ppm: None,
-                        term: None,
-                        synchronized: false,
-                        name: None,
-                        machine: None,
-                        reference: None,
-                        weight: None,
+                        ..Answer::default()
                     };
-                    follower.say(&answer.line())?;
+                    follower.say(&Message::Time { n, answer }.line())?;
                     self.messages += 1;
                     self.note_poll();
                 }

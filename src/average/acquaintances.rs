@@ -2,8 +2,9 @@
 //! master's lead and, in a file, a restart.
 //!
 //! A clock is remembered once it is not new any more, until [`DAYS`] have passed on which it was
-//! not seen, by the group's own time. At most [`MOST`] are: who is seen today is never forgotten
-//! for somebody who comes later, so nobody gains by inventing names.
+//! not seen, by the group's own time. At most [`MOST`] are, and of each machine no more than it has
+//! votes: who is seen today is never forgotten for somebody who comes later from elsewhere, so nobody
+//! gains by inventing names.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use chrono::NaiveDate;
 use crate::average::consensus::{Rules, consensus};
 use crate::average::reputation::Standing;
 use crate::measurement::sample::Sample;
+use crate::wire::machine::Machine;
 use crate::wire::name::NodeName;
 
 /// So many clocks are remembered at most.
@@ -29,6 +31,8 @@ pub struct Acquaintance {
     pub seen: NaiveDate,
     /// Its reputation.
     pub standing: Standing,
+    /// Where it was: `None` is the master's own machine, or wherever somebody is who proves a name.
+    pub machine: Option<Machine>,
 }
 
 /// The clocks that a group has, as far as it remembers.
@@ -71,29 +75,50 @@ impl Acquaintances {
         self.0.iter()
     }
 
-    /// Notes that a clock was seen today. Several clocks of one name (`db#2`) can't be told apart
-    /// the next time, so only the first of them is remembered.
-    pub fn note(&mut self, name: &Arc<str>, standing: Standing, today: NaiveDate) {
-        let noted = Acquaintance {
-            seen: today,
-            standing,
-        };
-        if let Some(known) = self.0.get_mut(name) {
-            *known = noted;
-        } else if !standing.is_new() && name.parse::<NodeName>().is_ok() && self.has_room(today) {
-            self.0.insert(Arc::clone(name), noted);
+    /// Notes a clock that was seen, on a machine that has so many `votes`. Several clocks of one name
+    /// (`db#2`) can't be told apart the next time, so only the first of them is remembered.
+    pub fn note(&mut self, name: &Arc<str>, mut seen: Acquaintance, votes: usize) {
+        if let Some(known) = self.0.get(name).copied() {
+            // Nobody makes others forgotten by taking their names while they are away.
+            if known.machine != seen.machine && self.on(seen.machine).count() >= votes {
+                seen.machine = known.machine;
+            }
+            self.0.insert(Arc::clone(name), seen);
+        } else if !seen.standing.is_new() && name.parse::<NodeName>().is_ok() {
+            self.0.insert(Arc::clone(name), seen);
+            self.share(seen.machine, votes);
+            if self.0.len() > MOST {
+                self.forget_one_for(name, seen.seen);
+            }
         }
     }
 
-    /// Whether one more can be remembered. If need be, who was not seen for longest is forgotten.
-    fn has_room(&mut self, today: NaiveDate) -> bool {
-        if self.0.len() < MOST {
-            return true;
+    /// Who is remembered to have been on this machine: nobody, where each clock counts.
+    fn on(&self, machine: Option<Machine>) -> impl Iterator<Item = (&Arc<str>, &Acquaintance)> {
+        let there = move |known: &Acquaintance| machine.is_some() && known.machine == machine;
+        self.0.iter().filter(move |(_, known)| there(known))
+    }
+
+    /// Forgets all of a machine but those that were seen last, as many as it has votes; of those that
+    /// were seen on one day, those stay that have followed for longest.
+    fn share(&mut self, machine: Option<Machine>, votes: usize) {
+        let mut there: Vec<_> = self
+            .on(machine)
+            .map(|(name, known)| (known.seen, known.standing.rounds(), Arc::clone(name)))
+            .collect();
+        there.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, _, name) in there.into_iter().skip(votes) {
+            self.0.remove(&name);
         }
+    }
+
+    /// One is remembered too many: whoever was not seen for longest is forgotten, or else the one that
+    /// has come last.
+    fn forget_one_for(&mut self, name: &str, today: NaiveDate) {
         let oldest = self.0.iter().min_by_key(|(_, known)| known.seen);
         let oldest = oldest.filter(|(_, known)| known.seen < today);
         let oldest = oldest.map(|(name, _)| Arc::clone(name));
-        oldest.is_some_and(|name| self.0.remove(&name).is_some())
+        self.0.remove(oldest.as_deref().unwrap_or(name));
     }
 
     /// Forgets who was not seen lately. Days to come, which a clock that was set back has left
@@ -106,8 +131,8 @@ impl Acquaintances {
         self.0.retain(|_, known| lately(known));
     }
 
-    /// Whether, of the clocks that are here, so many are remembered and agree that they are most of
-    /// all that are remembered: no minority can be that, however quickly it connects.
+    /// Whether, of the clocks that are here and may vote, so many are remembered and agree that they
+    /// are most of all that are remembered: no minority can be that, however quickly it connects.
     #[must_use]
     pub fn most_agree<'a>(
         &self,
@@ -138,30 +163,43 @@ mod tests {
         Arc::from(format!("clock{number}"))
     }
 
-    fn trusted() -> Standing {
-        Standing::kept(100, TimeDelta::nanoseconds(7))
+    /// A clock that has followed for so many rounds, seen on a day on the machine of this number.
+    fn seen(rounds: u32, today: u64, machine: u8) -> Acquaintance {
+        Acquaintance {
+            seen: day(today),
+            standing: Standing::kept(rounds, TimeDelta::nanoseconds(7)),
+            machine: Some(Machine::of([10, 0, 0, machine].into())),
+        }
+    }
+
+    /// The same, on the master's own machine.
+    fn trusted(today: u64) -> Acquaintance {
+        Acquaintance {
+            machine: None,
+            ..seen(100, today, 0)
+        }
     }
 
     fn know(clocks: usize) -> Acquaintances {
         let mut known = Acquaintances::default();
-        (0..clocks).for_each(|number| known.note(&name(number), trusted(), day(0)));
+        (0..clocks).for_each(|number| known.note(&name(number), trusted(0), 1));
         known
     }
 
     #[test]
     fn a_clock_is_remembered_once_it_is_not_new_and_for_a_week() {
         let mut known = Acquaintances::default();
-        known.note(&name(1), Standing::kept(7, TimeDelta::zero()), day(0));
+        known.note(&name(1), seen(7, 0, 1), 1);
         assert!(known.is_empty());
-        known.note(&name(1), trusted(), day(0));
-        known.note(&Arc::from("clock#2"), trusted(), day(0));
+        known.note(&name(1), trusted(0), 1);
+        known.note(&Arc::from("clock#2"), trusted(0), 1);
         assert_eq!(known.len(), 1);
         known.forget(day(7));
-        assert_eq!(known.get("clock1").unwrap().standing, trusted());
+        assert_eq!(known.get("clock1"), Some(&trusted(0)));
         known.forget(day(8));
         assert!(known.is_empty());
         // What a clock that is set back had seen is forgotten in a week too.
-        known.note(&name(1), trusted(), day(90));
+        known.note(&name(1), trusted(90), 1);
         known.forget(day(10));
         known.forget(day(18));
         assert!(known.is_empty());
@@ -171,19 +209,48 @@ mod tests {
     fn nobody_is_forgotten_for_names_that_are_invented() {
         let mut known = know(10);
         for number in 10..3 * MOST {
-            known.note(&name(number), trusted(), day(0));
+            known.note(&name(number), trusted(0), 1);
         }
         assert_eq!(known.len(), MOST);
         (0..10).for_each(|number| assert!(known.get(&name(number)).is_some()));
         // The next day, those that are seen are no more forgotten than others remembered.
         for number in 0..10 {
-            known.note(&name(number), trusted(), day(1));
+            known.note(&name(number), trusted(1), 1);
         }
         for number in 10 * MOST..20 * MOST {
-            known.note(&name(number), trusted(), day(1));
+            known.note(&name(number), trusted(1), 1);
         }
         assert_eq!(known.len(), MOST);
         (0..10).for_each(|number| assert!(known.get(&name(number)).is_some()));
+    }
+
+    #[test]
+    fn a_machine_that_shows_many_names_is_remembered_by_one() {
+        let mut known = know(0);
+        for machine in 1..=10 {
+            known.note(&name(machine), seen(100, 0, machine as u8), 1);
+        }
+        // Each of its names has followed for long enough.
+        for number in 100..100 + 2 * MOST {
+            known.note(&name(number), seen(8, 0, 99), 1);
+        }
+        assert_eq!(known.len(), 11);
+        (1..=10).for_each(|number| assert!(known.get(&name(number)).is_some()));
+        // Its old name is forgotten once that is not seen any more, or has followed for less long.
+        known.note(&name(5000), seen(9, 0, 99), 1);
+        known.note(&name(5001), seen(8, 1, 99), 1);
+        assert!(known.get(&name(5000)).is_none() && known.get(&name(5001)).is_some());
+        // Whose name it takes is not forgotten for that.
+        for number in 1..=10 {
+            known.note(&name(number), seen(100, 1, 99), 1);
+        }
+        assert_eq!(known.len(), 11);
+        assert_eq!(known.get(&name(3)), Some(&seen(100, 1, 3)));
+        known.note(&name(5002), seen(8, 1, 99), 2);
+        assert_eq!(known.len(), 12);
+        // A clock that has got another address is there from then on.
+        known.note(&name(3), seen(100, 1, 33), 1);
+        assert_eq!(known.get(&name(3)), Some(&seen(100, 1, 33)));
     }
 
     #[test]

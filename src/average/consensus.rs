@@ -25,6 +25,7 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
+use crate::average::median;
 use crate::measurement::sample::Sample;
 use crate::span::{self, at_rate, exact_nanoseconds, float_nanoseconds};
 use crate::wire::correction::Correction;
@@ -35,8 +36,10 @@ pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
 /// How many times as uncertain as the median measurement one may be and still count in full.
 pub const ORDINARY: i32 = 2;
 
-/// A measurement that is so many times as uncertain as one that counts in full is not asked.
-pub const UNCERTAIN: i32 = 8;
+/// A measurement that is so many times as uncertain as those of two thirds of the clocks is not asked.
+/// Two thirds: whoever says that it has held a question for as long as that took looks perfectly
+/// measured, and a third that does so is not to make the others look bad beside it.
+pub const UNCERTAIN: i32 = 16;
 
 /// No measurement is taken for more uncertain, by far.
 const LARGEST_ERROR: TimeDelta = Rules::LARGEST_OFFSET;
@@ -103,6 +106,8 @@ pub struct Consensus {
     pub error: TimeDelta,
     /// Votes that are measured to ± this count in full.
     pub ordinary_error: TimeDelta,
+    /// Who is measured to more than ± this has no vote, as long as others are a majority.
+    pub largest_error: TimeDelta,
     /// The median of all offsets.
     pub median: TimeDelta,
     /// The median of all distances from it.
@@ -129,7 +134,7 @@ impl Consensus {
     /// exactness.
     #[must_use]
     pub fn is_uncertain(&self, sample: &Sample) -> bool {
-        sample.error > self.ordinary_error * UNCERTAIN
+        sample.error > self.largest_error
     }
 
     /// The same, where only these clocks vote, as far as they lie within the window.
@@ -294,16 +299,18 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
 /// [`NoMajority`], as for [`consensus`].
 pub fn consensus_of(ballots: &[Ballot], rules: &Rules) -> Result<Consensus, NoMajority> {
     let max_offset = rules.max_offset.min(Rules::LARGEST_OFFSET);
-    let median = median(&mut of(ballots, |ballot| ballot.sample.offset));
+    let median = median::median(&mut of(ballots, |ballot| ballot.sample.offset));
     let distance = |it: &Ballot| (it.sample.offset - median).abs().max(it.deviation);
-    let deviation = self::median(&mut of(ballots, distance)).min(max_offset);
-    let mut errors = of(ballots, |ballot| ballot.sample.error);
+    let deviation = median::median(&mut of(ballots, distance)).min(max_offset);
+    let mut errors = of(ballots, |ballot| ballot.sample.error.min(LARGEST_ERROR));
     let drawn = deviation * WINDOW_PER_MAD / 10_000;
     let tolerance = rules.tolerance.unwrap_or(drawn.max(LEAST_WINDOW));
     let agreed = Consensus {
         average: median,
         error: TimeDelta::zero(),
-        ordinary_error: (self::median(&mut errors).min(LARGEST_ERROR) * ORDINARY).max(deviation),
+        ordinary_error: (median::median(&mut errors) * ORDINARY).max(deviation),
+        largest_error: (median::of_two_thirds(&mut errors) * UNCERTAIN)
+            .max(deviation * (UNCERTAIN / ORDINARY)),
         median,
         deviation,
         window: tolerance.min(max_offset),
@@ -364,42 +371,6 @@ pub fn mean_rate(rates: &[(f64, u32)], spread_ppm: f64) -> Option<f64> {
 /// A span of each, with its weight.
 fn of(ballots: &[Ballot], span: impl Fn(&Ballot) -> TimeDelta) -> Vec<(TimeDelta, u32)> {
     ballots.iter().map(|it| (span(it), it.weight)).collect()
-}
-
-/// The middle value, each counting as often as its weight says, or the midpoint of the two in the
-/// middle. Reorders `spans`.
-fn median(spans: &mut [(TimeDelta, u32)]) -> TimeDelta {
-    let total: u64 = spans.iter().map(|(_, weight)| u64::from(*weight)).sum();
-    if total == 0 {
-        return TimeDelta::zero();
-    }
-    let (lower, upper) = if total == spans.len() as u64 {
-        middle(spans)
-    } else {
-        spans.sort_unstable();
-        let at = |place: u64| {
-            let mut passed = 0;
-            let reaches = |(_, weight): &&(TimeDelta, u32)| {
-                passed += u64::from(*weight);
-                passed > place
-            };
-            spans.iter().find(reaches).map_or(spans[0].0, |span| span.0)
-        };
-        (at((total - 1) / 2), at(total / 2))
-    };
-    lower + (upper - lower) / 2
-}
-
-/// The two values in the middle, which may be one, where all count alike: in less time than it takes
-/// to sort them.
-fn middle(spans: &mut [(TimeDelta, u32)]) -> (TimeDelta, TimeDelta) {
-    let middle = spans.len() / 2;
-    let even = spans.len().is_multiple_of(2);
-    let (below, &mut (upper, _), _) = spans.select_nth_unstable(middle);
-    match below.iter().max() {
-        Some(&(lower, _)) if even => (lower, upper),
-        _ => (upper, upper),
-    }
 }
 
 #[cfg(test)]
@@ -620,6 +591,30 @@ mod tests {
     }
 
     #[test]
+    fn a_third_that_claims_to_be_measured_perfectly_takes_nobodys_vote() {
+        let micros = |errors: &[i64]| {
+            let measured = errors.iter().map(|micros| Sample {
+                error: TimeDelta::microseconds(*micros),
+                ..Sample::OWN
+            });
+            measured.collect::<Vec<_>>()
+        };
+        let refused = |clocks: &[Sample]| {
+            let agreed = consensus(clocks, &Rules::default()).unwrap();
+            clocks.iter().filter(|it| agreed.is_uncertain(it)).count()
+        };
+        // The master, six clocks over several paths, and three that lie; one is far away indeed.
+        let honest = [0, 10, 10, 20, 100, 200, 300];
+        let lying = [&honest[..], &[0; 3]].concat();
+        assert_eq!(
+            (refused(&micros(&honest)), refused(&micros(&lying))),
+            (0, 0)
+        );
+        let far = [&lying[..9], &[110_000]].concat();
+        assert_eq!(refused(&micros(&far)), 1);
+    }
+
+    #[test]
     fn half_of_the_weight_is_no_majority() {
         let ballot = |seconds, weight| Ballot {
             weight,
@@ -751,6 +746,27 @@ mod tests {
                 prop_assert!(agreed.voters * 2 > clocks.len());
                 prop_assert!(voters().min().unwrap() <= agreed.average);
                 prop_assert!(agreed.average <= voters().max().unwrap());
+            }
+        }
+
+        #[test]
+        fn no_third_of_liars_takes_the_vote_of_who_is_measured_as_well_as_most(
+            honest in prop::collection::vec(0..10_000_000_i64, 1..30),
+            liars in prop::collection::vec(prop_oneof![Just(0), 0..HOUR], 0..14),
+        ) {
+            let mut honest = [&honest[..], &[0]].concat();
+            honest.sort_unstable();
+            // Fewer than a third of all.
+            let liars = &liars[..liars.len().min((honest.len() - 1) / 2)];
+            let measured = |error: &i64| Sample {
+                error: TimeDelta::nanoseconds(*error),
+                ..Sample::OWN
+            };
+            let all: Vec<_> = honest.iter().chain(liars).map(measured).collect();
+            let agreed = consensus(&all, &Rules::default()).unwrap();
+            let most = honest[(honest.len() - 1) / 2] * i64::from(UNCERTAIN);
+            for error in honest.iter().filter(|error| **error <= most) {
+                prop_assert!(!agreed.is_uncertain(&measured(error)), "{error} ns of {honest:?}");
             }
         }
 

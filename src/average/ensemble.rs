@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::TimeDelta;
 
 use crate::average::acquaintances::{Acquaintances, known_as};
 use crate::average::beginning::Beginning;
@@ -33,9 +33,9 @@ pub struct Ensemble {
     pub(in crate::average) guide: Guide,
     pub(in crate::average) beginning: Beginning,
     names: Names,
-    acquaintances: Acquaintances,
+    pub(in crate::average) acquaintances: Acquaintances,
     /// The first round waits for a majority of them.
-    awaits_known: bool,
+    pub(in crate::average) awaits_known: bool,
     /// What the rate of the master's own clock is compared with.
     pub(in crate::average) own_rate: Baseline,
     /// By how many ppm the mean of the rates that clocks tell has moved the group, once these were
@@ -141,48 +141,6 @@ impl Ensemble {
         }
     }
 
-    /// Whether the first round waits for more of the clocks that are remembered from before.
-    #[must_use]
-    pub fn awaits_known(&self) -> bool {
-        let here = self.members.values().filter_map(|member| {
-            let heard = member.heard?;
-            Some((&*member.known_as, heard.sample))
-        });
-        let rules = &self.settings.rules;
-        self.awaits_known && self.rounds == 0 && !self.acquaintances.most_agree(here, rules)
-    }
-
-    /// The first round waits no longer for clocks that are remembered: they have had their time, or
-    /// the group's time is known.
-    pub fn wait_no_longer(&mut self) {
-        self.awaits_known = false;
-    }
-
-    /// Who is remembered.
-    #[must_use]
-    pub fn acquaintances(&self) -> &Acquaintances {
-        &self.acquaintances
-    }
-
-    /// Remembers the clocks that were within the window in a round of today, and forgets who was not
-    /// seen for long.
-    pub fn remember(&mut self, round: &Round, today: NaiveDate) {
-        if self.settings.dry_run || round.outcome.is_err() {
-            return;
-        }
-        for row in &round.rows {
-            let member = row.node.and_then(|node| self.members.get(&node));
-            let Some(member) = member.filter(|member| member.wire == Wire::Line) else {
-                continue;
-            };
-            match row.vote {
-                Vote::Outlier | Vote::SameMachine | Vote::Unkeyed | Vote::Abandoned => {}
-                _ => (self.acquaintances).note(&member.known_as, member.standing, today),
-            }
-        }
-        self.acquaintances.forget(today);
-    }
-
     /// Whether a round can be held: so many followers that count have given their time.
     #[must_use]
     pub fn is_enough(&self) -> bool {
@@ -193,13 +151,6 @@ impl Ensemble {
             let counting = followers.filter(|bar| *bar != Some(Vote::SameMachine));
             counting.count() >= wanted
         }
-    }
-
-    /// Whether any follower has followed a master before.
-    #[must_use]
-    pub fn knows_a_group(&self) -> bool {
-        let mut heard = self.members.values().filter_map(|member| member.heard);
-        heard.any(|heard| heard.synchronized)
     }
 
     /// Whoever has given no time since the last round has not missed the one that is closed next.
@@ -409,7 +360,6 @@ impl Ensemble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::average::reputation::PROBATION;
     use crate::measurement::sample::Sample;
 
     fn ensemble(followers: u64, wire: Wire) -> Ensemble {
@@ -648,6 +598,22 @@ mod tests {
     }
 
     #[test]
+    fn one_that_claims_to_be_of_a_group_makes_no_new_one_known() {
+        let mut ensemble = ensemble(3, Wire::Line);
+        let mut claim = |node: u64, synchronized: bool| {
+            let heard = Heard {
+                synchronized,
+                ..Heard::from(Sample::OWN)
+            };
+            ensemble.report(NodeId(node), 0, heard);
+            ensemble.knows_a_group()
+        };
+        assert!(!claim(1, false));
+        assert!(!claim(2, true), "one of two");
+        assert!(claim(3, true));
+    }
+
+    #[test]
     fn one_that_claims_to_be_of_a_group_decides_for_no_others() {
         let new = Heard {
             synchronized: false,
@@ -762,71 +728,6 @@ mod tests {
             ensemble.close_round(Heard::OWN).round.is_none(),
             "nobody left to agree with"
         );
-    }
-
-    #[test]
-    fn a_first_round_waits_for_most_of_those_that_were_known_and_not_for_ever() {
-        let mut known = Acquaintances::default();
-        let today = NaiveDate::from_ymd_opt(2026, 11, 24).unwrap();
-        for number in 1..=10 {
-            let standing = Standing::kept(100, TimeDelta::zero());
-            known.note(&Arc::from(format!("clock{number}")), standing, today);
-        }
-        let mut ensemble = Ensemble::knowing(Settings::default(), known);
-        let join = |ensemble: &mut Ensemble, number: u64, offset| {
-            let name = format!("clock{number}");
-            ensemble.join(NodeId(number), &name, None, Wire::Line);
-            heard(ensemble, number, offset);
-        };
-        for liar in 1..=4 {
-            join(&mut ensemble, liar, TimeDelta::hours(10));
-        }
-        assert!(ensemble.awaits_known() && !ensemble.is_enough());
-        assert!(ensemble.close_round(Heard::OWN).round.is_none());
-        for honest in 5..=9 {
-            join(&mut ensemble, honest, TimeDelta::zero());
-        }
-        assert!(ensemble.awaits_known(), "five are not most of ten");
-        join(&mut ensemble, 10, TimeDelta::zero());
-        assert!(!ensemble.awaits_known());
-        let round = ensemble.close_round(Heard::OWN).round.unwrap();
-        assert_eq!(round.outcome.unwrap().average, TimeDelta::zero());
-        // Nobody comes: it begins with whom there is.
-        let mut ensemble = Ensemble::knowing(Settings::default(), ensemble.acquaintances);
-        join(&mut ensemble, 1, TimeDelta::zero());
-        assert!(ensemble.awaits_known());
-        ensemble.wait_no_longer();
-        assert!(ensemble.close_round(Heard::OWN).round.is_some());
-    }
-
-    #[test]
-    fn who_comes_back_has_its_reputation() {
-        let mut ensemble = Ensemble::new(Settings::default());
-        let today = NaiveDate::from_ymd_opt(2026, 11, 24).unwrap();
-        let join = |ensemble: &mut Ensemble| {
-            for node in 1..=3 {
-                ensemble.join(NodeId(node), &format!("clock{node}"), None, Wire::Line);
-            }
-        };
-        join(&mut ensemble);
-        let votes = (0..48).map(|number| {
-            let follows = number < PROBATION;
-            for node in 1..=3 {
-                let ahead = TimeDelta::microseconds(if node == 3 && !follows { 500 } else { 0 });
-                heard(&mut ensemble, node, ahead);
-            }
-            let round = ensemble.close_round(Heard::OWN).round.unwrap();
-            ensemble.remember(&round, today);
-            if !follows {
-                // All come back; nobody would be less new than the liar.
-                join(&mut ensemble);
-            }
-            round.rows.iter().map(|row| row.vote).collect::<Vec<_>>()
-        });
-        let votes: Vec<_> = votes.skip(PROBATION as usize).collect();
-        let of = |clock: usize| votes.iter().filter(|votes| votes[clock].counts()).count();
-        assert_eq!([of(1), of(2)], [40, 40]);
-        assert!(of(3) <= 12, "the one that lies has {} votes of 40", of(3));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A master that begins to lead; the references among the clocks of a round, and where they lead
-//! the group.
+//! What an ensemble does when its master begins to lead, and how the references among its clocks
+//! lead the group.
 
 use std::collections::BTreeMap;
 

@@ -87,19 +87,21 @@ impl Ensemble {
     fn excluded(&self, clocks: &[Heard]) -> Vec<Option<Vote>> {
         let mut excluded = self.electorate();
         // A master that has just started is no part of a group that agrees already, nor is any
-        // other clock that has: those tell the time that followed a master before, if they are
-        // the most of the followers. (Anybody can claim to be one of them.)
-        let followers = || {
-            let all = clocks.iter().zip(&excluded).skip(1);
-            all.filter(|(_, bar)| bar.is_none()).map(|(clock, _)| clock)
-        };
-        let group = followers().filter(|clock| clock.synchronized);
-        let returns = !clocks[0].synchronized && weight(group) * 2 > weight(followers());
+        // other clock that has.
+        let followers = clocks[1..].iter().zip(&excluded[1..]);
+        let returns = !clocks[0].synchronized && most_follow(followers);
         for (bar, clock) in excluded.iter_mut().zip(clocks) {
             let new = returns && !clock.synchronized;
             *bar = bar.or(new.then_some(Vote::New));
         }
         excluded
+    }
+
+    /// Whether most of the followers that count have followed a master before.
+    #[must_use]
+    pub fn knows_a_group(&self) -> bool {
+        let heard = self.members.values().filter_map(|it| it.heard.as_ref());
+        most_follow(heard.zip(&self.electorate()[1..]))
     }
 
     /// Why each clock is not of those that count, the master's own first; `None` if it is. Of the
@@ -213,6 +215,15 @@ impl Ensemble {
         let mut told: Vec<_> = telling.collect();
         common_rate(&mut told, all, all_vote, own_change, &mut self.rate_level)
     }
+}
+
+/// Whether, of the followers that are not barred, most say that they know their group's time: one
+/// alone may claim that and lie.
+fn most_follow<'a>(followers: impl Iterator<Item = (&'a Heard, &'a Option<Vote>)> + Clone) -> bool {
+    let counting = followers.filter(|(_, bar)| bar.is_none());
+    let counting = counting.map(|(clock, _)| clock);
+    let group = counting.clone().filter(|clock| clock.synchronized);
+    weight(group) * 2 > weight(counting)
 }
 
 /// For how many clocks these stand.

@@ -26,8 +26,9 @@ fn main() -> ExitCode {
     let only_told = arguments.wire == WireChoice::Timestamp && arguments.key_file.is_some();
     let unproven = only_told
         .then_some("--key-file does not go with --wire timestamp: timestamps prove nothing");
-    if let Some(conflict) = conflict.or(unproven) {
-        arguments::refuse(&mut Arguments::command(), conflict);
+    let conflict = conflict.or(unproven).map(str::to_owned);
+    if let Some(conflict) = conflict.or_else(|| arguments.file_conflict()) {
+        arguments::refuse(&mut Arguments::command(), &conflict);
     }
     program::run(|signals| run(arguments, signals))
 }

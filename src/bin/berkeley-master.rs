@@ -31,8 +31,9 @@ fn main() -> ExitCode {
     let is_reference = common.reference.is_some();
     let conflict = conflict.or_else(|| arguments.tree.conflict(arguments.dry_run, is_reference));
     let conflict = conflict.or_else(|| arguments.dry_run_conflict());
-    if let Some(conflict) = conflict.or_else(|| arguments.remembering.conflict(common)) {
-        arguments::refuse(&mut Arguments::command(), conflict);
+    let conflict = conflict.map(str::to_owned);
+    if let Some(conflict) = conflict.or_else(|| arguments.file_conflict()) {
+        arguments::refuse(&mut Arguments::command(), &conflict);
     }
     let candidates = match (arguments.election).candidates(arguments.listen, arguments.dry_run) {
         Ok(candidates) => candidates,
@@ -77,7 +78,7 @@ fn run(
         drift_file: steered.drift_file,
         state_file: arguments.remembering.open(&common, arguments.dry_run)?,
         reference: common.reference,
-        reference_slew_ppm: arguments.voting.reference_slew,
+        reference_slew_ppm: arguments.reference_slew,
         system_clock: steered.system_clock,
         record,
     })?;

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::Rules;
 use crate::clock::Simulation;
+use crate::command_line::files::{Named, named};
 use crate::command_line::local_clients::{LocalClients, Others};
 use crate::command_line::ntp::Ntp;
 use crate::command_line::values;
@@ -15,7 +16,7 @@ use crate::discipline::correction::{
     LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, SHARED_STEP_THRESHOLD, STEP_ROUNDS,
     STEP_THRESHOLD, Steering,
 };
-use crate::discipline::drift_file::{self, DriftFile};
+use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::report::record::{Record, RecordError};
 use crate::system_clock::clockbound::ClockBound;
@@ -107,9 +108,14 @@ impl Common {
         self.record.as_deref().map(Record::open).transpose()
     }
 
-    /// Where the record goes, if one was asked for.
-    pub(crate) fn record_file(&self) -> Option<&Path> {
-        self.record.as_deref()
+    /// The files that it names.
+    pub(crate) fn files(&self) -> Vec<Named<'_>> {
+        named(&[
+            ("--record", self.record.as_deref()),
+            ("--drift-file", self.drift_file()),
+            ("--clockbound", self.clients.clockbound()),
+            ("--chrony-socket", self.clients.chrony_socket()),
+        ])
     }
 
     /// Where the rate is kept, if it is.
@@ -130,10 +136,6 @@ impl Common {
     /// time and never corrected.
     #[must_use]
     pub fn conflict(&self, only_told: bool) -> Option<&'static str> {
-        let one_file = self.one_file().then_some(
-            "--record and --drift-file name one file, and each would destroy what the other has \
-             written: give each a file of its own",
-        );
         let reference = (only_told && self.reference.is_some())
             .then_some("--reference does not go with --wire timestamp: timestamps lead nobody");
         let ntp = (only_told && self.ntp.is_served()).then_some(
@@ -147,17 +149,7 @@ impl Common {
             reference: self.reference.is_some(),
         });
         let steering = self.steering_conflict(only_told);
-        let conflict = one_file.or(reference).or(ntp);
-        conflict.or(steering).or(clients)
-    }
-
-    /// Whether the record is where the rate is kept, or is written before it takes its place.
-    fn one_file(&self) -> bool {
-        let (Some(record), Some(drift_file)) = (&self.record, &self.drift_file) else {
-            return false;
-        };
-        let record = resolved(record);
-        record == resolved(drift_file) || record == resolved(&drift_file::beside(drift_file))
+        reference.or(ntp).or(steering).or(clients)
     }
 
     fn steering_conflict(&self, only_told: bool) -> Option<&'static str> {
@@ -240,18 +232,6 @@ impl Common {
     }
 }
 
-/// One name for a file, whatever path leads to it; it need not be there yet.
-pub(crate) fn resolved(path: &Path) -> PathBuf {
-    let whole = path.canonicalize();
-    whole.unwrap_or_else(|_| match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) => {
-            let folder = Path::new(".").join(folder);
-            folder.canonicalize().unwrap_or(folder).join(name)
-        }
-        _ => path.to_owned(),
-    })
-}
-
 /// How corrections are to be followed.
 #[derive(Debug)]
 pub struct Steered {
@@ -263,7 +243,7 @@ pub struct Steered {
     pub system_clock: Option<SystemClock>,
 }
 
-/// The master's flags on who votes.
+/// The flags on who votes, of a master and of whoever replays its record.
 #[derive(Debug, clap::Args)]
 pub struct Voting {
     /// How far from the median a clock may be and still vote
@@ -274,10 +254,6 @@ pub struct Voting {
     /// How far from the median a clock may be and still vote, whatever the tolerance
     #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true, value_parser = values::largest_offset)]
     max_offset: TimeDelta,
-
-    /// Lead the group towards references by so many parts per million at most; 0 ignores them
-    #[arg(long, value_name = "PPM", default_value = "50ppm", allow_hyphen_values = true, value_parser = values::slew_ppm)]
-    pub reference_slew: f64,
 }
 
 impl Voting {

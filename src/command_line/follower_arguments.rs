@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::command_line::arguments::Common;
+use crate::command_line::files::{self, named};
 use crate::command_line::keys::NodeCommand;
 use crate::command_line::site::Http;
 use crate::command_line::{questions, values};
@@ -39,6 +40,16 @@ pub struct Arguments {
     /// [default: no key]
     #[arg(long, value_name = "FILE", env = "BERKELEY_KEY_FILE")]
     pub key_file: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Which two flags name one file, if any do.
+    #[must_use]
+    pub fn file_conflict(&self) -> Option<String> {
+        let mut files = self.common.files();
+        files.extend(named(&[("--key-file", self.key_file.as_deref())]));
+        files::conflict(&files)
+    }
 }
 
 /// What a running follower is asked, and its machine's key.

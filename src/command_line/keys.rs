@@ -142,7 +142,7 @@ fn make(path: &Path) -> anyhow::Result<String> {
 fn install(path: &Path) -> anyhow::Result<String> {
     let group = GroupKeys::parse(&input(LONGEST_FILE)?);
     let group = group.context("the input is no copy of a group's key file")?;
-    file::replace(path, &group.text())?;
+    file::install(path, &group.text())?;
     let generations: Vec<_> = group.generations().collect();
     Ok(format!(
         "Installed the group's key file in {}; generations in use: {generations:?}",
@@ -201,7 +201,7 @@ impl NodeCommand {
             "the input holds the key of a {}, not of a follower",
             key.holder.role
         );
-        file::replace(&key_file, &format!("{}\n", key.line()))?;
+        file::install(&key_file, &format!("{}\n", key.line()))?;
         let (holder, path) = (&key.holder, key_file.display());
         let (name, generation) = (&holder.name, holder.generation);
         Ok(format!(

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::{Parser, Subcommand};
 
 use crate::command_line::arguments::{Common, Election, Followers, Voting};
+use crate::command_line::files::{self, named};
 use crate::command_line::keys::{GroupCommand, GroupFlags};
 use crate::command_line::remembering::Remembering;
 use crate::command_line::replay::Replay;
@@ -44,6 +45,10 @@ pub struct Arguments {
     #[command(flatten)]
     pub voting: Voting,
 
+    /// Lead the group towards references by so many parts per million at most; 0 ignores them
+    #[arg(long, value_name = "PPM", default_value = "50ppm", allow_hyphen_values = true, value_parser = values::slew_ppm)]
+    pub reference_slew: f64,
+
     #[command(flatten)]
     pub election: Election,
 
@@ -61,6 +66,19 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Which two flags name one file, if any do.
+    #[must_use]
+    pub fn file_conflict(&self) -> Option<String> {
+        let state_file = self.remembering.path(&self.common);
+        let mut files = self.common.files();
+        files.extend(named(&[
+            ("--state-file", state_file.as_deref()),
+            ("--key-file", self.keys.key_file.as_deref()),
+            ("--parent-key-file", self.tree.parent_key_file.as_deref()),
+        ]));
+        files::conflict(&files)
+    }
+
     /// What a dry run does not go with, if anything.
     #[must_use]
     pub fn dry_run_conflict(&self) -> Option<&'static str> {

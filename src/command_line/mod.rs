@@ -1,8 +1,10 @@
-//! What the two programs have in common: arguments, the log, signals.
+//! What the two programs have in common: arguments, subcommands, the log, signals, the sockets at
+//! which they are asked and told, and what systemd hears of them.
 
 pub mod arguments;
 pub mod asking;
 pub mod control_socket;
+mod files;
 pub mod follower_arguments;
 pub mod keys;
 pub mod local_clients;

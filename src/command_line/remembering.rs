@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::command_line::arguments::{Common, resolved};
-use crate::master::state_file::{self, StateFile, StateFileError};
-use crate::regular_file;
+use crate::command_line::arguments::Common;
+use crate::kept_file::KeptFileError;
+use crate::master::state_file::{self, StateFile};
 
 /// The master's flag on what it remembers of its group.
 #[derive(Debug, clap::Args)]
@@ -16,34 +16,17 @@ pub struct Remembering {
 }
 
 impl Remembering {
-    fn path(&self, common: &Common) -> Option<PathBuf> {
+    /// Where it is kept, if it is.
+    pub(crate) fn path(&self, common: &Common) -> Option<PathBuf> {
         let beside = || common.drift_file().map(state_file::beside);
         self.state_file.clone().or_else(beside)
-    }
-
-    /// Which flags don't go together, if any.
-    #[must_use]
-    pub fn conflict(&self, common: &Common) -> Option<&'static str> {
-        let path = self.path(common)?;
-        let with_new = |path| [resolved(path), resolved(&regular_file::beside(path))];
-        let others = [common.record_file(), common.drift_file()];
-        let others: Vec<_> = others.into_iter().flatten().flat_map(with_new).collect();
-        let ours = with_new(&path);
-        ours.iter().any(|path| others.contains(path)).then_some(
-            "--state-file names a file that --record or --drift-file writes: give each a file of its \
-             own",
-        )
     }
 
     /// The file, if there is to be one: a dry run neither has nor changes any.
     ///
     /// # Errors
-    /// When the file could not be written.
-    pub fn open(
-        &self,
-        common: &Common,
-        dry_run: bool,
-    ) -> Result<Option<StateFile>, StateFileError> {
+    /// When the file could not be written, or holds something else.
+    pub fn open(&self, common: &Common, dry_run: bool) -> Result<Option<StateFile>, KeptFileError> {
         let path = self.path(common).filter(|_| !dry_run);
         path.as_deref().map(StateFile::open).transpose()
     }

@@ -1,4 +1,4 @@
-//! What a running program has to be read over HTTP.
+//! What a running program shows over HTTP: the page, `/status.json` and `/metrics`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

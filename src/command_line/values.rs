@@ -9,7 +9,8 @@ use crate::average::consensus::Rules;
 use crate::clock::Simulation;
 use crate::ntp::answer::LARGEST_MAX_ERROR;
 use crate::wire::address::{self, Address};
-use crate::wire::message::{INTERVALS, LARGEST_ERROR};
+use crate::wire::message::INTERVALS;
+use crate::wire::words::LARGEST_ERROR;
 
 /// Reads a duration with its unit: `5s`, `200ms`, `1h 30m`.
 fn duration(text: &str) -> Result<Duration, String> {

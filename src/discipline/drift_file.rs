@@ -3,14 +3,12 @@
 //! The file holds one line: the network's rate against the machine's oscillator and its standard
 //! deviation, both in ppm. It is replaced whole or not at all.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::clock::CRYSTAL_PPM;
 use crate::discipline::line::{Rate, WANDER_PPM};
-use crate::regular_file;
+use crate::kept_file::{KeptFile, KeptFileError};
 
 /// How often the file is written while the program runs.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -21,24 +19,14 @@ const WORTH_PPM: f64 = 5.0;
 /// No drift file is longer, in bytes.
 const LONGEST: u64 = 100;
 
-/// The rate could not be kept in this file.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot write --drift-file {}: {error}; it has to be in a folder that exists and may be written \
-     to",
-    path.display()
-)]
-pub struct DriftFileError {
-    path: PathBuf,
-    error: io::Error,
-}
+/// What numbers are written with. A file with anything else is not ours, however damaged.
+const OURS: &str = "0123456789+-.eE \n";
 
 /// Where a rate is kept.
 #[derive(Debug)]
 pub struct DriftFile {
-    path: PathBuf,
+    file: KeptFile,
     saved: Option<Instant>,
-    failed: bool,
 }
 
 impl DriftFile {
@@ -46,71 +34,44 @@ impl DriftFile {
     /// damaged or the rate is more than `largest_ppm`, either way.
     ///
     /// # Errors
-    /// When the file could not be written.
-    pub fn open(path: &Path, largest_ppm: f64) -> Result<(Self, Option<Rate>), DriftFileError> {
-        regular_file::can_replace(path).map_err(|error| DriftFileError {
-            path: path.to_owned(),
-            error,
+    /// When the file could not be written, or holds something else than numbers.
+    pub fn open(path: &Path, largest_ppm: f64) -> Result<(Self, Option<Rate>), KeptFileError> {
+        let (file, text) = KeptFile::open("--drift-file", path, LONGEST, |text| {
+            text.len() as u64 <= LONGEST && text.chars().all(|it| OURS.contains(it))
         })?;
-        let rate = match read(path) {
-            Ok(text) => {
-                let rate = parse(&text, largest_ppm);
-                if rate.is_none() {
-                    log::warn!(
-                        "{} does not hold a rate of at most {largest_ppm} ppm and its error; \
-                         starting without",
-                        path.display()
-                    );
-                }
-                rate
-            }
-            Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    log::warn!("cannot read {}: {error}; starting without", path.display());
-                }
-                None
-            }
-        };
-        let file = Self {
-            path: path.to_owned(),
-            saved: None,
-            failed: false,
-        };
-        Ok((file, rate))
+        let rate = text.as_deref().map(|text| parse(text, largest_ppm));
+        if rate == Some(None) {
+            log::warn!(
+                "{} does not hold a rate of at most {largest_ppm} ppm and its error; starting without",
+                path.display()
+            );
+        }
+        let saved = None;
+        Ok((Self { file, saved }, rate.flatten()))
     }
 
-    /// Saves the rate, if it is worth it and was not saved within a minute.
+    /// Begins to save the rate, if it is worth it and was not saved within a minute.
     pub fn keep(&mut self, rate: Rate, now: Instant) {
         if self.saved.is_none_or(|saved| now >= saved + PERIOD) {
             self.saved = Some(now);
-            self.save(rate);
+            if let Some(text) = text(rate) {
+                self.file.write(text);
+            }
         }
     }
 
-    /// Saves the rate, if it is known well enough to be worth it.
+    /// Saves the rate at the end of a program, if it is known well enough to be worth it.
     pub fn save(&mut self, rate: Rate) {
-        if rate.error_ppm > WORTH_PPM {
-            return;
+        if let Some(text) = text(rate) {
+            self.file.write_last(text);
         }
-        let written = regular_file::replace(
-            &self.path,
-            &format!("{:.6} {:.6}\n", rate.ppm, rate.error_ppm),
-        );
-        if let Err(error) = &written
-            && !self.failed
-        {
-            log::warn!("cannot write {}: {error}; going on", self.path.display());
-        }
-        self.failed = written.is_err();
     }
 }
 
-/// Reads a line's worth, whatever the file turns out to be.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let file = regular_file::open(path, File::options().read(true))?;
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
+/// What is kept of a rate that is known well enough to be worth it.
+fn text(rate: Rate) -> Option<String> {
+    let worth = rate.error_ppm <= WORTH_PPM;
+    worth.then(|| format!("{:.6} {:.6}\n", rate.ppm, rate.error_ppm))
 }
 
 fn parse(text: &str, largest_ppm: f64) -> Option<Rate> {
@@ -121,12 +82,6 @@ fn parse(text: &str, largest_ppm: f64) -> Option<Rate> {
         ppm,
         error_ppm: error_ppm + WANDER_PPM,
     })
-}
-
-/// Where a drift file is written before it takes the place of the one at `path`.
-#[must_use]
-pub fn beside(path: &Path) -> PathBuf {
-    regular_file::beside(path)
 }
 
 #[cfg(test)]
@@ -158,6 +113,14 @@ mod tests {
         );
     }
 
+    /// Waits until the file is written that begins so.
+    fn wait_for(path: &Path, begin: &str) {
+        let is_there = || fs::read_to_string(path).is_ok_and(|text| text.starts_with(begin));
+        while !is_there() {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn it_is_written_once_a_minute_and_only_with_something_known() {
         let folder = tempfile::tempdir().unwrap();
@@ -167,25 +130,38 @@ mod tests {
         file.save(Rate::UNKNOWN);
         assert!(!path.exists());
         file.keep(KNOWN, now);
+        wait_for(&path, "-12.5");
         let other = Rate { ppm: 7.0, ..KNOWN };
         file.keep(other, now + PERIOD / 2);
+        file.file.write_last(fs::read_to_string(&path).unwrap());
         assert!(fs::read_to_string(&path).unwrap().starts_with("-12.5"));
         file.keep(other, now + PERIOD);
-        assert!(fs::read_to_string(&path).unwrap().starts_with("7.0"));
+        wait_for(&path, "7.0");
     }
 
     #[test]
     fn a_damaged_file_is_a_fresh_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drift");
-        for text in [
-            "", "12.5", "x y\n", "1 2 3", "inf 1", "nan 1", "1 nan", "501 1", "1 -1",
-        ] {
+        for text in ["", "12.5", "-12.50", "1 2 3", "501 1", "1 -1"] {
             fs::write(&path, text).unwrap();
             assert_eq!(DriftFile::open(&path, LARGEST).unwrap().1, None, "{text:?}");
         }
-        fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert_eq!(DriftFile::open(&path, LARGEST).unwrap().1, None);
+        for text in ["inf 1", "nan 1", "1 nan"] {
+            assert_eq!(parse(text, LARGEST), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_holds_no_numbers_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("group.key");
+        for text in ["berkeley-group-key 1\n", "1 x\n", &"1 ".repeat(60)] {
+            fs::write(&path, text).unwrap();
+            let refused = DriftFile::open(&path, LARGEST).unwrap_err().to_string();
+            assert!(refused.contains("holds something else"), "{refused}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
     }
 
     #[test]
@@ -200,14 +176,5 @@ mod tests {
         DriftFile::open(&path, LARGEST).unwrap();
         let left = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 0, "a start leaves nothing behind");
-    }
-
-    #[test]
-    fn a_folder_that_is_gone_later_does_not_end_anything() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut file, _) = DriftFile::open(&folder.path().join("drift"), LARGEST).unwrap();
-        drop(folder);
-        file.save(KNOWN);
-        assert!(file.failed);
     }
 }

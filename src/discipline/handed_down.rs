@@ -1,4 +1,5 @@
-//! What a clock that is laid over another network clock has given to that one.
+//! What a clock that is laid over a group's, see [`above`](crate::discipline::above), has handed
+//! down to it until now.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crate::clock::{Clock, SteadyClock};
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
 use crate::follower::connect;
@@ -18,6 +17,7 @@ use crate::follower::status::{Facts, FollowerObserver};
 use crate::keys::holder::Role;
 use crate::report::status::FollowerStatus;
 use crate::system_clock::following::{Following, StopFollowing};
+use crate::system_clock::keeper;
 use crate::wire::address::Address;
 use crate::wire::candidate::Term;
 use crate::wire::message::INTERVALS;
@@ -95,14 +95,9 @@ impl Follower {
         if let Some(record) = &mut options.record {
             record.begin_follower()?;
         }
-        let system_clock = options.system_clock.take();
-        let raw: Arc<dyn Clock> = match &system_clock {
-            Some(system) => system.oscillator(),
-            None => Arc::new(options.simulation.over(SteadyClock::start())),
-        };
-        let clock = NetworkClock::new(raw, options.steering);
-        let following = system_clock.map(|system| system.follow(clock.clone()));
-        let following = following.transpose().map_err(FollowerError::Steer)?;
+        let system = options.system_clock.take();
+        let own = keeper::network_clock(system, options.simulation, options.steering);
+        let (clock, following) = own.map_err(FollowerError::Steer)?;
         let steers = following.as_ref().is_some_and(Following::steers);
         let node = Node::new(Allegiance::new(masters), clock, steers, options);
         Self::start(node, following)

@@ -15,6 +15,7 @@ use crate::follower::represented::Represented;
 use crate::keys::channel;
 use crate::keys::code::Code;
 use crate::rate_limit::{Budget, Limit, Throttle};
+use crate::wire::answer::Answer;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
@@ -244,8 +245,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             // The clock was set in between; the next poll will get an answer.
             return Ok(());
         }
-        let time = Message::Time {
-            n,
+        let answer = Answer {
             t2: arrival.target,
             // Its code is made after this.
             t3: departure.target + code_cost,
@@ -257,7 +257,7 @@ impl<'a, 'b> Dialogue<'a, 'b> {
             weight,
             name: self.name.take(),
         };
-        let mut line = time.line();
+        let mut line = Message::Time { n, answer }.line();
         if let (Some(certificate), true) = (certificate, known > 0) {
             channel::add_certificate(&mut line, certificate);
         }

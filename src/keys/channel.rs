@@ -64,29 +64,31 @@ pub fn certificate(line: &str) -> Option<Code> {
 mod tests {
     use super::*;
     use crate::keys::codes::CODE_WORD;
+    use crate::wire::answer::Answer;
     use crate::wire::candidate::LARGEST_TERM;
     use crate::wire::line::LONGEST_LINE;
-    use crate::wire::message::{LARGEST_ERROR, Message};
+    use crate::wire::message::Message;
+    use crate::wire::words::LARGEST_ERROR;
     use chrono::{DateTime, TimeDelta};
 
     #[test]
     fn the_longest_answer_has_room_for_its_certificate_and_its_code() {
         let ever = DateTime::from_timestamp_nanos(i64::MIN);
-        let answer = Message::Time {
-            n: u64::MAX,
+        let answer = Answer {
             t2: ever,
             t3: ever,
             rate_ppm: Some(f64::MIN),
             term: Some(LARGEST_TERM),
             synchronized: true,
-            // Who has a key tells no name: the key does.
-            name: None,
             machine: Some(TimeDelta::nanoseconds(i64::MIN)),
             reference: Some(LARGEST_ERROR),
             // The master of a group tells this instead of the two before it, and it is shorter.
             weight: None,
+            // Who has a key tells no name: the key does.
+            name: None,
         };
-        let mut line = answer.line();
+        let n = u64::MAX;
+        let mut line = Message::Time { n, answer }.line();
         let code = Code::new([0xff; 16]);
         add_certificate(&mut line, code);
         let length = line.trim_end().len() + CODE_WORD;

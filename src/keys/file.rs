@@ -73,6 +73,12 @@ pub enum KeyFileError {
         .0.display()
     )]
     Exists(PathBuf),
+    /// There is something else in its place.
+    #[error(
+        "{} holds something else, which would be overwritten: --key-file names another file",
+        .0.display()
+    )]
+    Other(PathBuf),
     /// It holds something else.
     #[error("the key file {} makes no sense: {why}", path.display())]
     Text {
@@ -218,6 +224,33 @@ pub fn replace(path: &Path, text: &str) -> Result<(), KeyFileError> {
     })
 }
 
+/// The same, unless the file that is there holds something else: what begins with another word.
+///
+/// # Errors
+/// [`KeyFileError::Other`], [`KeyFileError::Read`], [`KeyFileError::Write`].
+pub fn install(path: &Path, text: &str) -> Result<(), KeyFileError> {
+    let cannot = |error| KeyFileError::Read {
+        path: path.to_owned(),
+        error,
+    };
+    let mut there = Zeroizing::new(Vec::new());
+    match regular_file::open(path, OpenOptions::new().read(true)) {
+        Ok(file) => drop(
+            file.take(LONGEST_FILE)
+                .read_to_end(&mut there)
+                .map_err(cannot)?,
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(cannot(error)),
+    }
+    let word = text.split(' ').next().unwrap_or_default();
+    if there.is_empty() || there.starts_with(format!("{word} ").as_bytes()) {
+        replace(path, text)
+    } else {
+        Err(KeyFileError::Other(path.to_owned()))
+    }
+}
+
 /// The folder that the file belongs in, closed to others.
 fn make_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path
@@ -278,6 +311,26 @@ mod tests {
         assert!(refused.contains("not a regular file"), "{refused}");
         let refused = read_node(&path).unwrap_err().to_string();
         assert!(refused.contains("key node NAME"), "{refused}");
+    }
+
+    #[test]
+    fn a_key_is_installed_over_none_but_its_own_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/group.key");
+        let (group, other) = ([7; 32], [8; 32]);
+        let [group, other] = [group, other].map(|it| GroupKeys::new(Secret::new(it)).text());
+        install(&path, &group).unwrap();
+        install(&path, &other).unwrap();
+        for theirs in [
+            "berkeley-key 1 follower db1 1 x\n",
+            "-12.5 0.2\n",
+            "berkeley-group 1\n",
+        ] {
+            fs::write(&path, theirs).unwrap();
+            let refused = install(&path, &group).unwrap_err();
+            assert!(matches!(refused, KeyFileError::Other(_)), "{refused}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), theirs);
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! What proves and derives is pure, and takes nonces as arguments. `file.rs` reads and replaces the
 //! files that hold secrets, `ring.rs` and `credentials.rs` read them through it, and `prove.rs`
-//! speaks with the other end for whoever has called it. Time is no
-//! secret, so lines are authenticated and not encrypted. `docs/handshake.md` has the protocol with
-//! its argument and its test vectors.
+//! speaks with the other end for whoever has called it. Time is no secret, so lines are
+//! authenticated and not encrypted. `docs/handshake.md` has the protocol with its argument and its
+//! test vectors.
 
 pub mod auth;
 pub mod channel;

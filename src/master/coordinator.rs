@@ -273,7 +273,7 @@ impl Coordinator {
         }
         if let Some(file) = self.state_file.as_mut().filter(|file| file.is_due(now)) {
             let known = self.shared.ensemble().acquaintances().clone();
-            file.save(&known, now);
+            file.keep(&known, now);
         }
     }
 
@@ -350,7 +350,7 @@ impl Coordinator {
         }
         if let Some(file) = &mut self.state_file {
             let known = self.shared.ensemble().acquaintances().clone();
-            file.save(&known, Instant::now());
+            file.save(&known);
         }
         if let Some(candidacy) = &self.shared.candidacy {
             candidacy.hand_over();

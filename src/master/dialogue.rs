@@ -2,19 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::keys::channel::{self, Channel};
 use crate::keys::code::Code;
 use crate::master::end::End;
 use crate::rate_limit::Budget;
-use crate::wire::candidate::Term;
+use crate::wire::answer::Answer;
 use crate::wire::connection::{Connection, MESSAGE_DEADLINE};
 use crate::wire::message::Message;
 use crate::wire::name::NodeName;
 use crate::wire::reader::{Heard, LineReader};
 use crate::wire::timestamp;
-use crate::wire::weight::Weight;
 
 /// The questions put to one follower, and its answers.
 pub(crate) struct Dialogue {
@@ -30,20 +29,14 @@ pub(crate) struct Dialogue {
     reports: Budget,
 }
 
-/// An answer: the follower's two instants, and what it says of itself.
+/// An answer that has come.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) t2: DateTime<Utc>,
-    pub(crate) t3: DateTime<Utc>,
-    pub(crate) rate_ppm: Option<f64>,
-    pub(crate) term: Option<Term>,
-    /// What only a candidate can have made for that term.
+pub(crate) struct Answered<Stamp> {
+    pub(crate) answer: Answer,
+    /// What only a candidate can have made for its term.
     pub(crate) certificate: Option<Code>,
-    pub(crate) synchronized: bool,
-    pub(crate) machine: Option<TimeDelta>,
-    pub(crate) reference: Option<TimeDelta>,
-    /// For how many clocks it stands, if it is the master of a group.
-    pub(crate) weight: Option<Weight>,
+    /// When it came.
+    pub(crate) stamp: Stamp,
 }
 
 impl Dialogue {
@@ -85,21 +78,24 @@ impl Dialogue {
         channel: &mut Channel,
         patience: Duration,
         stamp: impl Fn(Option<DateTime<Utc>>) -> Stamp,
-    ) -> Result<Option<(Answer, Stamp)>, End> {
+    ) -> Result<Option<Answered<Stamp>>, End> {
         let asked = Instant::now();
         let mut left = patience;
         loop {
             match self.reader.next(connection, left, &stamp)? {
-                Heard::Message((line, came)) => {
+                Heard::Message((line, stamp)) => {
                     let line = channel.open(line)?;
                     let (message, certificate) = (read(line)?, channel::certificate(line));
                     // Each answer has its question; a report has none.
                     if message.is_none() && self.reports.is_overdrawn(Instant::now(), patience) {
                         return Err(End::Fault("too many reports".to_owned()));
                     }
-                    if let Some(mut answer) = message.map_or(Ok(None), |it| self.hear(it))? {
-                        answer.certificate = certificate;
-                        return Ok(Some((answer, came)));
+                    if let Some(answer) = message.map_or(Ok(None), |it| self.hear(it))? {
+                        return Ok(Some(Answered {
+                            answer,
+                            certificate,
+                            stamp,
+                        }));
                     }
                 }
                 Heard::Nothing => return Ok(None),
@@ -115,31 +111,9 @@ impl Dialogue {
     /// Takes what the follower says; the answer to the latest poll, if it is that.
     fn hear(&mut self, message: Message) -> Result<Option<Answer>, End> {
         match message {
-            Message::Time {
-                n,
-                t2,
-                t3,
-                rate_ppm,
-                term,
-                synchronized,
-                name,
-                machine,
-                reference,
-                weight,
-            } if n > self.answered && n <= self.n => {
+            Message::Time { n, mut answer } if n > self.answered && n <= self.n => {
                 self.answered = n;
-                self.name = name.or(self.name.take());
-                let answer = Answer {
-                    t2,
-                    t3,
-                    rate_ppm,
-                    term,
-                    certificate: None,
-                    synchronized,
-                    machine,
-                    reference,
-                    weight,
-                };
+                self.name = answer.name.take().or(self.name.take());
                 // One to a poll that was given up is no fault, and of no use.
                 Ok((n == self.n).then_some(answer))
             }
@@ -167,6 +141,7 @@ fn read(line: &str) -> Result<Option<Message>, End> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::TimeDelta;
 
     /// What is heard of a line when the latest poll has this number.
     fn heard(dialogue: &mut Dialogue, line: &str) -> Result<Option<Answer>, End> {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::average::ensemble::{Ensemble, Settings};
 use crate::average::round::Above;
-use crate::clock::{Clock, SteadyClock};
 use crate::discipline::network_clock::NetworkClock;
 use crate::keys::channel::CERTIFICATE_WORD;
 use crate::keys::codes::CODE_WORD;
@@ -38,6 +37,7 @@ use crate::master::waiting::Waiting;
 use crate::rate_limit::Refusals;
 use crate::report::status::MasterStatus;
 use crate::system_clock::following::{Following, StopFollowing};
+use crate::system_clock::keeper;
 use crate::wire::limits::longest_line;
 use crate::wire::line::LONGEST_LINE;
 use crate::wire::name::NodeName;
@@ -108,15 +108,10 @@ impl Master {
         if let Some(file) = &options.parent_key_file {
             Credentials::Node(file.clone()).key(Role::Follower, 0)?;
         }
-        let system_clock = options.system_clock.take();
-        let raw: Arc<dyn Clock> = match &system_clock {
-            Some(system) => system.oscillator(),
-            None => Arc::new(options.simulation.over(SteadyClock::start())),
-        };
-        let clock = NetworkClock::new(raw, options.steering);
+        let system = options.system_clock.take();
+        let own = keeper::network_clock(system, options.simulation, options.steering);
+        let (clock, following) = own.map_err(MasterError::Steer)?;
         let _ = clock.take_steps(Steps::none(fastrand::u32(..)));
-        let following = system_clock.map(|system| system.follow(clock.clone()));
-        let following = following.transpose().map_err(MasterError::Steer)?;
         let (inputs, heard) = mpsc::sync_channel(MOST_INPUTS);
         let candidates = options.candidates.take();
         let candidacy = candidates.map(|all| Arc::new(Candidacy::new(all, inputs)));

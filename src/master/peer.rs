@@ -10,6 +10,7 @@ use crate::keys::channel::{self, Channel};
 use crate::keys::holder::Holder;
 use crate::keys::node_key::NodeKey;
 use crate::master::end::End;
+use crate::master::event::MasterEvent;
 use crate::master::mailbox::{Command, Mailbox};
 use crate::master::shared::Shared;
 use crate::master::trust::Stranger;
@@ -112,6 +113,19 @@ impl Peer {
             self.member = Some(joined);
         }
         self.shared.report(self.node, interval, steps, heard);
+    }
+
+    /// The peer turns out to speak lines, by a newline that has come late: what it has reported until
+    /// now made it a client of the timestamp wire, whose corrections are kept for it.
+    pub(crate) fn begins_to_speak_lines(&mut self) {
+        let Some(name) = self.member.take() else {
+            return;
+        };
+        self.shared.ensemble().leave(self.node);
+        self.shared.observations.part(self.node);
+        let reason = "it speaks lines from now on".to_owned();
+        let left = MasterEvent::Left { name, reason };
+        self.shared.outlet.tell_change(left);
     }
 
     /// Ends the connection, as an error, if the coordinator wants that.

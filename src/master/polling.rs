@@ -8,13 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::average::round::{Heard, Wire};
 use crate::discipline::correction::Mark;
 use crate::election::allegiance::REMINDER;
-use crate::master::dialogue::{self, Dialogue};
+use crate::master::dialogue::{Answered, Dialogue};
 use crate::master::end::End;
 use crate::master::mailbox::Command;
-use crate::master::observations::Answer;
+use crate::master::observations;
 use crate::master::peer::Peer;
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
+use crate::wire::answer::Answer;
 use crate::wire::connection::Connection;
 use crate::wire::correction::Correction;
 use crate::wire::message::{Message, VERSION};
@@ -53,7 +54,7 @@ struct Polling<'p, 'c, 's> {
     /// The group's steps that it was told last, on this connection.
     told_steps: Option<Steps>,
     /// The answers of its last burst, for whoever asks.
-    answers: Vec<Answer>,
+    answers: Vec<observations::Answer>,
 }
 
 /// Speaks the line protocol until the connection ends.
@@ -253,11 +254,16 @@ impl Polling<'_, '_, '_> {
             let deadline = rhythm.answer_deadline();
             let t4 = |at| clock.mark_at(at);
             let channel = &mut self.peer.channel;
-            let answer = (self.dialogue).answer(self.connection, channel, deadline, t4)?;
-            let Some((answer, t4)) = answer else {
+            let answered = (self.dialogue).answer(self.connection, channel, deadline, t4)?;
+            let Some(Answered {
+                answer,
+                certificate,
+                stamp: t4,
+            }) = answered
+            else {
                 break;
             };
-            self.peer.shared.knows(answer.term, answer.certificate)?;
+            self.peer.shared.knows(answer.term, certificate)?;
             if answer.weight.is_some() && !self.is_group {
                 self.is_group = true;
                 self.tell_path()?;
@@ -275,7 +281,7 @@ impl Polling<'_, '_, '_> {
                 Err(_) if self.is_possible_by_now(&t1, &answer) => continue,
                 Err(impossible) => return Err(impossible.into()),
             };
-            self.answers.push(Answer::from(&sample));
+            self.answers.push(observations::Answer::from(&sample));
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,
@@ -301,7 +307,7 @@ impl Polling<'_, '_, '_> {
     }
 
     /// Whether an answer can be true that has come before now.
-    fn is_possible_by_now(&self, t1: &Mark, answer: &dialogue::Answer) -> bool {
+    fn is_possible_by_now(&self, t1: &Mark, answer: &Answer) -> bool {
         let now = self.peer.shared.clock.mark().target;
         Sample::round_trip(t1.target, answer.t2, answer.t3, now).is_ok()
     }

@@ -24,6 +24,7 @@ fn speak(peer: &mut Peer, connection: &mut Connection) -> Result<Infallible, End
     match timestamps::serve(peer, connection)? {
         Other::Lines => {
             admit_unkeyed(peer, connection)?;
+            peer.begins_to_speak_lines();
             polling::poll(peer, connection)
         }
         Other::Candidate(_) if peer.shared.trust.group().is_some() => turn_away(

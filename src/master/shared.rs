@@ -197,7 +197,8 @@ impl Shared {
         // A machine whose connection was cut comes back from where it was, and not at once again.
         if before.is_elsewhere || before.lasted < SHORT_SESSION {
             let lasted = before.lasted.as_secs_f64();
-            self.outlet.warn(
+            self.outlet.warn_of(
+                "one key, two sessions",
                 key.holder.name.as_str(),
                 &format!(
                     "its session from {} has ended after {lasted:.1} s, for {from} has proven the \

@@ -1,61 +1,53 @@
 //! Keeps across restarts which clocks the group has (`--state-file`).
 //!
 //! The first line names the format, each further one a clock: the day on which it was last seen, by
-//! the group's time; its name; in how many rounds it was within the window; and the mean of the
-//! distances that it has voted with, in nanoseconds. The file is replaced whole or not at all.
+//! the group's time; its name; in how many rounds it was within the window; the mean of the
+//! distances that it has voted with, in nanoseconds; and its machine, or `-` where that does not
+//! matter. The file is replaced whole or not at all.
 //!
 //! ```text
 //! berkeley-group 1
-//! 2026-11-24 db1 4711 -230
+//! 2026-11-24 db1 4711 -230 10.0.0.7
 //! ```
 
 use std::fmt::Write;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
-use crate::average::acquaintances::{Acquaintances, MOST};
+use crate::average::acquaintances::{Acquaintance, Acquaintances, MOST};
 use crate::average::reputation::Standing;
-use crate::regular_file;
+use crate::kept_file::{KeptFile, KeptFileError};
 use crate::span::nanoseconds;
 use crate::wire::name::{LONGEST_NAME, NodeName};
 
 /// The first line.
 const HEADER: &str = "berkeley-group 1";
 
+/// What it begins with in each version.
+const NAME: &str = "berkeley-group ";
+
 /// How often the file is written while the program runs.
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// No line is longer, in bytes: a day, a name, two numbers.
-const LONGEST_LINE: usize = 10 + LONGEST_NAME + 10 + 20 + 4;
+/// No line is longer, in bytes: a day, a name, two numbers, an IPv6 network.
+const LONGEST_LINE: usize = 10 + LONGEST_NAME + 10 + 20 + 24 + 5;
+
+/// Stands for a machine on which each clock counts.
+const NO_MACHINE: &str = "-";
 
 /// No file is longer, in bytes.
 const LONGEST: usize = HEADER.len() + 1 + MOST * LONGEST_LINE;
 
-/// What is known of the group could not be kept in this file.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot write --state-file {}: {error}; it has to be in a folder that exists and may be written \
-     to",
-    path.display()
-)]
-pub struct StateFileError {
-    path: PathBuf,
-    error: io::Error,
-}
-
 /// Where it is kept which clocks the group has.
 #[derive(Debug)]
 pub struct StateFile {
-    path: PathBuf,
+    file: KeptFile,
     /// Who was in the file when it was opened.
     found: Acquaintances,
     saved: Option<Instant>,
-    failed: bool,
 }
 
 impl StateFile {
@@ -63,32 +55,23 @@ impl StateFile {
     /// replaced in time.
     ///
     /// # Errors
-    /// When the file could not be written.
-    pub fn open(path: &Path) -> Result<Self, StateFileError> {
-        regular_file::can_replace(path).map_err(|error| StateFileError {
-            path: path.to_owned(),
-            error,
+    /// When the file could not be written, or is none of a group.
+    pub fn open(path: &Path) -> Result<Self, KeptFileError> {
+        let (file, text) = KeptFile::open("--state-file", path, LONGEST as u64, |text| {
+            text.starts_with(NAME) || HEADER.starts_with(text)
         })?;
-        let found = match read(path) {
-            Ok(text) => parse(&text).unwrap_or_else(|| {
-                log::warn!(
-                    "{} does not hold the clocks of a group; starting without",
-                    path.display()
-                );
-                Acquaintances::default()
-            }),
-            Err(error) => {
-                if error.kind() != ErrorKind::NotFound {
-                    log::warn!("cannot read {}: {error}; starting without", path.display());
-                }
-                Acquaintances::default()
-            }
-        };
+        let found = text.as_deref().map(parse);
+        if found == Some(None) {
+            log::warn!(
+                "{} does not hold the clocks of a group; starting without",
+                path.display()
+            );
+        }
+        let found = found.flatten().unwrap_or_default();
         Ok(Self {
-            path: path.to_owned(),
+            file,
             found,
             saved: None,
-            failed: false,
         })
     }
 
@@ -102,38 +85,32 @@ impl StateFile {
         self.saved.is_none_or(|saved| now >= saved + PERIOD)
     }
 
-    /// Writes who is remembered, if anybody is.
-    pub(crate) fn save(&mut self, known: &Acquaintances, now: Instant) {
-        if known.is_empty() {
-            return;
+    /// Begins to write who is remembered, if anybody is.
+    pub(crate) fn keep(&mut self, known: &Acquaintances, now: Instant) {
+        if !known.is_empty() {
+            self.saved = Some(now);
+            self.file.write(text(known));
         }
-        self.saved = Some(now);
-        let written = regular_file::replace(&self.path, &text(known));
-        if let Err(error) = &written
-            && !self.failed
-        {
-            log::warn!("cannot write {}: {error}; going on", self.path.display());
+    }
+
+    /// Writes it at the end of a program.
+    pub(crate) fn save(&mut self, known: &Acquaintances) {
+        if !known.is_empty() {
+            self.file.write_last(text(known));
         }
-        self.failed = written.is_err();
     }
 }
 
 fn text(known: &Acquaintances) -> String {
     let mut text = format!("{HEADER}\n");
     for (name, known) in known.iter() {
-        let (rounds, mean) = (known.standing.rounds(), known.standing.mean());
+        let (rounds, mean) = (known.standing.rounds(), nanoseconds(known.standing.mean()));
+        let machine = known.machine.map(|it| it.to_string());
+        let machine = machine.as_deref().unwrap_or(NO_MACHINE);
         // Writing to a string fails only if a `Display` does.
-        let _ = writeln!(text, "{} {name} {rounds} {}", known.seen, nanoseconds(mean));
+        let _ = writeln!(text, "{} {name} {rounds} {mean} {machine}", known.seen);
     }
     text
-}
-
-/// Reads as much as such a file may have, whatever it turns out to be.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let file = regular_file::open(path, File::options().read(true))?;
-    file.take(LONGEST as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn parse(text: &str) -> Option<Acquaintances> {
@@ -145,13 +122,22 @@ fn parse(text: &str) -> Option<Acquaintances> {
     let mut count = 0;
     for line in lines {
         let words: Vec<_> = line.split(' ').collect();
-        let [day, name, rounds, mean] = words[..] else {
+        let [day, name, rounds, mean, machine] = words[..] else {
             return None;
         };
         let name: NodeName = name.parse().ok()?;
         let mean = TimeDelta::nanoseconds(mean.parse().ok()?);
-        let standing = Standing::kept(rounds.parse().ok()?, mean);
-        found.note(&Arc::from(name.as_str()), standing, day.parse().ok()?);
+        let machine = match machine {
+            NO_MACHINE => None,
+            machine => Some(machine.parse().ok()?),
+        };
+        let seen = Acquaintance {
+            seen: day.parse().ok()?,
+            standing: Standing::kept(rounds.parse().ok()?, mean),
+            machine,
+        };
+        // How many votes a machine had is what the last run knew.
+        found.note(&Arc::from(name.as_str()), seen, usize::MAX);
         count += 1;
     }
     // Each clock once, none of which is new, and no more than there may be.
@@ -169,19 +155,22 @@ pub fn beside(drift_file: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::machine::Machine;
     use chrono::NaiveDate;
     use std::fs;
+    use std::net::Ipv6Addr;
 
     fn known(clocks: usize) -> Acquaintances {
         let mut known = Acquaintances::default();
         for number in 0..clocks {
             let name = Arc::from(format!("{number:x>LONGEST_NAME$}"));
-            let standing = Standing::kept(u32::MAX, TimeDelta::nanoseconds(-(number as i64)));
-            known.note(
-                &name,
-                standing,
-                NaiveDate::from_ymd_opt(2026, 11, 24).unwrap(),
-            );
+            let address = Ipv6Addr::from_bits(u128::MAX - number as u128);
+            let seen = Acquaintance {
+                seen: NaiveDate::from_ymd_opt(2026, 11, 24).unwrap(),
+                standing: Standing::kept(u32::MAX, TimeDelta::nanoseconds(-(number as i64))),
+                machine: (number % 2 == 0).then(|| Machine::of(address.into())),
+            };
+            known.note(&name, seen, usize::MAX);
         }
         known
     }
@@ -193,10 +182,12 @@ mod tests {
         let now = Instant::now();
         let mut file = StateFile::open(&path).unwrap();
         assert!(file.found().is_empty() && file.is_due(now));
-        file.save(&Acquaintances::default(), now);
+        file.keep(&Acquaintances::default(), now);
+        file.save(&Acquaintances::default());
         assert!(!path.exists(), "there is nothing to keep");
         for clocks in [1, MOST] {
-            file.save(&known(clocks), now);
+            file.keep(&known(clocks), now);
+            file.save(&known(clocks));
             assert!(!file.is_due(now + PERIOD / 2) && file.is_due(now + PERIOD));
             assert_eq!(*StateFile::open(&path).unwrap().found(), known(clocks));
         }
@@ -210,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_a_fresh_start() {
-        let line = "2026-11-24 db1 100 5";
+        let line = "2026-11-24 db1 100 5 10.0.0.7";
         let text = |lines: &str| format!("{HEADER}\n{lines}");
         assert_eq!(parse(&text(&format!("{line}\n"))).unwrap().len(), 1);
         assert!(parse(&text("")).unwrap().is_empty());
@@ -219,12 +210,13 @@ mod tests {
             text(line),
             text(&format!("{line}\n\n")),
             text(&format!("{line}\n{line}\n")),
-            text("2026-11-24 db1 100\n"),
-            text("2026-11-24 db1 100 5 6\n"),
-            text("2026-13-24 db1 100 5\n"),
-            text("2026-11-24 d,b1 100 5\n"),
-            text("2026-11-24 db1 -1 5\n"),
-            text("2026-11-24 db1 100 x\n"),
+            text("2026-11-24 db1 100 5\n"),
+            text("2026-11-24 db1 100 5 - 6\n"),
+            text("2026-13-24 db1 100 5 -\n"),
+            text("2026-11-24 d,b1 100 5 -\n"),
+            text("2026-11-24 db1 -1 5 -\n"),
+            text("2026-11-24 db1 100 x -\n"),
+            text("2026-11-24 db1 100 5 db1\n"),
             format!("berkeley-group 2\n{line}\n"),
             text(&format!("{line}\n").repeat(MOST + 1)),
         ] {
@@ -232,8 +224,20 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("group");
-        fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert!(StateFile::open(&path).unwrap().found().is_empty());
+        for damaged in [
+            &b""[..],
+            b"berk",
+            b"berkeley-group 1\n\xff",
+            b"berkeley-group 2\n",
+        ] {
+            fs::write(&path, damaged).unwrap();
+            assert!(StateFile::open(&path).unwrap().found().is_empty());
+        }
+        for other in ["berkeley-group-key 1\n", "1.5 0.2\n"] {
+            fs::write(&path, other).unwrap();
+            let refused = StateFile::open(&path).unwrap_err().to_string();
+            assert!(refused.contains("holds something else"), "{refused}");
+        }
     }
 
     #[test]

@@ -135,7 +135,13 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             Heard::End => return Err(peer.end_if_dismissed().err().unwrap_or(End::Left)),
         }
         if reader.newline_seen() {
-            return Ok(Other::Lines);
+            // Who is told timestamps takes us for a program that knows nothing else.
+            return match client {
+                Client::Served => Err(End::Fault(
+                    "a newline after it was told the time".to_owned(),
+                )),
+                _ => Ok(Other::Lines),
+            };
         }
     }
 }

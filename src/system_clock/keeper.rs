@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clock_steering::{Clock, LeapIndicator};
+use clock_steering::{Clock as _, LeapIndicator};
 
+use crate::clock::{Clock, Simulation, SteadyClock};
+use crate::discipline::correction::Steering;
 use crate::discipline::network_clock::NetworkClock;
 use crate::system_clock::chronyd::ChronySocket;
 use crate::system_clock::clockbound::ClockBound;
@@ -16,6 +18,26 @@ use crate::system_clock::speed::Speed;
 
 /// A frequency this far from the one that was learned is another one, in ppm.
 const OTHER_PPM: f64 = 10.0;
+
+/// The network's time, as a program begins to keep it: over the oscillator of the system's clock, if
+/// that is to follow, which it does until [`Following`] is dropped; or else over this machine's clock,
+/// which may pretend to be wrong.
+///
+/// # Errors
+/// [`Error::Kernel`], [`Error::Thread`].
+pub(crate) fn network_clock(
+    system: Option<SystemClock>,
+    simulation: Simulation,
+    steering: Steering,
+) -> Result<(NetworkClock, Option<Following>), Error> {
+    let raw: Arc<dyn Clock> = match &system {
+        Some(system) => system.oscillator(),
+        None => Arc::new(simulation.over(SteadyClock::start())),
+    };
+    let clock = NetworkClock::new(raw, steering);
+    let following = system.map(|system| system.follow(clock.clone()));
+    Ok((clock, following.transpose()?))
+}
 
 /// The system's clock, which is to follow the network and which nobody has touched yet.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! What counts as one machine where connections are counted.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
 /// Where connections come from that are taken for one machine's: an IPv4 address, or an IPv6
 /// network of 64 bits, of which one machine can take as many addresses as it likes.
@@ -39,6 +40,16 @@ impl fmt::Display for Machine {
     }
 }
 
+impl FromStr for Machine {
+    type Err = AddrParseError;
+
+    /// Reads what [`Display`](fmt::Display) has written.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = text.strip_suffix("/64").unwrap_or(text);
+        address.parse().map(Self::of)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +65,15 @@ mod tests {
         assert_ne!(machine("2001:db8:1:3::7"), "2001:db8:1:2::/64");
         assert_eq!(machine("10.0.0.7"), "10.0.0.7");
         assert_eq!(machine("::ffff:10.0.0.7"), "10.0.0.7");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for address in ["10.0.0.7", "2001:db8:1:2::7"] {
+            let machine = Machine::of(address.parse().unwrap());
+            assert_eq!(machine.to_string().parse(), Ok(machine));
+        }
+        assert!("db1".parse::<Machine>().is_err());
     }
 
     #[test]

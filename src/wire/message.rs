@@ -18,24 +18,20 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
-use crate::clock::LARGEST_RATE_PPM;
-use crate::span::{nanoseconds, since_epoch};
+use crate::span::nanoseconds;
 use crate::wire::address::Address;
-use crate::wire::candidate::{
-    Heartbeat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role, Term,
-};
+use crate::wire::answer::Answer;
+use crate::wire::candidate::{Heartbeat, Leader, Leadership, MOST_CANDIDATES, Rank, Ranks, Role};
 use crate::wire::correction::Correction;
 use crate::wire::line::{LONGEST_LINE, Malformed};
-use crate::wire::name::NodeName;
 use crate::wire::path::Path;
 use crate::wire::steps::Steps;
 use crate::wire::vote_order::{Stamp, VoteOrder};
-use crate::wire::weight::Weight;
+use crate::wire::words::{LARGEST_ERROR, Words, ppb, synchronized_word};
 
 /// The version that is spoken here.
 pub const VERSION: u32 = 1;
@@ -50,9 +46,6 @@ pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The most polls that a burst may have.
 pub const LARGEST_BURST: u32 = 64;
-
-/// The largest error that is believed: an hour.
-pub const LARGEST_ERROR: TimeDelta = TimeDelta::hours(1);
 
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,25 +70,8 @@ pub enum Message {
     Time {
         /// The question's number.
         n: u64,
-        /// The follower's target when the question came.
-        t2: DateTime<Utc>,
-        /// The follower's target when this answer left.
-        t3: DateTime<Utc>,
-        /// The network's rate against the follower's oscillator, in ppm, if it says.
-        rate_ppm: Option<f64>,
-        /// The highest term of a leader that greeted it, if any.
-        term: Option<Term>,
-        /// Whether it has followed a correction since it started.
-        synchronized: bool,
-        /// What the machine is called, if it says: in the first answer of a connection.
-        name: Option<NodeName>,
-        /// How far the machine's own clock is ahead of the follower's target, if it says: not with
-        /// a name or a weight, for which the line would have no room.
-        machine: Option<TimeDelta>,
-        /// To what error the machine's own clock is right, if it is a reference.
-        reference: Option<TimeDelta>,
-        /// For how many clocks it stands, if it is the master of a group.
-        weight: Option<Weight>,
+        /// What the clock shows, and what is said of it.
+        answer: Answer,
     },
     /// The groups above the master of a group that follows.
     Path(Path),
@@ -146,68 +122,16 @@ impl fmt::Display for Message {
                 write!(out, "POLL {n}")?;
                 steps_word(*steps, out)
             }
-            Self::Time {
-                n,
-                t2,
-                t3,
-                rate_ppm,
-                term,
-                synchronized,
-                name,
-                machine,
-                reference,
-                weight,
-            } => {
-                write!(out, "TIME {n} {} {}", since_epoch(*t2), since_epoch(*t3))?;
-                if let Some(ppm) = rate_ppm {
-                    write!(out, " rate={}", ppb(*ppm))?;
-                }
-                if let Some(term) = term {
-                    write!(out, " term={term}")?;
-                }
-                out.write_str(synchronized_word(*synchronized))?;
-                if let Some(ahead) = machine {
-                    write!(out, " machine={}", nanoseconds(*ahead))?;
-                }
-                if let Some(error) = reference {
-                    write!(out, " reference={}", nanoseconds(*error))?;
-                }
-                if let Some(weight) = weight {
-                    write!(out, " weight={weight}")?;
-                }
-                match name {
-                    Some(name) => write!(out, " name={name}"),
-                    None => Ok(()),
-                }
-            }
+            Self::Time { n, answer } => write!(out, "TIME {n} {answer}"),
             Self::Adjust { n, correction } => adjust(*n, correction, out),
             Self::Path(path) => write!(out, "PATH {path}"),
             Self::Candidate {
-                rank: Rank(rank),
+                rank,
                 address,
                 heartbeat,
             } => {
-                write!(out, "CANDIDATE {rank} {address} {} ", heartbeat.term)?;
-                match heartbeat.role {
-                    Role::Leads => out.write_str("leads")?,
-                    Role::Seeks => out.write_str("seeks")?,
-                    Role::Follows(Rank(leader)) => write!(out, "follows={leader}")?,
-                    Role::Misses(Rank(leader), away) => {
-                        write!(out, "misses={leader} away={away}")?;
-                    }
-                    Role::Yields(Rank(successor)) => write!(out, "yields={successor}")?,
-                }
-                let heard: Vec<_> = heartbeat
-                    .hears
-                    .iter()
-                    .map(|rank| rank.0.to_string())
-                    .collect();
-                write!(out, " hears={}", heard.join(","))?;
-                steps_word(heartbeat.steps, out)?;
-                if let Some(orders) = heartbeat.orders {
-                    write!(out, " orders={orders}")?;
-                }
-                out.write_str(synchronized_word(heartbeat.synchronized))
+                write!(out, "CANDIDATE {} {address}", rank.0)?;
+                heartbeat_words(heartbeat, out)
             }
             Self::Vote(VoteOrder { name, stamp }) => {
                 let word = if stamp.drops { "DROP" } else { "ADMIT" };
@@ -238,23 +162,33 @@ fn adjust(n: u64, correction: &Correction, out: &mut fmt::Formatter<'_>) -> fmt:
     Ok(())
 }
 
+fn heartbeat_words(heartbeat: &Heartbeat, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(out, " {}", heartbeat.term)?;
+    match heartbeat.role {
+        Role::Leads => out.write_str(" leads")?,
+        Role::Seeks => out.write_str(" seeks")?,
+        Role::Follows(Rank(leader)) => write!(out, " follows={leader}")?,
+        Role::Misses(Rank(leader), away) => write!(out, " misses={leader} away={away}")?,
+        Role::Yields(Rank(successor)) => write!(out, " yields={successor}")?,
+    }
+    let heard: Vec<_> = heartbeat
+        .hears
+        .iter()
+        .map(|rank| rank.0.to_string())
+        .collect();
+    write!(out, " hears={}", heard.join(","))?;
+    steps_word(heartbeat.steps, out)?;
+    if let Some(orders) = heartbeat.orders {
+        write!(out, " orders={orders}")?;
+    }
+    out.write_str(synchronized_word(heartbeat.synchronized))
+}
+
 fn steps_word(steps: Option<Steps>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     match steps {
         Some(steps) => write!(out, " steps={steps}"),
         None => Ok(()),
     }
-}
-
-fn synchronized_word(synchronized: bool) -> &'static str {
-    if synchronized {
-        " synchronized=yes"
-    } else {
-        ""
-    }
-}
-
-fn ppb(ppm: f64) -> i64 {
-    (ppm.clamp(-LARGEST_RATE_PPM, LARGEST_RATE_PPM) * 1e3).round() as i64
 }
 
 impl Message {
@@ -274,98 +208,16 @@ impl Message {
     /// [`Malformed`] when the first word is not known, or a word that belongs there is missing,
     /// is no number or is out of range.
     pub fn parse(line: &str) -> Result<Self, Malformed> {
-        let mut words = line.split(' ');
-        let name = words.next().unwrap_or_default();
-        let mut words = Words { message: "", words };
-        match name {
-            "BERKELEY" => {
-                words.message = "BERKELEY";
-                let version = words.number("version")?;
-                let interval = words.key::<u64>("interval")?;
-                Ok(Self::Berkeley {
-                    version,
-                    interval: interval.map(Duration::from_nanos),
-                    leadership: words.leadership()?,
-                })
-            }
-            "POLL" => {
-                words.message = "POLL";
-                Ok(Self::Poll {
-                    n: words.number("number")?,
-                    steps: words.key("steps")?,
-                })
-            }
-            "TIME" => {
-                words.message = "TIME";
-                Ok(Self::Time {
-                    n: words.number("number")?,
-                    t2: DateTime::from_timestamp_nanos(words.number("time of arrival")?),
-                    t3: DateTime::from_timestamp_nanos(words.number("time of departure")?),
-                    rate_ppm: words.rate()?,
-                    term: words.key("term")?,
-                    synchronized: words.is_synchronized(),
-                    name: words.key("name")?,
-                    machine: words.key("machine")?.map(TimeDelta::nanoseconds),
-                    reference: words.error("reference")?,
-                    weight: words.key("weight")?,
-                })
-            }
-            "ADJUST" => {
-                words.message = "ADJUST";
-                let n = words.number("number")?;
-                let offset = TimeDelta::nanoseconds(words.number("offset")?);
-                let error = TimeDelta::nanoseconds(words.number("error")?);
-                if !(TimeDelta::zero()..=LARGEST_ERROR).contains(&error) {
-                    return Err(words.wrong("error"));
-                }
-                let above = words.error("above")?.unwrap_or_default();
-                if above > error {
-                    return Err(words.wrong("above"));
-                }
-                let shift = words.key("shift")?.map(TimeDelta::nanoseconds);
-                Ok(Self::Adjust {
-                    n,
-                    correction: Correction {
-                        offset,
-                        error,
-                        common_ppm: words.rate()?.unwrap_or(0.0),
-                        shift: shift.unwrap_or_default(),
-                        above,
-                    },
-                })
-            }
-            "PATH" => {
-                words.message = "PATH";
-                Ok(Self::Path(words.number("groups")?))
-            }
-            "CANDIDATE" => {
-                words.message = "CANDIDATE";
-                let rank = words.rank("rank")?;
-                let address = words.number("address")?;
-                let term = words.number("term")?;
-                let role = words.role()?;
-                let hears = words.list::<usize>("hears")?;
-                Ok(Self::Candidate {
-                    rank,
-                    address,
-                    heartbeat: Heartbeat {
-                        term,
-                        role,
-                        synchronized: words.is_synchronized(),
-                        hears: hears.into_iter().map(Rank).collect::<Ranks>(),
-                        steps: words.key("steps")?,
-                        orders: words.key("orders")?,
-                    },
-                })
-            }
-            "DROP" => {
-                words.message = "DROP";
-                words.vote_order(true)
-            }
-            "ADMIT" => {
-                words.message = "ADMIT";
-                words.vote_order(false)
-            }
+        let of = |message| Words::of(message, line);
+        match line.split(' ').next().unwrap_or_default() {
+            "BERKELEY" => greeting(&mut of("BERKELEY")),
+            "POLL" => poll(&mut of("POLL")),
+            "TIME" => time(&mut of("TIME")),
+            "ADJUST" => correction(&mut of("ADJUST")),
+            "PATH" => of("PATH").number("groups").map(Self::Path),
+            "CANDIDATE" => heartbeat(&mut of("CANDIDATE")),
+            "DROP" => vote_order(&mut of("DROP"), true),
+            "ADMIT" => vote_order(&mut of("ADMIT"), false),
             "BYE" => Ok(Self::Bye {
                 reason: line.get(4..).unwrap_or_default().to_owned(),
             }),
@@ -374,130 +226,127 @@ impl Message {
     }
 }
 
-/// The words of a message after its name.
-struct Words<'a> {
-    message: &'static str,
-    words: std::str::Split<'a, char>,
+fn greeting(words: &mut Words) -> Result<Message, Malformed> {
+    Ok(Message::Berkeley {
+        version: words.number("version")?,
+        interval: words.key("interval")?.map(Duration::from_nanos),
+        leadership: leadership(words)?,
+    })
 }
 
-impl Words<'_> {
-    fn wrong(&self, word: &'static str) -> Malformed {
-        Malformed::Word {
-            message: self.message,
-            word,
-        }
-    }
+/// Who leads, if the greeting has a term.
+fn leadership(words: &Words) -> Result<Option<Leadership>, Malformed> {
+    let Some(term) = words.key("term")? else {
+        return Ok(None);
+    };
+    let leader = match words.word("leader") {
+        Some("self") | None => Leader::Speaker,
+        Some("none") => Leader::Nobody,
+        Some(_) => Leader::Other(words.key("leader")?.ok_or_else(|| words.wrong("leader"))?),
+    };
+    Ok(Some(Leadership {
+        term,
+        leader,
+        candidates: words.list("candidates")?,
+    }))
+}
 
-    /// The next word, a number (or an address).
-    fn number<T: FromStr>(&mut self, word: &'static str) -> Result<T, Malformed> {
-        let number = self.words.next().and_then(|number| number.parse().ok());
-        number.ok_or_else(|| self.wrong(word))
-    }
+fn poll(words: &mut Words) -> Result<Message, Malformed> {
+    Ok(Message::Poll {
+        n: words.number("number")?,
+        steps: words.key("steps")?,
+    })
+}
 
-    /// What stands after `key=` anywhere among the words to come.
-    fn word(&self, key: &'static str) -> Option<&str> {
-        self.words
-            .clone()
-            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-    }
+fn time(words: &mut Words) -> Result<Message, Malformed> {
+    Ok(Message::Time {
+        n: words.number("number")?,
+        answer: Answer::read(words)?,
+    })
+}
 
-    /// The number there, if the key is.
-    fn key<T: FromStr>(&self, key: &'static str) -> Result<Option<T>, Malformed> {
-        let number = self.word(key).map(str::parse).transpose();
-        number.map_err(|_| self.wrong(key))
+fn correction(words: &mut Words) -> Result<Message, Malformed> {
+    let n = words.number("number")?;
+    let offset = TimeDelta::nanoseconds(words.number("offset")?);
+    let error = TimeDelta::nanoseconds(words.number("error")?);
+    if !(TimeDelta::zero()..=LARGEST_ERROR).contains(&error) {
+        return Err(words.wrong("error"));
     }
-
-    /// The list there, with commas between; empty if the key is not.
-    fn list<T: FromStr>(&self, key: &'static str) -> Result<Vec<T>, Malformed> {
-        let items = self.word(key).unwrap_or_default().split(',');
-        let items = items.filter(|item| !item.is_empty()).map(str::parse);
-        items.collect::<Result<_, _>>().map_err(|_| self.wrong(key))
+    let above = words.error("above")?.unwrap_or_default();
+    if above > error {
+        return Err(words.wrong("above"));
     }
+    Ok(Message::Adjust {
+        n,
+        correction: Correction {
+            offset,
+            error,
+            common_ppm: words.rate()?.unwrap_or(0.0),
+            shift: words.span("shift")?.unwrap_or_default(),
+            above,
+        },
+    })
+}
 
-    /// The error there, in nanoseconds, if the key is.
-    fn error(&self, key: &'static str) -> Result<Option<TimeDelta>, Malformed> {
-        let error = self.key(key)?.map(TimeDelta::nanoseconds);
-        if error.is_none_or(|error| (TimeDelta::zero()..=LARGEST_ERROR).contains(&error)) {
-            Ok(error)
-        } else {
-            Err(self.wrong(key))
-        }
-    }
-
-    fn is_synchronized(&self) -> bool {
-        self.word("synchronized") == Some("yes")
-    }
-
-    fn rank(&mut self, word: &'static str) -> Result<Rank, Malformed> {
-        match self.number(word)? {
-            rank if rank < MOST_CANDIDATES => Ok(Rank(rank)),
-            _ => Err(self.wrong(word)),
-        }
-    }
-
-    fn vote_order(&mut self, drops: bool) -> Result<Message, Malformed> {
-        let stamp = Stamp {
-            number: self.number("number")?,
-            rank: self.rank("rank")?,
-            drops,
-        };
-        let name = self.words.next().filter(|name| VoteOrder::allows(name));
-        let name = name.ok_or_else(|| self.wrong("name"))?.into();
-        Ok(Message::Vote(VoteOrder { name, stamp }))
-    }
-
-    fn role(&mut self) -> Result<Role, Malformed> {
-        let word = self.words.next().unwrap_or_default();
-        let (role, other) = word.split_once('=').unwrap_or((word, ""));
-        let other = other.parse().ok().filter(|rank| *rank < MOST_CANDIDATES);
-        match (role, other.map(Rank)) {
-            ("leads", None) => Ok(Role::Leads),
-            ("seeks", None) => Ok(Role::Seeks),
-            ("follows", Some(leader)) => Ok(Role::Follows(leader)),
-            ("misses", Some(leader)) => match self.key("away")? {
-                Some(away) => Ok(Role::Misses(leader, away)),
-                None => Err(self.wrong("away")),
-            },
-            ("yields", Some(successor)) => Ok(Role::Yields(successor)),
-            _ => Err(self.wrong("role")),
-        }
-    }
-
-    /// Who leads, if the greeting has a term.
-    fn leadership(&self) -> Result<Option<Leadership>, Malformed> {
-        let Some(term) = self.key("term")? else {
-            return Ok(None);
-        };
-        let leader = match self.word("leader") {
-            Some("self") | None => Leader::Speaker,
-            Some("none") => Leader::Nobody,
-            Some(_) => Leader::Other(self.key("leader")?.ok_or_else(|| self.wrong("leader"))?),
-        };
-        Ok(Some(Leadership {
+fn heartbeat(words: &mut Words) -> Result<Message, Malformed> {
+    let rank = words.rank("rank")?;
+    let address = words.number("address")?;
+    let term = words.number("term")?;
+    let role = role(words)?;
+    let hears = words.list::<usize>("hears")?;
+    Ok(Message::Candidate {
+        rank,
+        address,
+        heartbeat: Heartbeat {
             term,
-            leader,
-            candidates: self.list("candidates")?,
-        }))
-    }
+            role,
+            synchronized: words.is_synchronized(),
+            hears: hears.into_iter().map(Rank).collect::<Ranks>(),
+            steps: words.key("steps")?,
+            orders: words.key("orders")?,
+        },
+    })
+}
 
-    fn rate(&self) -> Result<Option<f64>, Malformed> {
-        let ppm = self.key::<i64>("rate")?.map(|ppb| ppb as f64 * 1e-3);
-        match ppm {
-            Some(ppm) if ppm.abs() > LARGEST_RATE_PPM => Err(self.wrong("rate")),
-            ppm => Ok(ppm),
-        }
+fn role(words: &mut Words) -> Result<Role, Malformed> {
+    let word = words.next().unwrap_or_default();
+    let (role, other) = word.split_once('=').unwrap_or((word, ""));
+    let other = other.parse().ok().filter(|rank| *rank < MOST_CANDIDATES);
+    match (role, other.map(Rank)) {
+        ("leads", None) => Ok(Role::Leads),
+        ("seeks", None) => Ok(Role::Seeks),
+        ("follows", Some(leader)) => Ok(Role::Follows(leader)),
+        ("misses", Some(leader)) => match words.key("away")? {
+            Some(away) => Ok(Role::Misses(leader, away)),
+            None => Err(words.wrong("away")),
+        },
+        ("yields", Some(successor)) => Ok(Role::Yields(successor)),
+        _ => Err(words.wrong("role")),
     }
+}
+
+fn vote_order(words: &mut Words, drops: bool) -> Result<Message, Malformed> {
+    let stamp = Stamp {
+        number: words.number("number")?,
+        rank: words.rank("rank")?,
+        drops,
+    };
+    let name = words.next().filter(|name| VoteOrder::allows(name));
+    let name = name.ok_or_else(|| words.wrong("name"))?.into();
+    Ok(Message::Vote(VoteOrder { name, stamp }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::candidate::LARGEST_TERM;
+    use crate::wire::candidate::{LARGEST_TERM, Term};
     use crate::wire::limits::longest_line;
     use crate::wire::line::LineDecoder;
+    use crate::wire::name::NodeName;
     use crate::wire::path::{DEEPEST, GroupId};
     use crate::wire::steps::LARGEST_STEP;
-    use crate::wire::weight::LARGEST_WEIGHT;
+    use crate::wire::weight::{LARGEST_WEIGHT, Weight};
+    use chrono::DateTime;
     use proptest::prelude::*;
 
     /// Names up to the longest.
@@ -606,9 +455,44 @@ mod tests {
         (clocks, deviation).prop_map(|(clocks, deviation)| Weight { clocks, deviation })
     }
 
-    fn any_message() -> impl Strategy<Value = Message> {
+    fn any_rate() -> impl Strategy<Value = f64> {
+        (-20_000_000..=20_000_000_i64).prop_map(|ppb| ppb as f64 * 1e-3)
+    }
+
+    fn any_answer() -> impl Strategy<Value = Answer> {
         let time = || any::<i64>().prop_map(DateTime::from_timestamp_nanos);
-        let rate = || (-20_000_000..=20_000_000_i64).prop_map(|ppb| ppb as f64 * 1e-3);
+        let span = any::<i64>().prop_map(TimeDelta::nanoseconds);
+        let error = (0..=3_600_000_000_000_i64).prop_map(TimeDelta::nanoseconds);
+        let words = (
+            time(),
+            time(),
+            prop::option::of(any_rate()),
+            prop::option::of(any_term()),
+            any::<bool>(),
+            prop::option::of(span),
+            prop::option::of(error),
+            prop::option::of(any_weight()),
+            prop::option::of(any_name()),
+        );
+        words.prop_map(
+            |(t2, t3, rate_ppm, term, synchronized, machine, reference, weight, name)| {
+                let has_room = name.is_none() && weight.is_none();
+                Answer {
+                    t2,
+                    t3,
+                    rate_ppm,
+                    term,
+                    synchronized,
+                    machine: machine.filter(|_| has_room),
+                    reference: reference.filter(|_| has_room),
+                    weight,
+                    name,
+                }
+            },
+        )
+    }
+
+    fn any_message() -> impl Strategy<Value = Message> {
         let error = 0..=3_600_000_000_000_i64;
         prop_oneof![
             (any_interval(), prop::option::of(any_leadership())).prop_map(
@@ -620,45 +504,7 @@ mod tests {
             ),
             (any::<u64>(), prop::option::of(any_steps()))
                 .prop_map(|(n, steps)| Message::Poll { n, steps }),
-            (
-                any::<u64>(),
-                time(),
-                time(),
-                prop::option::of(rate()),
-                prop::option::of(any_term()),
-                any::<bool>(),
-                prop::option::of(any_name()),
-                prop::option::of(any::<i64>().prop_map(TimeDelta::nanoseconds)),
-                prop::option::of(error.clone().prop_map(TimeDelta::nanoseconds)),
-                prop::option::of(any_weight()),
-            )
-                .prop_map(
-                    |(
-                        n,
-                        t2,
-                        t3,
-                        rate_ppm,
-                        term,
-                        synchronized,
-                        name,
-                        machine,
-                        reference,
-                        weight,
-                    )| {
-                        Message::Time {
-                            n,
-                            t2,
-                            t3,
-                            rate_ppm,
-                            term,
-                            synchronized,
-                            machine: machine.filter(|_| name.is_none() && weight.is_none()),
-                            reference: reference.filter(|_| name.is_none() && weight.is_none()),
-                            weight,
-                            name,
-                        }
-                    }
-                ),
+            (any::<u64>(), any_answer()).prop_map(|(n, answer)| Message::Time { n, answer }),
             (any_rank(), any_address(), any_heartbeat()).prop_map(|(rank, address, heartbeat)| {
                 Message::Candidate {
                     rank,
@@ -671,7 +517,7 @@ mod tests {
                 any::<u64>(),
                 any::<i64>(),
                 error,
-                rate(),
+                any_rate(),
                 any::<i64>(),
                 0.0..1.0
             )
@@ -741,15 +587,12 @@ mod tests {
             time,
             Message::Time {
                 n: 7,
-                t2: DateTime::from_timestamp_nanos(-1),
-                t3: DateTime::from_timestamp_nanos(1_700_000_000_000_000_000),
-                rate_ppm: Some(-12.5),
-                term: None,
-                synchronized: false,
-                name: None,
-                machine: None,
-                reference: None,
-                weight: None,
+                answer: Answer {
+                    t2: DateTime::from_timestamp_nanos(-1),
+                    t3: DateTime::from_timestamp_nanos(1_700_000_000_000_000_000),
+                    rate_ppm: Some(-12.5),
+                    ..Answer::default()
+                },
             }
         );
         let heartbeat = Message::Candidate {

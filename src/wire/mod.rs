@@ -1,6 +1,7 @@
 //! Bytes and messages: addresses, connections, and what is said on each wire.
 
 pub mod address;
+pub mod answer;
 pub(crate) mod arrival;
 pub mod candidate;
 pub mod connection;
@@ -17,3 +18,4 @@ pub mod steps;
 pub mod timestamp;
 pub mod vote_order;
 pub mod weight;
+pub mod words;

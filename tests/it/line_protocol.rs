@@ -5,9 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::support::programs::{Program, SOON};
+use crate::support::programs::{Program, SOON, now};
 use berkeley::NodeName;
 use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::wire::timestamp;
 use chrono::{DateTime, TimeDelta};
 
 /// One end of a connection, spoken to in lines.
@@ -124,6 +125,43 @@ fn a_session_as_typed_by_hand() {
     assert!((0..5_000_000).contains(&error), "{adjust}");
     peer.send("BYE enough");
     assert!(master.line("Follower left").text.contains("enough"));
+}
+
+/// A follower whose newline comes in a packet of its own, after its timestamp has been taken for a
+/// client's; it is 10 min behind.
+fn with_a_late_newline(master: &Program, address: SocketAddr) -> Peer {
+    loop {
+        let mut peer = Peer::new(TcpStream::connect(address).expect("the master accepts"));
+        let report = timestamp::format(now() - TimeDelta::minutes(10));
+        peer.stream.write_all(report.as_bytes()).expect("it reads");
+        master.line("timestamp wire");
+        peer.send("");
+        // A tenth of a second later it is served as a client, and sent away.
+        if peer.line().starts_with("BERKELEY ") {
+            return peer;
+        }
+    }
+}
+
+#[test]
+fn a_newline_that_comes_late_makes_a_follower_of_a_client() {
+    let master = Program::master(&["--interval", "500ms"]);
+    let address = master.address();
+    let mut peer = with_a_late_newline(&master, address);
+    let mut ahead = TimeDelta::minutes(-10);
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let adjust = peer.answer_polls(ahead);
+        let [_, offset, _] = words(&adjust);
+        ahead += TimeDelta::nanoseconds(offset);
+        told.push(offset);
+    }
+    // It has followed, and nothing is kept for it besides.
+    assert!(told[0] > 0, "{told:?}");
+    assert!(
+        told[2..].iter().all(|it| it.abs() < 1_000_000_000),
+        "{told:?}"
+    );
 }
 
 #[test]

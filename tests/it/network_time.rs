@@ -251,7 +251,7 @@ fn a_rate_is_kept_in_the_drift_file() {
     // The network is half-way between a right clock and one that gains 200 ppm.
     assert!((ppm + 100.0).abs() < 25.0, "{kept}");
 
-    fs::write(&file, "damaged").expect("a file");
+    fs::write(&file, "-100.0").expect("a file");
     let follower = Program::follower(address, &drift);
     follower.log_line("does not hold a rate");
     follower.line("Synchronized time: ");

@@ -78,11 +78,18 @@ fn what_is_no_regular_file_is_refused_and_left_alone() {
         assert_eq!(master.ends_within(SOON).code(), Some(1));
     }
     assert_eq!(fs::read_to_string(&theirs).expect("a file"), "");
-    // A drift file's rate is not read through a link, and takes its place.
+    // Nor is a drift file, or what a master knows of its group.
     fs::write(&theirs, "40 0.1\n").expect("a file");
     let path = link.to_str().expect("a name");
-    let master = Program::master(&["--drift-file", path]);
-    master.log_line("a symbolic link");
-    master.stops_at("TERM");
+    for flag in ["--drift-file", "--state-file"] {
+        let mut master = Program::master(&[flag, path]);
+        let error = master.log_line("error: ").text;
+        assert!(
+            error.contains(flag) && error.contains("a symbolic link"),
+            "{error}"
+        );
+        assert_eq!(master.ends_within(SOON).code(), Some(1));
+    }
+    assert!(link.is_symlink());
     assert_eq!(fs::read_to_string(&theirs).expect("a file"), "40 0.1\n");
 }

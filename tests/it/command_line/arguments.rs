@@ -183,6 +183,27 @@ fn one_file_for_the_record_and_the_drift_is_refused_by_whatever_path() {
 }
 
 #[test]
+fn no_file_of_keys_is_written_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("group.key");
+    let key = "berkeley-group-key 1\n";
+    fs::write(&path, key).expect("a file");
+    let path = path.to_str().expect("a name in UTF-8");
+    for flag in ["--record", "--drift-file", "--state-file"] {
+        let arguments = ["--key-file", path, flag, path];
+        let part = format!("{flag} and --key-file name one file");
+        fails(MASTER, &arguments, 2, &part);
+        if flag != "--state-file" {
+            fails(FOLLOWER, &arguments, 2, &part);
+        }
+        // Nor where nothing says that it is one.
+        let part = format!("{flag} {path}");
+        fails(MASTER, &["--listen", "127.0.0.1:0", flag, path], 1, &part);
+    }
+    assert_eq!(fs::read_to_string(path).expect("a file"), key);
+}
+
+#[test]
 fn an_address_in_use_exits_with_1_and_names_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("a socket").to_string();

@@ -230,7 +230,7 @@ fn skew(records: &[Vec<Moment>], began: DateTime<Utc>) -> TimeDelta {
 }
 
 impl Noticed {
-    /// Prints a row of the README's table, and fails where the limit is exceeded.
+    /// Prints a row of the table in `docs/reliability.md`, and fails where the limit is exceeded.
     #[track_caller]
     pub(crate) fn row(&self, fault: &str, limit: Limit) {
         row(
@@ -246,7 +246,7 @@ impl Noticed {
     }
 }
 
-/// Prints a row of the README's table, and fails where the limit is exceeded.
+/// Prints a row of the table in `docs/reliability.md`, and fails where the limit is exceeded.
 #[track_caller]
 pub(crate) fn row(fault: &str, noticed: &str, limit: &str, kept: bool) {
     println!("fault | {fault} | {noticed} | limit: {limit}");

@@ -1,8 +1,7 @@
 //! What the healthy nodes of a group notice while something fails beside them: real programs, real
 //! sockets, and one named fault a test, with the limit of what it may cost.
 //!
-//! `cargo test --release --test faults -- --nocapture | grep -o 'fault | .*'` prints the table of
-//! the README.
+//! `docs/reliability.md` has the table that they print, and the command.
 
 mod connections;
 mod followers;

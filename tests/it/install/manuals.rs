@@ -1,4 +1,5 @@
-//! Man pages and completions know every flag, and are understood by those who read them.
+//! Man pages, completions and `docs/operation.md` know every flag, and the first two are understood
+//! by those who read them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,7 +34,8 @@ fn help(words: &[&str]) -> (BTreeSet<String>, Vec<String>) {
     let said = String::from_utf8(output.stdout).expect("text");
     let flags = said.lines().filter_map(|line| {
         let line = line.trim_start();
-        let line = line.split_once(", ").map_or(line, |(_, long)| long);
+        let long = line.split_once(", ").filter(|(short, _)| short.len() == 2);
+        let line = long.map_or(line, |(_, long)| long);
         let flag = line.strip_prefix("--")?;
         Some(flag.split([' ', '=', '[']).next()?.to_owned())
     });
@@ -87,6 +89,56 @@ fn every_flag_of_every_command_is_in_its_page_and_in_the_completions() {
     // Both programs have `status`, `wait` and `key`.
     assert!(seen.iter().all(|seen| *seen >= 4), "{seen:?}");
     assert_eq!(pages.count(), seen.iter().sum::<usize>());
+}
+
+/// The rows of the first table below this line of `docs/operation.md`.
+fn table(above: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operation.md");
+    let page = fs::read_to_string(page).expect("a page");
+    let (_, below) = page.split_once(above).expect("what stands above a table");
+    let rows = below.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.replace(r"\|", "/")).collect()
+}
+
+/// The first column of a row.
+fn first(row: &str) -> &str {
+    row.split('|').nth(1).expect("a column")
+}
+
+/// The long flags in a text.
+fn flags(text: &str) -> impl Iterator<Item = String> {
+    let is_part = |character: char| character.is_ascii_lowercase() || character == '-';
+    let after = text.split("--").skip(1);
+    let flags = after.map(move |flag| flag.chars().take_while(|it| is_part(*it)).collect());
+    // The line below a table's head consists of dashes.
+    flags.filter(|flag: &String| flag.starts_with(char::is_alphabetic))
+}
+
+#[test]
+fn every_flag_of_every_command_is_in_the_tables_of_docs_operation_and_no_other() {
+    let both = table(" Both programs:\n");
+    let commands = table("\nSubcommands ask");
+    for program in ["berkeley-master", "berkeley-follower"] {
+        let own = table(&format!("\n`{program}"));
+        let told: BTreeSet<_> = both
+            .iter()
+            .chain(&own)
+            .flat_map(|it| flags(first(it)))
+            .collect();
+        let (known, subcommands) = help(&[program]);
+        assert_eq!(told, known, "{program}");
+        for command in subcommands.iter().filter(|command| *command != "key") {
+            let names = |row: &&String| {
+                let mut words = first(row).split(|character: char| !character.is_alphanumeric());
+                words.any(|word| word == command)
+            };
+            let rows = commands.iter().filter(names);
+            let mut told: BTreeSet<_> = rows.flat_map(|row| flags(first(row))).collect();
+            told.insert("help".to_owned());
+            assert_eq!(told, help(&[program, command]).0, "{program} {command}");
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! What a follower believes of a master.
+//! What a follower believes of a master, and a master of a follower.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
 
+use crate::faults::peer::{Liar, Lie};
 use crate::support::fake_master::FakeMaster;
 use crate::support::programs::Program;
 
@@ -41,4 +42,29 @@ fn a_follower_goes_to_no_address_that_no_leader_has_told() {
     let called = elsewhere.accept().map(|(_, from)| from);
     let nobody = called.expect_err("it went where it was sent");
     assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
+}
+
+/// A clock that says that it knows its group's time, and shows that of its machine.
+struct OfAGroup;
+
+impl Lie for OfAGroup {
+    fn show(&mut self, honest: i64) -> i64 {
+        honest
+    }
+
+    fn words(&self) -> String {
+        " synchronized=yes".to_owned()
+    }
+}
+
+#[test]
+fn one_that_claims_to_be_of_a_group_costs_a_new_one_none_of_its_first_rounds() {
+    let master = Program::master(&["--interval", "1h", "--min-followers", "3"]);
+    let address = master.address();
+    let _liar = Liar::of(address, OfAGroup);
+    let _honest = [(); 2].map(|()| Program::follower(address, &[]));
+    // They follow each other quickly; in a group that is known, the second one comes in an hour.
+    master.line("Round 1: ");
+    master.line("Round 2: ");
+    master.line("Round 3: ");
 }

@@ -5,6 +5,7 @@ mod beliefs;
 mod load;
 mod rates;
 mod restart;
+mod standing;
 mod trust;
 mod uncertain;
 mod votes;

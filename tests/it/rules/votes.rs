@@ -18,10 +18,10 @@ const SHARE: TimeDelta = TimeDelta::microseconds(1000 / 7);
 const CONNECTIONS: usize = 200;
 
 /// Another machine's address.
-const OTHER: [u8; 4] = [10, 9, 0, 100];
+pub(super) const OTHER: [u8; 4] = [10, 9, 0, 100];
 
 /// A connection from the other machine.
-fn from_other(master: SocketAddr) -> std::io::Result<TcpStream> {
+pub(super) fn from_other(master: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((OTHER, 0)).into())?;
     socket.connect(&master.into())?;

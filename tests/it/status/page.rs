@@ -196,7 +196,7 @@ fn the_page_of_a_follower_shows_a_growing_cone_without_a_master() {
     let follower = machine.follower(address, &["--http", "127.0.0.1:0", "--name", "mast"]);
     let mut browser = Browser::start();
     browser.open(&format!("http://{}/", site(&follower)));
-    let cone = "document.getElementById('cone-text').textContent";
+    let cone = "document.getElementById('cone-text')?.textContent";
     browser.wait_for(&format!("{cone}.includes('corrected from round to round')"));
     assert_eq!(
         browser.evaluate("document.getElementById('list').hidden"),

@@ -62,9 +62,13 @@ impl Line {
 
     /// How far the time that the line names after `label` is ahead of ours.
     pub(crate) fn told_ahead(&self, label: &str) -> TimeDelta {
+        self.told(label) - self.time
+    }
+
+    /// The time that the line names after `label`.
+    pub(crate) fn told(&self, label: &str) -> NaiveDateTime {
         let (_, told) = self.text.split_once(label).expect("the label");
-        let told = told.get(..26).expect("26 characters");
-        parse(told) - self.time
+        parse(told.get(..26).expect("26 characters"))
     }
 }
 
