@@ -279,15 +279,15 @@ impl Ensemble {
             member.missed = if member.fresh { 0 } else { member.missed + 1 };
         }
         let timestamp_patience = self.settings.timestamp_patience.max(MISSED_ROUNDS);
-        let silent = |(_, member): &(&NodeId, &Box<Member>)| {
+        let is_silent = |member: &Member| {
             member.missed
                 >= match member.wire {
                     Wire::Timestamp => timestamp_patience,
                     Wire::Line => MISSED_ROUNDS,
                 }
         };
-        let silent: Vec<_> = self.members.iter().filter(silent).collect();
-        let silent: Vec<_> = silent.into_iter().map(|(node, _)| *node).collect();
+        let silent = self.members.iter().filter(|(_, it)| is_silent(it));
+        let silent: Vec<_> = silent.map(|(node, _)| *node).collect();
         for node in &silent {
             self.leave(*node);
         }
