@@ -76,7 +76,6 @@ fn large(groups: usize, below: usize, followers: usize) {
         memory * 1024 * 1024 / clocks
     );
     assert!(median <= 150.0, "skew of all {median:.1} µs");
-    assert!(memory <= 2048, "{memory} MiB");
 }
 
 /// How long this process has kept processors busy, in seconds.

@@ -3,42 +3,21 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::CRYSTAL_PPM;
-use crate::span::{nanoseconds, since_epoch};
+use crate::span::{at_rate, float_nanoseconds};
 
 /// How far a rate that was learned may have wandered since (temperature, age), in ppm. Added to
 /// the error of every rate that is used for predicting.
 pub const WANDER_PPM: f64 = 1.0;
 
-/// The network seen from the raw clock. Every clock keeps some dozens of them, so they are small:
-/// nanoseconds, as everywhere inside a [`Discipline`](crate::discipline::correction::Discipline).
+/// The network seen from the raw clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// What the raw clock showed, since the Unix epoch.
-    pub(in crate::discipline) raw: i64,
+    /// What the raw clock showed.
+    pub raw: DateTime<Utc>,
     /// How far the network was ahead of the raw clock.
-    pub(in crate::discipline) ahead: i64,
+    pub ahead: TimeDelta,
     /// `ahead` is known to ± this.
-    pub(in crate::discipline) error: i64,
-}
-
-impl Point {
-    /// When the raw clock showed `raw`, the network was so far `ahead` of it, known to ± `error`.
-    #[must_use]
-    pub fn new(raw: DateTime<Utc>, ahead: TimeDelta, error: TimeDelta) -> Self {
-        Self {
-            raw: since_epoch(raw),
-            ahead: nanoseconds(ahead),
-            error: nanoseconds(error),
-        }
-    }
-
-    /// The same of a network that was so much further ahead.
-    pub(in crate::discipline) fn stepped(self, by: i64) -> Self {
-        Self {
-            ahead: self.ahead.saturating_add(by),
-            ..self
-        }
-    }
+    pub error: TimeDelta,
 }
 
 /// A rate and how surely it is known, both in ppm. Positive: the network gains on the raw clock.
@@ -67,12 +46,12 @@ impl Rate {
     }
 }
 
-/// The line through the points, in nanoseconds like these.
+/// The line through the points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
-    pub(in crate::discipline) raw: i64,
-    pub(in crate::discipline) ahead: i64,
-    pub(in crate::discipline) error: i64,
+    pub(in crate::discipline) raw: DateTime<Utc>,
+    pub(in crate::discipline) ahead: TimeDelta,
+    pub(in crate::discipline) error: TimeDelta,
     /// Its slope.
     pub rate: Rate,
     /// Where it is known best, in seconds before `raw`, and one standard deviation there, in
@@ -87,32 +66,25 @@ impl Line {
     /// The raw time of the last point.
     #[must_use]
     pub fn raw(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(self.raw)
+        self.raw
     }
 
     /// How far the network is ahead of the raw clock when that shows `raw`.
     #[must_use]
     pub fn ahead(&self, raw: DateTime<Utc>) -> TimeDelta {
-        TimeDelta::nanoseconds(self.ahead_at(since_epoch(raw)))
-    }
-
-    pub(in crate::discipline) fn ahead_at(&self, raw: i64) -> i64 {
-        let gained = at_rate(raw.saturating_sub(self.raw), self.rate.ppm);
-        self.ahead.saturating_add(gained)
+        self.ahead + at_rate(raw - self.raw, self.rate.ppm)
     }
 
     /// How wrong [`Line::ahead`] may be: the best bound that any of the points gives, growing
     /// with time by three standard deviations of the rate and its wander.
     #[must_use]
     pub fn error(&self, raw: DateTime<Utc>) -> TimeDelta {
-        let elapsed = since_epoch(raw).saturating_sub(self.raw).saturating_abs();
-        let grown = at_rate(elapsed, self.error_growth_ppm());
-        TimeDelta::nanoseconds(self.error.saturating_add(grown))
+        self.error + at_rate((raw - self.raw).abs(), self.error_growth_ppm())
     }
 
-    /// One standard deviation of [`Line::ahead_at`], in nanoseconds.
-    pub(in crate::discipline) fn spread(&self, raw: i64) -> f64 {
-        let seconds = raw.saturating_sub(self.raw) as f64 * 1e-9;
+    /// One standard deviation of [`Line::ahead`], in nanoseconds.
+    pub(in crate::discipline) fn spread(&self, raw: DateTime<Utc>) -> f64 {
+        let seconds = float_nanoseconds(raw - self.raw) * 1e-9;
         // A ppm of a second is 1000 ns.
         let turned = (seconds + self.centre) * self.rate.error_ppm * 1e3;
         self.centre_spread
@@ -122,10 +94,9 @@ impl Line {
 
     /// The network is `by_ppm` faster from the raw time `from` on.
     #[must_use]
-    pub(in crate::discipline) fn turned(self, from: i64, by_ppm: f64) -> Self {
-        let gained = at_rate(self.raw.saturating_sub(from), by_ppm);
+    pub(in crate::discipline) fn turned(self, from: DateTime<Utc>, by_ppm: f64) -> Self {
         Self {
-            ahead: self.ahead.saturating_add(gained),
+            ahead: self.ahead + at_rate(self.raw - from, by_ppm),
             rate: Rate {
                 ppm: self.rate.ppm + by_ppm,
                 ..self.rate
@@ -138,7 +109,7 @@ impl Line {
     #[must_use]
     pub fn stepped(self, by: TimeDelta) -> Self {
         Self {
-            ahead: self.ahead.saturating_add(nanoseconds(by)),
+            ahead: self.ahead + by,
             ..self
         }
     }
@@ -147,7 +118,7 @@ impl Line {
     #[must_use]
     pub(in crate::discipline) fn raw_moved(self, by: TimeDelta) -> Self {
         Self {
-            raw: self.raw.saturating_add(nanoseconds(by)),
+            raw: self.raw + by,
             ..self
         }
     }
@@ -157,9 +128,4 @@ impl Line {
     pub fn error_growth_ppm(&self) -> f64 {
         3.0 * self.rate.error_ppm + WANDER_PPM + self.surprise_ppm
     }
-}
-
-/// What a clock that gains `rate_ppm` has gained after so many nanoseconds, to the nanosecond.
-pub(in crate::discipline) fn at_rate(elapsed: i64, rate_ppm: f64) -> i64 {
-    (elapsed as f64 * rate_ppm * 1e-6).round() as i64
 }

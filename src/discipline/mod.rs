@@ -7,6 +7,5 @@ pub mod handed_down;
 pub mod line;
 mod moved;
 pub mod network_clock;
-mod noise;
 pub mod rate;
 pub mod told;
