@@ -25,13 +25,13 @@ impl Tree {
         let parent = address.to_string();
         let flags = ["--parent", &parent, "--http", "127.0.0.1:0"];
         let (below, own) = machine.master(&flags);
-        let _follower = machine.follower(own, &["--name", "db1", "--simulate-offset", "1s"]);
+        let follower = machine.follower(own, &["--name", "db1", "--simulate-offset", "1s"]);
         Self {
             machine,
             top,
             below,
             parent,
-            _follower,
+            _follower: follower,
         }
     }
 
