@@ -208,9 +208,14 @@ impl Measured {
 }
 
 fn main() -> Result<()> {
-    let mut sizes: Vec<usize> = std::env::args()
-        .filter_map(|size| size.parse().ok())
-        .collect();
+    // Cargo tells every benchmark that it is one.
+    let words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let mut sizes: Vec<usize> = words
+        .map(|word| {
+            word.parse()
+                .with_context(|| format!("'{word}' is no number of followers"))
+        })
+        .collect::<Result<_>>()?;
     if sizes.is_empty() {
         sizes = SIZES.to_vec();
     }

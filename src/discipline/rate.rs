@@ -13,6 +13,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
 use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
+use crate::discipline::noise::Noise;
+use crate::discipline::surprise::{
+    Explained, LARGEST_JUMP_PPM, LEAST_JUMP_PPM, Surprise, rate_ppm,
+};
 use crate::span::{at_rate, float_nanoseconds};
 
 /// How many points the line is drawn through at least, once there are so many: more would be more
@@ -27,30 +31,12 @@ pub const SPAN: TimeDelta = TimeDelta::seconds(100);
 /// See [`SPAN`].
 pub const MOST: usize = 100;
 
-/// No point is taken for more exact than this: a reading and a message have a grain.
-const FINEST: TimeDelta = TimeDelta::microseconds(1);
-
-/// The part of the median waiting that is in every point: found by simulation to be the best for
-/// groups of 20 over links that differ widely, and flat around it.
-const COMMON_PART: i32 = 4;
-
 /// A point that is so many standard deviations away from the line is a surprise.
 const SURPRISING: f64 = 6.0;
 
 /// A rate that is so many standard deviations away from what was known before the first point is
 /// none.
 const INCREDIBLE: f64 = 12.0;
-
-/// No oscillator is further off, simulated ones included; what looks like more is a clock that
-/// was set.
-const LARGEST_WRONG_PPM: f64 = 12_000.0;
-
-/// A rate that has changed by less is nothing to be hurried about: the points lie on a curve then.
-/// Those who drag a group move it by less than half of this.
-const LEAST_JUMP_PPM: f64 = 50.0;
-
-/// No oscillator changes its rate by more while it runs.
-const LARGEST_JUMP_PPM: f64 = 500.0;
 
 /// With fewer points there are no runs to be counted.
 const LEAST_TESTED: f64 = 8.0;
@@ -80,70 +66,6 @@ pub struct DriftFit {
     line: Option<Line>,
     /// The last point was a surprise.
     surprise: Option<Surprise>,
-}
-
-/// A point that lay where noise does not explain it. It was taken for a step of the network: the
-/// points before it were moved along. The next point tells what it was.
-#[derive(Debug, Clone)]
-struct Surprise {
-    /// The points without it, and not moved.
-    before: VecDeque<Point>,
-    /// How far ahead of the line it lay, and to what error it was measured.
-    miss: TimeDelta,
-    error: TimeDelta,
-    /// By how many ppm the rate has changed, if that is what it was, and if it has changed since
-    /// the point before.
-    ppm: f64,
-    /// How long ago the last point was that did not lie on the same side of the line: if the rate
-    /// has changed, then not before that.
-    building: TimeDelta,
-}
-
-impl Surprise {
-    /// What it and the next point, which missed by `second`, make together: what is nearest.
-    /// Of the limits, waiting explains the second up to the first one, and noise up to the other;
-    /// `certain` says that no delay explains it.
-    fn explain(
-        &self,
-        second: TimeDelta,
-        [waited, limit]: [TimeDelta; 2],
-        elapsed: TimeDelta,
-        certain: bool,
-    ) -> Explained {
-        let ppm = rate_ppm(second, elapsed);
-        // A new rate moves the clock on as it has moved it since it is there, which is no longer
-        // than the miss has been building, and maybe shorter. One that no oscillator in order has
-        // is believed only if no delay explains the misses.
-        let goes_on = (second > TimeDelta::zero()) == (self.miss > TimeDelta::zero());
-        let part = ppm / rate_ppm(self.miss, self.building);
-        let is_rate = goes_on
-            && second.abs() * 2 > waited
-            && (part > 0.4 && (LEAST_JUMP_PPM..LARGEST_JUMP_PPM).contains(&ppm)
-                || certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM);
-        let returns = !goes_on && second.abs() * 2 > self.miss.abs();
-        if is_rate {
-            Explained::Rate
-        } else if returns && (self.miss + second).abs() <= limit {
-            Explained::BadMeasurement
-        } else if second.abs() <= limit {
-            Explained::Step
-        } else {
-            Explained::Steps
-        }
-    }
-}
-
-/// What the point after a surprise makes of it.
-#[derive(Debug, PartialEq)]
-enum Explained {
-    /// It was a step: this point lies where it was expected.
-    Step,
-    /// It was a bad measurement: this point lies on the old line.
-    BadMeasurement,
-    /// The oscillator has changed its rate.
-    Rate,
-    /// None of these: this is another step.
-    Steps,
 }
 
 impl DriftFit {
@@ -350,20 +272,7 @@ impl DriftFit {
 
     /// What the points have of noise.
     fn noise(&self) -> Noise {
-        let mut errors: Vec<_> = self.points.iter().map(|point| point.error).collect();
-        if errors.is_empty() {
-            return Noise::default();
-        }
-        let smallest = errors.iter().copied().min().unwrap_or_default();
-        let middle = errors.len() / 2;
-        let (_, &mut median, _) = errors.select_nth_unstable(middle);
-        let count = i32::try_from(errors.len()).unwrap_or(i32::MAX);
-        let base = smallest / count + FINEST;
-        Noise {
-            smallest,
-            base,
-            doubt: base + (median - smallest) / COMMON_PART,
-        }
+        Noise::of(self.points.iter().map(|point| point.error).collect())
     }
 
     /// The line through the points, of which `last` is the last.
@@ -440,52 +349,11 @@ impl DriftFit {
     }
 }
 
-/// What makes points wrong.
-///
-/// Half the delay is a bound that a sample seldom reaches: on a network where nothing waits, the
-/// two ways are alike. What a delay has above the least one seen is waiting, and that is what makes
-/// a sample wrong. Then there is what every point has: how low the least delay can be, few points
-/// can't tell; and the average has an error of its own, which is a part of what the waiting makes
-/// of all clocks' samples.
-#[derive(Default)]
-struct Noise {
-    /// The smallest error that was seen.
-    smallest: TimeDelta,
-    /// How far below that the least may be that there can be.
-    base: TimeDelta,
-    /// What every point has.
-    doubt: TimeDelta,
-}
-
-impl Noise {
-    /// How much of a point's error is waiting.
-    fn waiting(&self, point: &Point) -> TimeDelta {
-        (point.error - self.smallest).max(TimeDelta::zero())
-    }
-
-    /// On which side of the line a point lies: true above it. What lies on the line is on neither
-    /// side, and ends a run.
-    fn side(&self, line: &Line, point: &Point) -> Option<bool> {
-        let off = point.ahead - line.ahead(point.raw);
-        (off.abs() > self.doubt / 4).then_some(off > TimeDelta::zero())
-    }
-
-    /// One standard deviation of a point, in nanoseconds.
-    fn spread(&self, point: &Point) -> f64 {
-        float_nanoseconds(self.waiting(point)).hypot(float_nanoseconds(self.doubt))
-    }
-}
-
 /// A point relative to the last one, in units that floats hold well.
 struct Weighted {
     weight: f64,
     seconds: f64,
     nanoseconds: f64,
-}
-
-/// The rate, either way, that moves a clock so far in this time, in ppm.
-fn rate_ppm(moved: TimeDelta, elapsed: TimeDelta) -> f64 {
-    float_nanoseconds(moved).abs() / float_nanoseconds(elapsed).max(1.0) * 1e6
 }
 
 #[cfg(test)]

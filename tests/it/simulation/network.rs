@@ -152,7 +152,7 @@ pub struct Node {
     /// How often it stepped.
     pub steps: usize,
     bursts: usize,
-    queue: Option<Queue>,
+    queue: Option<Box<Queue>>,
 }
 
 impl Node {
@@ -319,7 +319,7 @@ impl Network {
         let id = self.nodes.len() as u64;
         let traffic = self.scenario.traffic;
         let traffic = traffic.filter(|traffic| (1..=traffic.links as u64).contains(&id));
-        node.queue = traffic.map(Queue::new);
+        node.queue = traffic.map(|traffic| Box::new(Queue::new(traffic)));
         self.nodes.push(node);
         if id > 0 {
             self.ensemble.join(NodeId(id), "node", None, Wire::Line);
