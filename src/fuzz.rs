@@ -43,7 +43,7 @@ use crate::master::peer::Peer;
 use crate::master::rhythm::Rhythm;
 use crate::master::serve::serve as serve_peer;
 use crate::master::shared::{Entrance, Shared};
-use crate::master::trust::Trust;
+use crate::master::trust::{PROOF_DEADLINE, Trust};
 use crate::span::since_epoch;
 use crate::wire::address::Address;
 use crate::wire::message::Message;
@@ -256,8 +256,14 @@ fn prove_and_say(mut stream: &TcpStream, role: Role, said: &[Vec<u8>]) {
     let key = ring().group().node(role, name(), None);
     let calls = Caller::new(&key, Code::random().unwrap());
     let opening = format!("{}\n", calls.opening());
+    let began = Instant::now();
     stream.write_all(opening.as_bytes()).unwrap();
-    let (proof, mut codes) = calls.prove(&read_line(stream)).unwrap();
+    let proven = calls.prove(&read_line(stream));
+    if proven.is_err() && began.elapsed() >= PROOF_DEADLINE {
+        // The machine was busy for so long that the master has given us up.
+        return;
+    }
+    let (proof, mut codes) = proven.unwrap();
     stream.write_all(format!("{proof}\n").as_bytes()).unwrap();
     say(stream, &sealed(&mut codes, said));
 }
@@ -324,7 +330,11 @@ fn serve(said: &[Vec<u8>], with_candidates: bool, keyed: Keyed) {
     let peer = Peer::new(node, address, None, mailbox, Arc::clone(&shared));
     if let Keyed::As(role) = keyed {
         std::thread::scope(|scope| {
-            scope.spawn(|| serve_peer(peer, &stream));
+            scope.spawn(|| {
+                serve_peer(peer, &stream);
+                // Nobody waits for an answer that does not come.
+                let _ = stream.shutdown(Shutdown::Write);
+            });
             prove_and_say(&ours, role, said);
         });
     } else {

@@ -31,7 +31,20 @@ fn main() -> Result<()> {
     if virtual_hosts::traffic::send_if_told() {
         return Ok(());
     }
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    // Cargo tells every benchmark that it is one.
+    let arguments: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let known = |word: &String| {
+        let mut words = SCENARIOS.iter().map(|scenario| scenario.name);
+        ["--quick", "--only", "berkeley", "chronyd"].contains(&&**word)
+            || words.any(|name| name == word)
+    };
+    if let Some(unknown) = arguments.iter().find(|word| !known(word)) {
+        let names = SCENARIOS.map(|scenario| scenario.name).join(" ");
+        bail!("'{unknown}' is none of: --quick, --only berkeley|chronyd, {names}");
+    }
     check()?;
     // What else the machine does is not to be measured.
     let this = std::process::id().to_string();

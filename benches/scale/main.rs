@@ -50,6 +50,9 @@ const ASKED_ROUNDS: u64 = 3;
 /// `server.py` with more is another story: its threads start too slowly to be ready in time.
 const MOST_FOR_PYTHON: usize = 1_000;
 
+/// So many rounds after the last follower has joined, rounds come at the interval.
+const FIRST_ROUNDS: usize = 2;
+
 /// Where in an interval the master has no bursts to take and no corrections to send: the moment
 /// to look at it.
 const QUIET: f64 = 0.9;
@@ -205,9 +208,14 @@ impl Measured {
 }
 
 fn main() -> Result<()> {
-    let mut sizes: Vec<usize> = std::env::args()
-        .filter_map(|size| size.parse().ok())
-        .collect();
+    // Cargo tells every benchmark that it is one.
+    let words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let mut sizes: Vec<usize> = words
+        .map(|word| {
+            word.parse()
+                .with_context(|| format!("'{word}' is no number of followers"))
+        })
+        .collect::<Result<_>>()?;
     if sizes.is_empty() {
         sizes = SIZES.to_vec();
     }
@@ -382,8 +390,10 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     load.run_until(|load| load.joined() == followers)?;
     let join = began.elapsed();
 
-    // To the quiet moment of an interval that all took part in.
-    load.run_until(|load| load.corrections() >= followers as u64)?;
+    // To the quiet moment of an interval that all took part in, when the first rounds are over,
+    // which come sooner after one another.
+    let first = load.rounds().len();
+    load.run_until(|load| load.rounds().len() > first + FIRST_ROUNDS)?;
     let round = load.rounds().last().context("no round was seen")?;
     load.run_for(round.first_correction + INTERVAL.mul_f64(QUIET))?;
     let start = Look::at(&mut master, &load)?;

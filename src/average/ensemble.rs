@@ -27,7 +27,8 @@ use crate::wire::machine::Machine;
 #[derive(Debug)]
 pub struct Ensemble {
     pub(in crate::average) settings: Settings,
-    pub(in crate::average) members: BTreeMap<NodeId, Member>,
+    /// Each in a place of its own: a tree of large values is half empty where they come in order.
+    pub(in crate::average) members: BTreeMap<NodeId, Box<Member>>,
     pub(in crate::average) dropped: Dropped,
     pub(in crate::average) guide: Guide,
     pub(in crate::average) beginning: Beginning,
@@ -88,10 +89,8 @@ impl Ensemble {
         let known_as = known_as(&name, address);
         let before = self.acquaintances.get(&known_as);
         let standing = before.map(|known| known.standing).unwrap_or_default();
-        self.members.insert(
-            node,
-            Member::new(Arc::clone(&name), known_as, address, wire, standing),
-        );
+        let member = Member::new(Arc::clone(&name), known_as, address, wire, standing);
+        self.members.insert(node, Box::new(member));
         name
     }
 
@@ -280,15 +279,15 @@ impl Ensemble {
             member.missed = if member.fresh { 0 } else { member.missed + 1 };
         }
         let timestamp_patience = self.settings.timestamp_patience.max(MISSED_ROUNDS);
-        let silent = |(_, member): &(&NodeId, &Member)| {
+        let is_silent = |member: &Member| {
             member.missed
                 >= match member.wire {
                     Wire::Timestamp => timestamp_patience,
                     Wire::Line => MISSED_ROUNDS,
                 }
         };
-        let silent: Vec<_> = self.members.iter().filter(silent).collect();
-        let silent: Vec<_> = silent.into_iter().map(|(node, _)| *node).collect();
+        let silent = self.members.iter().filter(|(_, it)| is_silent(it));
+        let silent: Vec<_> = silent.map(|(node, _)| *node).collect();
         for node in &silent {
             self.leave(*node);
         }
@@ -308,6 +307,7 @@ impl Ensemble {
             address: member.and_then(|(_, member)| member.address),
             sample: heard.sample,
             weight: heard.weight,
+            deviation: heard.deviation,
             vote: vote.unwrap_or(Vote::Abandoned),
             correction: outcome
                 .ok()

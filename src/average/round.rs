@@ -249,6 +249,8 @@ pub struct Row {
     pub sample: Sample,
     /// For how many clocks it counts.
     pub weight: u32,
+    /// How far from it half of those are, where it counts for several.
+    pub deviation: TimeDelta,
     /// Whether it has a vote in the average and, if not, why.
     pub vote: Vote,
     /// What it has to do to agree with the group; `None` when the round was abandoned.

@@ -1,13 +1,14 @@
 //! What a group is to the group above it: one clock, which stands for all that vote here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
 use crate::average::consensus::{Ballot, Consensus, NoMajority, consensus_of};
 use crate::average::ensemble::Ensemble;
 use crate::average::rates::told_rate;
-use crate::average::round::{Above, Heard, Led, NodeId, Shown, Vote};
+use crate::average::round::{Above, Heard, Led, MASTER, NodeId, Shown, Vote};
 use crate::average::stands::{Stands, within_limit};
 
 impl Ensemble {
@@ -22,6 +23,18 @@ impl Ensemble {
         if let Some(member) = self.members.get_mut(&node) {
             member.trusted = true;
         }
+    }
+
+    /// What a clock is called that says that it is a reference, if there is one; `own` is the master's.
+    #[must_use]
+    pub fn a_reference(&self, own: &Heard) -> Option<Arc<str>> {
+        let says_so = |heard: &Heard| heard.reference.is_some();
+        if says_so(own) {
+            return Some(Arc::from(MASTER));
+        }
+        let mut members = self.members.values();
+        let found = members.find(|member| member.heard.as_ref().is_some_and(says_so));
+        found.map(|member| Arc::clone(&member.name))
     }
 
     /// What the first round would come to if it were held now: the group's time, as an offset from

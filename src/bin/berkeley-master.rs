@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     let common = &arguments.common;
     let conflict = common.conflict(false);
     let conflict = conflict.or_else(|| arguments.followers.conflict());
-    let conflict = conflict.or_else(|| arguments.tree.conflict(arguments.dry_run));
+    let is_reference = common.reference.is_some();
+    let conflict = conflict.or_else(|| arguments.tree.conflict(arguments.dry_run, is_reference));
     let conflict = conflict.or_else(|| arguments.dry_run_conflict());
     let conflict = conflict.map(str::to_owned);
     if let Some(conflict) = conflict.or_else(|| arguments.file_conflict()) {

@@ -37,9 +37,20 @@ pub struct Tree {
 impl Tree {
     /// Which flags don't go together, if any.
     #[must_use]
-    pub fn conflict(&self, dry_run: bool) -> Option<&'static str> {
-        (dry_run && !self.parent.is_empty()).then_some(
-            "--dry-run does not go with --parent: what comes from above could not be handed down",
-        )
+    pub fn conflict(&self, dry_run: bool, is_reference: bool) -> Option<&'static str> {
+        if self.parent.is_empty() {
+            None
+        } else if dry_run {
+            Some(
+                "--dry-run does not go with --parent: what comes from above could not be handed down",
+            )
+        } else if is_reference {
+            Some(
+                "--reference does not go with --parent: the group at the top leads all groups; give \
+                 --reference to a master or follower there",
+            )
+        } else {
+            None
+        }
     }
 }

@@ -112,6 +112,7 @@ impl Mark {
     pub fn moved(self, by: TimeDelta) -> Self {
         Self {
             raw: self.raw + by,
+            handed: self.handed.moved(by),
             ..self.stepped(by)
         }
     }

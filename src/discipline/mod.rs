@@ -7,5 +7,7 @@ pub mod handed_down;
 pub mod line;
 mod moved;
 pub mod network_clock;
+mod noise;
 pub mod rate;
+mod surprise;
 pub mod told;

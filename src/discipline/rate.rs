@@ -1,7 +1,7 @@
 //! A clock's rate against the network, learned from the corrections it was given.
 //!
 //! Each correction is a point: at this raw time, the network was so far ahead of the raw clock,
-//! give or take an error. A straight line through the last [`WINDOW`] points, weighted by
+//! give or take an error. A straight line through the last points ([`WINDOW`] or more), weighted by
 //! 1/error² (weighted least squares, see Bevington, *Data Reduction and Error Analysis*, ch. 6),
 //! has the clock's rate as its slope, and as its end a far better guess of the present offset
 //! than the last point alone. What is known before the first point, that quartz is seldom off by
@@ -13,18 +13,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
 use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
+use crate::discipline::noise::Noise;
+use crate::discipline::surprise::{
+    Explained, LARGEST_JUMP_PPM, LEAST_JUMP_PPM, Surprise, rate_ppm,
+};
 use crate::span::{at_rate, float_nanoseconds};
 
-/// How many points the line is drawn through: more would be more exact, and slower to follow an
-/// oscillator that is warming up.
+/// How many points the line is drawn through at least, once there are so many: more would be more
+/// exact, and slower to follow an oscillator that is warming up.
 pub const WINDOW: usize = 40;
 
-/// No point is taken for more exact than this: a reading and a message have a grain.
-const FINEST: TimeDelta = TimeDelta::microseconds(1);
+/// Where points come quickly, the line is drawn through more of them, if they are no older than this
+/// and no more than [`MOST`]: no oscillator warms up so fast, and a minute on a busy machine is not
+/// to push all out that were measured before it.
+pub const SPAN: TimeDelta = TimeDelta::seconds(100);
 
-/// The part of the median waiting that is in every point: found by simulation to be the best for
-/// groups of 20 over links that differ widely, and flat around it.
-const COMMON_PART: i32 = 4;
+/// See [`SPAN`].
+pub const MOST: usize = 100;
 
 /// A point that is so many standard deviations away from the line is a surprise.
 const SURPRISING: f64 = 6.0;
@@ -32,13 +37,6 @@ const SURPRISING: f64 = 6.0;
 /// A rate that is so many standard deviations away from what was known before the first point is
 /// none.
 const INCREDIBLE: f64 = 12.0;
-
-/// No oscillator is further off, simulated ones included; what looks like more is a clock that
-/// was set.
-const LARGEST_WRONG_PPM: f64 = 12_000.0;
-
-/// No oscillator changes its rate by more while it runs.
-const LARGEST_JUMP_PPM: f64 = 500.0;
 
 /// With fewer points there are no runs to be counted.
 const LEAST_TESTED: f64 = 8.0;
@@ -70,32 +68,6 @@ pub struct DriftFit {
     surprise: Option<Surprise>,
 }
 
-/// A point that lay where noise does not explain it. It was taken for a step of the network: the
-/// points before it were moved along. The next point tells what it was.
-#[derive(Debug, Clone)]
-struct Surprise {
-    /// The points without it, and not moved.
-    before: VecDeque<Point>,
-    /// How far ahead of the line it lay, and to what error it was measured.
-    miss: TimeDelta,
-    error: TimeDelta,
-    /// By how many ppm the rate has changed, if that is what it was.
-    ppm: f64,
-}
-
-/// What the point after a surprise makes of it.
-#[derive(Debug, PartialEq)]
-enum Explained {
-    /// It was a step: this point lies where it was expected.
-    Step,
-    /// It was a bad measurement: this point lies on the old line.
-    BadMeasurement,
-    /// The oscillator has changed its rate.
-    Rate,
-    /// None of these: this is another step.
-    Steps,
-}
-
 impl DriftFit {
     /// No points yet; `prior` is what is known of the rate ([`Rate::UNKNOWN`], or one kept from
     /// an earlier run).
@@ -120,7 +92,7 @@ impl DriftFit {
         }
     }
 
-    /// How many points there are, [`WINDOW`] at most.
+    /// How many points there are, [`MOST`] at most.
     #[must_use]
     pub fn len(&self) -> usize {
         self.points.len()
@@ -137,10 +109,12 @@ impl DriftFit {
         if let Some(line) = self.line {
             self.judge(&line, point);
         }
-        if self.points.len() == WINDOW {
+        self.points.push_back(point);
+        while self.points.len() > WINDOW && self.points[0].raw < point.raw - SPAN
+            || self.points.len() > MOST
+        {
             self.points.pop_front();
         }
-        self.points.push_back(point);
         let mut line = self.through(point);
         if (line.rate.ppm - self.prior.ppm).abs() > INCREDIBLE * self.prior.error_ppm {
             // It leads through points of different networks, or through bad ones.
@@ -158,17 +132,25 @@ impl DriftFit {
     /// Prepares the points for one more, if that is not where the line leads.
     fn judge(&mut self, line: &Line, point: Point) {
         let miss = point.ahead - line.ahead(point.raw);
-        let spread = line.spread(point.raw).hypot(self.noise().spread(&point));
+        let noise = self.noise();
+        let beyond = |spread: f64| {
+            let spread = spread.hypot(line.spread(point.raw));
+            TimeDelta::nanoseconds((SURPRISING * spread) as i64)
+        };
+        let limit = beyond(noise.spread(&point));
+        // Waiting makes a point wrong by no more than itself.
+        let waited = noise.waiting(&point) + beyond(float_nanoseconds(noise.base));
         let elapsed = point.raw - line.raw;
-        let limit = TimeDelta::nanoseconds((SURPRISING * spread) as i64);
         let Some(first) = self.surprise.take() else {
-            if miss.abs() > limit {
-                self.take_for_step(miss, &point, elapsed);
+            let building = self.building(line, &noise, miss, &point);
+            let jumps = miss.abs() > waited && rate_ppm(miss, building) > LEAST_JUMP_PPM;
+            if miss.abs() > limit || jumps {
+                self.take_for_step(line, miss, &point);
             }
             return;
         };
         let certain = miss.abs() > (first.error + point.error) * 2;
-        match explain(first.miss, miss, limit, elapsed, certain) {
+        match first.explain(miss, [waited, limit], elapsed, certain) {
             Explained::Step => {}
             Explained::BadMeasurement => self.points = first.before,
             Explained::Rate => {
@@ -177,25 +159,38 @@ impl DriftFit {
                 let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
                 self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
             }
-            Explained::Steps => self.take_for_step(miss, &point, elapsed),
+            Explained::Steps => self.take_for_step(line, miss, &point),
         }
+    }
+
+    /// For how long a point has been missed, which grows from the last point on that did not lie on
+    /// the same side of the line.
+    fn building(&self, line: &Line, noise: &Noise, miss: TimeDelta, point: &Point) -> TimeDelta {
+        let side = Some(miss > TimeDelta::zero());
+        let mut earlier = self.points.iter().rev();
+        let other = earlier.find(|point| noise.side(line, point) != side);
+        let began = other.or(self.points.front());
+        point.raw - began.map_or(line.raw, |point| point.raw)
     }
 
     /// Moves the points to where they would be if the network had always been so far ahead as this
     /// point says. Where they are then is known no better than where it is.
-    fn take_for_step(&mut self, miss: TimeDelta, by: &Point, elapsed: TimeDelta) {
+    fn take_for_step(&mut self, line: &Line, miss: TimeDelta, by: &Point) {
         let before = self.points.clone();
-        let waiting = self.noise().waiting(by);
+        let noise = self.noise();
+        let waiting = noise.waiting(by);
+        let building = self.building(line, &noise, miss, by);
         for point in &mut self.points {
             point.ahead += miss;
             point.error += waiting;
         }
-        let ppm = rate_ppm(miss, elapsed).min(LARGEST_JUMP_PPM);
+        let ppm = rate_ppm(miss, by.raw - line.raw).min(LARGEST_JUMP_PPM);
         self.surprise = Some(Surprise {
             before,
             miss,
             error: by.error,
             ppm,
+            building,
         });
     }
 
@@ -277,18 +272,7 @@ impl DriftFit {
 
     /// What the points have of noise.
     fn noise(&self) -> Noise {
-        let mut errors: Vec<_> = self.points.iter().map(|point| point.error).collect();
-        if errors.is_empty() {
-            return Noise::default();
-        }
-        let smallest = errors.iter().copied().min().unwrap_or_default();
-        let middle = errors.len() / 2;
-        let (_, &mut median, _) = errors.select_nth_unstable(middle);
-        let count = i32::try_from(errors.len()).unwrap_or(i32::MAX);
-        Noise {
-            smallest,
-            doubt: smallest / count + (median - smallest) / COMMON_PART + FINEST,
-        }
+        Noise::of(self.points.iter().map(|point| point.error).collect())
     }
 
     /// The line through the points, of which `last` is the last.
@@ -365,77 +349,11 @@ impl DriftFit {
     }
 }
 
-/// What makes points wrong.
-///
-/// Half the delay is a bound that a sample seldom reaches: on a network where nothing waits, the
-/// two ways are alike. What a delay has above the least one seen is waiting, and that is what makes
-/// a sample wrong. Then there is what every point has: how low the least delay can be, few points
-/// can't tell; and the average has an error of its own, which is a part of what the waiting makes
-/// of all clocks' samples.
-#[derive(Default)]
-struct Noise {
-    /// The smallest error that was seen.
-    smallest: TimeDelta,
-    /// What every point has.
-    doubt: TimeDelta,
-}
-
-impl Noise {
-    /// How much of a point's error is waiting.
-    fn waiting(&self, point: &Point) -> TimeDelta {
-        (point.error - self.smallest).max(TimeDelta::zero())
-    }
-
-    /// On which side of the line a point lies: true above it. What lies on the line is on neither
-    /// side, and ends a run.
-    fn side(&self, line: &Line, point: &Point) -> Option<bool> {
-        let off = point.ahead - line.ahead(point.raw);
-        (off.abs() > self.doubt / 4).then_some(off > TimeDelta::zero())
-    }
-
-    /// One standard deviation of a point, in nanoseconds.
-    fn spread(&self, point: &Point) -> f64 {
-        float_nanoseconds(self.waiting(point)).hypot(float_nanoseconds(self.doubt))
-    }
-}
-
-/// What a surprise and the next point make together, by how far they missed: what is nearest.
-/// `limit` is how far noise explains the second; `certain` says that no delay explains it.
-fn explain(
-    first: TimeDelta,
-    second: TimeDelta,
-    limit: TimeDelta,
-    elapsed: TimeDelta,
-    certain: bool,
-) -> Explained {
-    let ppm = rate_ppm(second, elapsed);
-    let part = float_nanoseconds(second) / float_nanoseconds(first);
-    // In the first of two equal spans, a new rate acted for a part of it, or a little longer than
-    // it if it was no surprise at once. A rate that no oscillator in order has is believed only if
-    // no delay explains the misses.
-    let is_rate = part > 0.4 && ppm < LARGEST_JUMP_PPM
-        || certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM;
-    if is_rate {
-        Explained::Rate
-    } else if (first + second).abs() <= limit && part < -0.5 {
-        Explained::BadMeasurement
-    } else if second.abs() <= limit {
-        Explained::Step
-    } else {
-        Explained::Steps
-    }
-}
-
 /// A point relative to the last one, in units that floats hold well.
 struct Weighted {
     weight: f64,
     seconds: f64,
     nanoseconds: f64,
-}
-
-/// The rate, either way, that moves a clock so far in this time, in ppm.
-fn rate_ppm(moved: TimeDelta, elapsed: TimeDelta) -> f64 {
-    float_nanoseconds(moved).abs() / float_nanoseconds(elapsed).max(1.0) * 1e6
 }
 
 #[cfg(test)]

@@ -124,9 +124,11 @@ impl Outage {
 
     /// Says that there is no master: at once, and then less and less often.
     fn log(&mut self, node: &Node, master: &Address, end: &End, now: Instant) {
+        // A candidate may lose a leader, and a group above, too.
+        let whose = node.group.as_ref().map_or("", |_| "for the group above: ");
         match self.warning(node, master, end, now) {
-            Some(warning) if matches!(end, End::Unproven(_)) => log::error!("{warning}"),
-            Some(warning) => log::warn!("{warning}"),
+            Some(warning) if matches!(end, End::Unproven(_)) => log::error!("{whose}{warning}"),
+            Some(warning) => log::warn!("{whose}{warning}"),
             None if node.allegiance.elects() => log::debug!("lost the leader {master}: {end}"),
             None => match end {
                 End::Elsewhere(_) => log::debug!("{master}: {end}"),

@@ -25,6 +25,17 @@ use crate::wire::correction::{Correction, Learned};
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
 
+/// What has become of a group's references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum References {
+    /// Nobody was led towards any yet.
+    New,
+    /// The group was led towards some.
+    Followed,
+    /// They lead nobody, which was said: the group gets its time from the one above it.
+    LeftOut,
+}
+
 pub(crate) struct Coordinator {
     pub(crate) shared: Arc<Shared>,
     pub(crate) dry_run: bool,
@@ -39,8 +50,8 @@ pub(crate) struct Coordinator {
     pub(crate) sets: u32,
     /// The number of the last round.
     pub(crate) held: u64,
-    /// Whether the group was led towards references yet.
-    pub(crate) led: bool,
+    /// What has become of the group's references.
+    pub(crate) references: References,
     /// What there was above the group in the last round.
     pub(crate) above: Above,
     pub(crate) wake: Receiver<()>,
@@ -126,6 +137,7 @@ impl Coordinator {
         if above == Above::Gone && before != Above::Gone {
             self.shared.outlet.tell(MasterEvent::Above(None));
         }
+        self.leave_references_out(&own);
         let mut ensemble = self.shared.ensemble();
         if !rhythm.can_be_missed() {
             ensemble.excuse_silence();
@@ -210,8 +222,8 @@ impl Coordinator {
         let Some(led) = round.led.filter(|led| led.followed > 0 && !self.dry_run) else {
             return;
         };
-        let first = !std::mem::replace(&mut self.led, true);
-        if first && opening && led.ahead.abs() > STEP_THRESHOLD {
+        let before = std::mem::replace(&mut self.references, References::Followed);
+        if before != References::Followed && opening && led.ahead.abs() > STEP_THRESHOLD {
             let made = self.shared.clock.steps();
             if let Some(steps) = made.and_then(|made| made.and(led.ahead)) {
                 log::info!(
@@ -223,6 +235,21 @@ impl Coordinator {
                     Some(candidacy) => candidacy.propose(steps),
                 }
             }
+        }
+    }
+
+    /// Says once that references here lead nobody, if there is a group above.
+    fn leave_references_out(&mut self, own: &Heard) {
+        if self.above == Above::Nobody || self.references == References::LeftOut {
+            return;
+        }
+        let reference = self.shared.ensemble().a_reference(own);
+        if let Some(name) = reference {
+            log::warn!(
+                "{name} is a reference and leads nobody, for this group gets its time from the one \
+                 above it: give --reference to a master or follower of the group at the top"
+            );
+            self.references = References::LeftOut;
         }
     }
 

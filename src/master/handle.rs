@@ -18,7 +18,7 @@ use crate::master::acceptor::{self, Acceptor};
 use crate::master::admission::Limits;
 use crate::master::candidacy::Candidacy;
 use crate::master::candidate::{CandidateThread, MOST_INPUTS};
-use crate::master::coordinator::Coordinator;
+use crate::master::coordinator::{Coordinator, References};
 use crate::master::error::MasterError;
 use crate::master::event::MasterEvent;
 use crate::master::key_watch;
@@ -157,7 +157,7 @@ impl Master {
             shared_votes: SharedVotes::default(),
             sets: 0,
             held: 0,
-            led: false,
+            references: References::New,
             above: Above::Nobody,
             wake: receivers.wake,
             all_ended,

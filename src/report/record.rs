@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::average::round::{Round, Shown};
+use crate::average::round::{Above, Round, Shown};
 use crate::election::candidate::Lead;
 pub use crate::report::writer::RecordError;
 use crate::report::writer::{Header, Writer};
@@ -19,20 +19,20 @@ pub const MASTER_HEADER: &str =
 /// A master alone.
 const ALONE: Header = Header {
     columns: "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns,rate_ppm,\
-              reference,reference_ns,led_ppm",
+              reference,reference_ns,led_ppm,clocks,deviation_ns,above_ns",
     first: MASTER_HEADER,
 };
 
 /// One of several candidates.
 const CANDIDATE: Header = Header {
     columns: "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns,term,rank,\
-              waited_ns,rate_ppm,reference,reference_ns,led_ppm",
+              waited_ns,rate_ppm,reference,reference_ns,led_ppm,clocks,deviation_ns,above_ns",
     first: "time,round,node,address,offset_ns,delay_ns,vote,correction_ns,error_ns,term,rank,\
             waited_ns",
 };
 
 /// How many columns an order leaves empty at the end.
-const NOTHING: &str = ",,,,";
+const NOTHING: &str = ",,,,,,,";
 
 /// The columns of a follower's record.
 pub const FOLLOWER_HEADER: &str = "time,round,correction_ns,clock_ns,network_ns";
@@ -133,6 +133,10 @@ struct MasterRows<'a> {
 impl Display for MasterRows<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         let time = stamp(self.time);
+        let above = match self.round.above {
+            Above::Moves(moved) => Some(exact_nanoseconds(moved.shift)),
+            Above::Nobody | Above::Gone => None,
+        };
         for row in &self.round.rows {
             write!(out, "{time},{},{}", self.round.number, row.name)?;
             write!(out, ",{}", OrNothing(row.address))?;
@@ -152,7 +156,10 @@ impl Display for MasterRows<'_> {
             write!(out, ",{}", OrNothing(row.reference.map(Shown::word)))?;
             let ahead = row.reference.map(|it| exact_nanoseconds(it.ahead));
             let rate = self.round.led.map(|led| ppm(led.rate_ppm));
-            writeln!(out, ",{},{}", OrNothing(ahead), OrNothing(rate))?;
+            write!(out, ",{},{}", OrNothing(ahead), OrNothing(rate))?;
+            write!(out, ",{}", row.weight)?;
+            write!(out, ",{}", exact_nanoseconds(row.deviation))?;
+            writeln!(out, ",{}", OrNothing(above))?;
         }
         Ok(())
     }
@@ -207,9 +214,10 @@ impl<T: Display> Display for OrNothing<T> {
 mod tests {
     use super::*;
     use crate::average::consensus::{Rules, consensus};
-    use crate::average::round::{Above, Led, Row, Vote};
+    use crate::average::round::{Led, Row, Vote};
     use crate::measurement::sample::Sample;
     use crate::wire::candidate::Rank;
+    use crate::wire::correction::FromAbove;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -222,6 +230,7 @@ mod tests {
             name: Arc::from("master"),
             sample,
             weight: 1,
+            deviation: TimeDelta::zero(),
             vote: Vote::Yes,
             correction: Some(outcome.unwrap().correct(&sample, 0.0)),
             rate_ppm: Some(-1.5),
@@ -232,6 +241,8 @@ mod tests {
             address: Some("10.0.0.1:4000".parse().unwrap()),
             name: Arc::from("db1"),
             vote: Vote::New,
+            weight: 40,
+            deviation: TimeDelta::nanoseconds(70),
             rate_ppm: None,
             reference: Some(Shown {
                 ahead: TimeDelta::nanoseconds(-40),
@@ -250,7 +261,10 @@ mod tests {
                 ahead: TimeDelta::nanoseconds(-40),
                 rate_ppm: 0.25,
             }),
-            above: Above::Nobody,
+            above: Above::Moves(FromAbove {
+                shift: TimeDelta::nanoseconds(-9),
+                ..FromAbove::default()
+            }),
             dry_run: false,
         }
     }
@@ -269,9 +283,9 @@ mod tests {
             lines,
             [
                 ALONE.columns,
-                "1970-01-01T00:00:00.000000000Z,1,master,,0,0,yes,-3500,0,-1.500,,,0.250",
+                "1970-01-01T00:00:00.000000000Z,1,master,,0,0,yes,-3500,0,-1.500,,,0.250,1,0,-9",
                 "1970-01-01T00:00:00.000000000Z,1,db1,10.0.0.1:4000,-7000,,new,3500,50000000,,\
-                 followed,-40,0.250",
+                 followed,-40,0.250,40,70,-9",
             ]
         );
         assert_eq!(columns(lines[0]), columns(lines[1]));
@@ -327,7 +341,7 @@ mod tests {
         record.order(DateTime::UNIX_EPOCH, 7, &told, None);
         drop(record);
         let written = std::fs::read_to_string(&path).unwrap();
-        let line = "1970-01-01T00:00:00.000000000Z,7,#root,,,,drop db1,,,,,,\n";
+        let line = "1970-01-01T00:00:00.000000000Z,7,#root,,,,drop db1,,,,,,,,,\n";
         assert_eq!(written, format!("{}\n{line}", ALONE.columns));
         assert_eq!(columns(line), columns(ALONE.columns));
     }

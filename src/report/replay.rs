@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Ballot, Consensus, NoMajority, Rules, consensus};
+use crate::average::consensus::{Ballot, Consensus, NoMajority, Rules, consensus_of};
 use crate::average::round::Vote;
 use crate::measurement::sample::Sample;
 use crate::report::record::MASTER_HEADER;
@@ -18,6 +18,7 @@ use crate::report::status::{
     ReferenceStatus, RoundStatus, VERSION,
 };
 use crate::span::nanoseconds;
+use crate::wire::weight::LARGEST_WEIGHT;
 
 /// No line of a record is longer.
 const LONGEST_LINE: u64 = 1024;
@@ -65,6 +66,9 @@ struct Columns {
     reference: Option<usize>,
     reference_ns: Option<usize>,
     led_ppm: Option<usize>,
+    clocks: Option<usize>,
+    deviation_ns: Option<usize>,
+    above_ns: Option<usize>,
 }
 
 impl Columns {
@@ -76,6 +80,9 @@ impl Columns {
             reference: place("reference"),
             reference_ns: place("reference_ns"),
             led_ppm: place("led_ppm"),
+            clocks: place("clocks"),
+            deviation_ns: place("deviation_ns"),
+            above_ns: place("above_ns"),
         }
     }
 }
@@ -175,9 +182,11 @@ struct Row<'a> {
     round: u64,
     name: &'a str,
     address: Option<&'a str>,
-    sample: Sample,
+    ballot: Ballot,
     vote: &'a str,
     correction_ns: Option<i64>,
+    /// How much of it came from the group above.
+    above_ns: Option<i64>,
     term: Option<u64>,
     rate_ppm: Option<f64>,
     reference: Option<ReferenceStatus>,
@@ -212,18 +221,26 @@ impl<'a> Row<'a> {
                 .filter(|ppm: &f64| ppm.is_finite())
         };
         let ahead_ns = later(columns.reference_ns).and_then(number);
+        let sample = Sample {
+            offset: TimeDelta::nanoseconds(number(offset)?),
+            delay: number(delay).map(TimeDelta::nanoseconds),
+            error: TimeDelta::nanoseconds(number(error)?),
+        };
+        let clocks = later(columns.clocks).and_then(|clocks| clocks.parse().ok());
+        let deviation_ns = later(columns.deviation_ns).and_then(number);
         Some(Self {
             time,
             round: round.parse().ok()?,
             name,
             address: Some(address).filter(|address| !address.is_empty()),
-            sample: Sample {
-                offset: TimeDelta::nanoseconds(number(offset)?),
-                delay: number(delay).map(TimeDelta::nanoseconds),
-                error: TimeDelta::nanoseconds(number(error)?),
+            ballot: Ballot {
+                sample,
+                weight: clocks.unwrap_or(1).clamp(1, LARGEST_WEIGHT),
+                deviation: TimeDelta::nanoseconds(deviation_ns.unwrap_or(0).max(0)),
             },
             vote,
             correction_ns: number(correction),
+            above_ns: later(columns.above_ns).and_then(number),
             term: later(columns.term).and_then(|term| term.parse().ok()),
             rate_ppm: rate(columns.rate_ppm),
             reference: ahead_ns.map(|ahead_ns| ReferenceStatus {
@@ -246,12 +263,14 @@ impl<'a> Row<'a> {
 
     fn clock(&self, agreed: Option<&Consensus>) -> GroupClock {
         let weight = agreed.filter(|_| self.votes());
+        let sample = &self.ballot.sample;
         GroupClock {
             name: self.name.to_owned(),
             address: self.address.map(str::to_owned),
-            offset_ns: Some(nanoseconds(self.sample.offset)),
-            error_ns: Some(nanoseconds(self.sample.error)),
-            delay_ns: self.sample.delay.map(nanoseconds),
+            offset_ns: Some(nanoseconds(sample.offset)),
+            error_ns: Some(nanoseconds(sample.error)),
+            delay_ns: sample.delay.map(nanoseconds),
+            clocks: Some(self.ballot.weight),
             correction_ns: self.correction_ns,
             rate_ppm: self.rate_ppm,
             reference: self.reference.clone(),
@@ -259,7 +278,7 @@ impl<'a> Row<'a> {
                 "-" => "abandoned".to_owned(),
                 vote => vote.to_owned(),
             }),
-            weight: Some(weight.map_or(0.0, |agreed| agreed.part(&self.sample))),
+            weight: Some(weight.map_or(0.0, |agreed| agreed.part(sample))),
             ..GroupClock::default()
         }
     }
@@ -269,11 +288,10 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
     // The first row is the master's own.
     let own = rows.first()?;
     let asked = rows.iter().filter(|row| row.counts());
-    let samples: Vec<Sample> = asked.map(|row| row.sample).collect();
-    let agreed = consensus(&samples, rules);
+    let asked: Vec<Ballot> = asked.map(|row| row.ballot).collect();
+    let agreed = consensus_of(&asked, rules);
     let voters = rows.iter().filter(|row| row.votes());
-    let voters: Vec<Ballot> = voters.map(|row| row.sample.into()).collect();
-    let voting = agreed.map(|agreed| agreed.among(voters.iter()));
+    let voting = agreed.map(|agreed| agreed.among(voters.map(|row| &row.ballot)));
     Some(MasterStatus {
         version: VERSION,
         program: MASTER.to_owned(),
@@ -326,8 +344,9 @@ fn round(rows: &[Row], voting: Result<Consensus, NoMajority>) -> RoundStatus {
         clocks: rows.len(),
         votes: rows.iter().filter(|row| row.votes()).count(),
         abandoned,
-        // The master's offset is 0, so its correction is the average.
-        average_ns: own.correction_ns.filter(|_| agreed.is_some()),
+        // The master's offset is 0, so its correction is the average, and what came from above.
+        average_ns: (own.correction_ns.filter(|_| agreed.is_some()))
+            .map(|correction| correction.saturating_sub(own.above_ns.unwrap_or(0))),
         error_ns: agreed.map(|agreed| nanoseconds(agreed.error)),
         median_ns: agreed.map(|agreed| nanoseconds(agreed.median)),
         window_ns: agreed.map(|agreed| nanoseconds(agreed.window)),
@@ -398,6 +417,27 @@ mod tests {
             assert_eq!(round.reference_ahead_ns, Some(-40));
             assert_eq!(round.led_ppm, Some(12.5));
         }
+    }
+
+    #[test]
+    fn the_clock_of_a_group_counts_for_all_of_them_and_what_came_from_above_is_no_average() {
+        let later = ",rate_ppm,reference,reference_ns,led_ppm,clocks,deviation_ns,above_ns";
+        // The last one is taken to be no nearer to the median than half of its clocks are.
+        let rows = "\
+            2026-11-24T14:00:01Z,1,master,,0,,yes,3000300,10,,,,,1,0,300\n\
+            2026-11-24T14:00:01Z,1,db1,10.0.0.1:1,1000000,20,yes,2000300,10,,,,,1,0,300\n\
+            2026-11-24T14:00:01Z,1,deck,10.0.0.2:1,4000000,20,yes,-999700,10,,,,,5,500000,300\n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.csv");
+        fs::write(&path, format!("{MASTER_HEADER}{later}\n{rows}")).unwrap();
+        let status = Replay::open(&path, Rules::default()).unwrap().status(0);
+        let status = status.unwrap();
+        let counts: Vec<_> = status.clocks.iter().map(|clock| clock.clocks).collect();
+        assert_eq!(counts, [Some(1), Some(1), Some(5)]);
+        let round = status.round.unwrap();
+        assert_eq!(round.median_ns, Some(4_000_000));
+        assert_eq!(round.average_ns, Some(3_000_000));
+        assert_eq!(round.window_ns, Some(500_000 * 44_478 / 10_000));
     }
 
     #[test]

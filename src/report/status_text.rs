@@ -107,11 +107,17 @@ fn above(tree: &TreeStatus) -> String {
         1 => "one clock".to_owned(),
         clocks => format!("{clocks} clocks if that is believed there"),
     };
+    let moved = match tree.shift_ns {
+        Some(_) => format!(
+            "last moved by {} ± {}",
+            signed(tree.shift_ns),
+            length(tree.error_ns)
+        ),
+        None => "not moved in a round yet".to_owned(),
+    };
     format!(
-        "{}, where this group counts as {weight}; last moved by {} ± {}; path {}",
+        "{}, where this group counts as {weight}; {moved}; path {}",
         escaped(parent),
-        signed(tree.shift_ns),
-        length(tree.error_ns),
         path.join(" > ")
     )
 }

@@ -13,7 +13,8 @@ pub const ROWS: usize = 20;
 
 impl Display for Round {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let clocks = self.rows.len();
+        // A clock that stands for a group counts as so many, here as among those that agree.
+        let clocks: u64 = self.rows.iter().map(|row| u64::from(row.weight)).sum();
         match &self.outcome {
             Ok(agreed) => {
                 let (average, error) = (or_zero(signed(agreed.average)), span(agreed.error));
@@ -57,8 +58,8 @@ impl Display for Round {
             write!(out, "\n  {:name$}  {offset:>14}  {delay:>12}", row.name)?;
             write!(out, "  {:vote$}  {correction:>14}", row.vote)?;
         }
-        if clocks > shown.len() {
-            write!(out, "\n  and {} more", clocks - shown.len())?;
+        if self.rows.len() > shown.len() {
+            write!(out, "\n  and {} more", self.rows.len() - shown.len())?;
         }
         Ok(())
     }
@@ -135,6 +136,7 @@ mod tests {
             name: Arc::from("127.0.0.1:40000"),
             sample: *sample,
             weight: 1,
+            deviation: TimeDelta::zero(),
             vote: if outcome.is_ok() {
                 Vote::Yes
             } else {

@@ -29,7 +29,7 @@ pub struct Steps {
 impl Steps {
     /// No step yet, in a series of this number.
     #[must_use]
-    pub fn none(series: u32) -> Self {
+    pub const fn none(series: u32) -> Self {
         Self {
             series,
             number: 0,

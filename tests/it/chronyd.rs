@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::support::virtual_hosts::{Group, Who};
 
+/// How far a clock that chronyd keeps may be from the group's time, in µs.
+const LIMIT: f64 = 100.0;
+
 #[test]
 #[ignore = "needs user-mode-linux, iproute2, busybox, cc, chronyd and root"]
 fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
@@ -44,8 +47,9 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
          steer are apart by {apart}",
         settled - began
     );
-    // A machine that does something else meanwhile keeps no clock better.
-    let limit = 100_f64.max(3.0 * apart.0[1]);
+    assert!(off.0[0] <= LIMIT, "{off}");
+    // On a machine that does something else, one measurement may be as far off as clocks are apart.
+    let limit = LIMIT.max(5.0 * apart.0[1]);
     assert!(off.0[1] <= limit, "{off}: more than {limit} µs");
 }
 

@@ -33,13 +33,13 @@ fn what_another_daemon_does_to_the_machines_clock_is_not_taken_for_drift() {
     let interval = "--interval 250ms";
     master.run(&format!("{} {interval} &", programs[0]));
     follower.run(&format!("{} 10.0.0.1 {interval} &", programs[1]));
-    master.line("Round 16: ");
+    master.line("Round 12: ");
     let rates = || [0, 1].map(|number| rate_ppm(&hosts[number], programs[number]));
     let before = rates();
     follower.run(&format!("busybox adjtimex -q -f {}", STEERED_PPM * 65536.0));
     let frequency = follower.ask("$(busybox adjtimex | grep freq.adjust)");
     assert!(frequency.contains("26214400"), "{frequency}");
-    master.line("Round 56: ");
+    master.line("Round 40: ");
     let after = rates();
     println!("rates of the master and the follower: {before:.1?} ppm, then {after:.1?} ppm");
     for (before, after) in before.into_iter().zip(after) {

@@ -41,7 +41,7 @@ fn a_restart_goes_on_with_the_record() {
     assert!(more.lines().count() >= 2, "{more}");
     assert!(!more.contains(MASTER_HEADER), "{more}");
     assert!(
-        more.lines().all(|line| line.split(',').count() == 13),
+        more.lines().all(|line| line.split(',').count() == 16),
         "{more}"
     );
 }

@@ -33,16 +33,16 @@ fn story(group: &Group) -> Story {
     start_client(last);
     let clients = format!("--clockbound {PATH} --serve-ntp");
     last.run(&format!("{follower} 10.0.0.1 {steer} {clients} &"));
-    first.line("Round 12: ");
+    first.line("Round 8: ");
     let began = group.now();
-    group.wait(2.0);
+    group.wait(1.5);
     let stepped = group.now();
     first.run(&format!("{master} set +90s"));
-    group.wait(5.0);
-    let asleep = group.now();
-    group.suspend(last, 4.0);
-    let awake = group.now();
     group.wait(4.0);
+    let asleep = group.now();
+    group.suspend(last, 3.0);
+    let awake = group.now();
+    group.wait(3.0);
     let ended = group.now();
     end_client(last);
     Story {

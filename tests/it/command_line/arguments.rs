@@ -50,6 +50,8 @@ fn a_bad_argument_is_named_and_exits_with_2() {
     fails(MASTER, &dry, 2, "--dry-run does not go with --candidates");
     let dry = ["--dry-run", "--serve-ntp"];
     fails(MASTER, &dry, 2, "--serve-ntp does not go with --dry-run");
+    let below = ["--parent", "a", "--reference"];
+    fails(MASTER, &below, 2, "--reference does not go with --parent");
     let told = ["--wire=timestamp", "--serve-ntp"];
     fails(FOLLOWER, &told, 2, "--serve-ntp does not go with --wire");
     let unserved = run(MASTER, &["--ntp-stratum=3"]);

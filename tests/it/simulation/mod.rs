@@ -3,6 +3,7 @@
 mod candidates;
 mod election;
 mod holdover;
+mod jitter;
 mod loops;
 mod network;
 mod queue;

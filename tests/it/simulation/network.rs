@@ -135,6 +135,8 @@ pub struct Node {
     shows: DateTime<Utc>,
     since: i64,
     pub drift_ppm: f64,
+    /// The same before `since`.
+    before_ppm: f64,
     pub discipline: Discipline,
     liar: bool,
     /// The latest reading seen, and whether the next one may be earlier.
@@ -150,7 +152,7 @@ pub struct Node {
     /// How often it stepped.
     pub steps: usize,
     bursts: usize,
-    queue: Option<Queue>,
+    queue: Option<Box<Queue>>,
 }
 
 impl Node {
@@ -160,6 +162,7 @@ impl Node {
             shows,
             since: now,
             drift_ppm,
+            before_ppm: drift_ppm,
             discipline: Discipline::new(steering, shows),
             liar: false,
             seen: shows,
@@ -175,7 +178,12 @@ impl Node {
 
     pub fn raw(&self, now: i64) -> DateTime<Utc> {
         let elapsed = now - self.since;
-        let gained = (elapsed as f64 * self.drift_ppm * 1e-6).round() as i64;
+        let ppm = if elapsed < 0 {
+            self.before_ppm
+        } else {
+            self.drift_ppm
+        };
+        let gained = (elapsed as f64 * ppm * 1e-6).round() as i64;
         self.shows + TimeDelta::nanoseconds(elapsed + gained)
     }
 
@@ -190,6 +198,7 @@ impl Node {
     pub fn wander(&mut self, now: i64, by_ppm: f64) {
         self.shows = self.raw(now);
         self.since = now;
+        self.before_ppm = self.drift_ppm;
         self.drift_ppm += by_ppm;
     }
 
@@ -310,7 +319,7 @@ impl Network {
         let id = self.nodes.len() as u64;
         let traffic = self.scenario.traffic;
         let traffic = traffic.filter(|traffic| (1..=traffic.links as u64).contains(&id));
-        node.queue = traffic.map(Queue::new);
+        node.queue = traffic.map(|traffic| Box::new(Queue::new(traffic)));
         self.nodes.push(node);
         if id > 0 {
             self.ensemble.join(NodeId(id), "node", None, Wire::Line);

@@ -479,7 +479,7 @@ fn two_groups_that_never_met_join_under_one_master() {
     reason = "what a scenario differs by is made for it"
 )]
 /// Three hosts on a quiet network, with oscillators that are 100 ppm apart.
-fn three_hosts(scenario: &Scenario) -> Network {
+pub fn three_hosts(scenario: &Scenario) -> Network {
     let mut network = Network::new(Scenario {
         nodes: 3,
         drift_ppm: 0.0,

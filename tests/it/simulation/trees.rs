@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use fastrand::Rng;
 
 use super::network::{HOUR, MILLISECOND, SECOND};
-use super::tree::group::{Group, Plan, Scenario, depth};
+use super::tree::group::{Group, NO_STEPS, Plan, Scenario, depth};
 use super::tree::measured::{Measured, chain, part};
 
 /// Links and oscillators without noise.
@@ -132,6 +132,35 @@ fn a_group_that_is_cut_off_for_a_minute_keeps_its_time_and_is_back_within_three_
         println!("seed {seed}: after a minute {apart} µs apart, and three rounds later {back} µs");
         assert!(apart <= 400, "seed {seed}: {apart} µs after a minute");
         assert!(back <= 150, "seed {seed}: {back} µs after three rounds");
+    }
+}
+
+#[test]
+fn an_operators_step_at_the_top_moves_all_clocks_at_once_and_none_of_them_twice() {
+    let step = TimeDelta::seconds(90);
+    for seed in 1..=5 {
+        let mut rng = Rng::with_seed(seed);
+        let plan = Plan::tree(3, &[2, 2, 2]);
+        let mut tree = Group::new(&plan, Scenario::default(), &mut rng);
+        // Some groups have been polled in this interval, and others have not.
+        let began = 200 * SECOND + rng.i64(0..5 * SECOND);
+        tree.advance(began);
+        let before = tree.time();
+        tree.take_steps(NO_STEPS.and(step).unwrap());
+        assert_eq!(tree.time() - before, step);
+        for look in 0..80 {
+            tree.advance(began + look * SECOND / 2);
+            let apart = tree.skew();
+            assert!(
+                apart < TimeDelta::milliseconds(1),
+                "seed {seed}: {apart} apart after {look} half seconds"
+            );
+        }
+        let moved = tree.time() - before - TimeDelta::nanoseconds(tree.now - began);
+        assert!(
+            (moved - step).abs() < TimeDelta::milliseconds(1),
+            "seed {seed}: moved by {moved}"
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 mod page;
 mod questions;
 mod readers;
+mod tree;
 
 use std::fs;
 use std::io::{Read, Write};

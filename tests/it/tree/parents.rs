@@ -87,6 +87,21 @@ fn a_parent_that_cannot_be_one_is_let_go_of() {
 }
 
 #[test]
+fn a_parent_that_starts_again_is_another_group() {
+    let below = Below::start();
+    for number in ["00000001", "00000002"] {
+        let mut link = below.greet();
+        link.say(&format!("PATH {number}"));
+        wait("it is below", || {
+            below.path().first().is_some_and(|top| top == number)
+        });
+        drop(link);
+        // Nobody hears of a group that is gone, however soon the parent is back.
+        wait("it is the top", || below.path().len() == 1);
+    }
+}
+
+#[test]
 fn a_parent_whose_path_changes_without_end_is_let_go_of() {
     let below = Below::start();
     let mut link = below.greet();

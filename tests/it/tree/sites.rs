@@ -25,6 +25,9 @@ const CLOSE: TimeDelta = TimeDelta::microseconds(300);
 /// of their oscillators, the two sites would be 900 µs apart.
 const CUT: u32 = 15;
 
+/// How far apart they may be in the end. A site that took up a rate of its own would be 200 µs away.
+const HELD: TimeDelta = TimeDelta::microseconds(100);
+
 /// The longest pause of a master that tries to reach the one above it again, and how long it tries
 /// each of two.
 const PAUSE: Duration = Duration::from_secs(6);
@@ -129,7 +132,7 @@ fn three_sites_have_one_time_whatever_is_lost() {
         site.is_below(Instant::now());
     }
     // By then, the rate of the tree is held by what it was.
-    one.rounds_until(Instant::now() + 30 * INTERVAL);
+    one.rounds_until(Instant::now() + 40 * INTERVAL);
     let began = WallClock.read();
     one.rounds_until(Instant::now() + 5 * INTERVAL);
     let together = worst(&all, began, WallClock.read());
@@ -172,7 +175,7 @@ fn three_sites_have_one_time_whatever_is_lost() {
         span(without),
     );
     assert!(together <= CLOSE, "{together} apart");
-    assert!(away <= CLOSE, "{away} apart when cut off");
+    assert!(away <= HELD, "{away} apart when cut off");
     assert!(reached <= PAUSE + INTERVAL, "back after {reached:?}");
     assert!(back <= CLOSE, "{back} apart when back");
     for (rounds, after) in missed {

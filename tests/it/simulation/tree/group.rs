@@ -3,6 +3,8 @@
 //! Each group holds its rounds at moments of its own, and nothing waits for anything but what it
 //! would wait for in the programs: what a group is told from above goes down with its next round.
 
+use std::num::NonZero;
+use std::sync::Mutex;
 use std::thread;
 
 use berkeley::internals::average::ensemble::{Ensemble, Settings};
@@ -10,6 +12,7 @@ use berkeley::internals::average::round::{Above, Heard, NodeId, Wire};
 use berkeley::internals::discipline::correction::{Discipline, Mark, Steering};
 use berkeley::internals::measurement::sample::Sample;
 use berkeley::internals::wire::correction::{Correction, FromAbove, Learned};
+use berkeley::internals::wire::steps::Steps;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
@@ -47,6 +50,9 @@ impl Default for Scenario {
         }
     }
 }
+
+/// Before an operator has told any, all clocks have made the same steps.
+pub const NO_STEPS: Steps = Steps::none(7);
 
 /// A new group waits so long for its first correction from above.
 const PATIENCE: i64 = 3 * SECOND;
@@ -147,7 +153,10 @@ impl Group {
         let node = |rng: &mut Rng| {
             let offset = symmetric(rng) * scenario.offset as f64;
             let drift_ppm = symmetric(rng) * scenario.drift_ppm;
-            Node::new(now, offset as i64, drift_ppm, Steering::default())
+            let mut node = Node::new(now, offset as i64, drift_ppm, Steering::default());
+            let raw = node.raw(now);
+            node.discipline.take_steps(NO_STEPS, raw).unwrap();
+            node
         };
         let master = node(&mut rng);
         let above = Discipline::new(Steering::default(), master.raw(now));
@@ -162,8 +171,8 @@ impl Group {
             link: Link::None,
             master,
             above,
-            members: Vec::new(),
-            children: Vec::new(),
+            members: Vec::with_capacity(plan.members),
+            children: Vec::with_capacity(plan.children.len()),
             ensemble: Ensemble::new(Settings::default()),
             parallel: false,
             moves: vec![0; plan.members + 1],
@@ -262,11 +271,14 @@ impl Group {
             child.group.advance(stop);
         };
         if self.parallel {
-            let half = self.children.len() / 2;
-            let (one, other) = self.children.split_at_mut(half);
+            let left = Mutex::new(self.children.iter_mut());
+            let next = || left.lock().unwrap().next();
+            let work = || std::iter::from_fn(next).for_each(advance);
+            let threads = thread::available_parallelism().map_or(1, NonZero::get);
             thread::scope(|scope| {
-                scope.spawn(|| one.iter_mut().for_each(advance));
-                other.iter_mut().for_each(advance);
+                for _ in 0..threads {
+                    scope.spawn(work);
+                }
             });
         } else {
             self.children.iter_mut().for_each(advance);
@@ -412,6 +424,34 @@ impl Group {
         if self.phase == Phase::Asked {
             self.round_at = at;
         }
+    }
+
+    /// The group, and all below it, are told these steps.
+    pub fn take_steps(&mut self, steps: Steps) {
+        let raw = self.master.raw(self.now);
+        let by = self.master.discipline.take_steps(steps, raw).unwrap();
+        self.above.raw_moved(by);
+        self.ensemble.step(by);
+        for node in &mut self.members {
+            let raw = node.raw(self.now);
+            node.discipline.take_steps(steps, raw).unwrap();
+        }
+        for child in self
+            .children
+            .iter_mut()
+            .filter(|it| it.group.link == Link::Up)
+        {
+            child.group.take_steps(steps);
+            if let Polled::Found(polled) = &mut child.polled {
+                polled.0.1 = polled.0.1.moved(by);
+            }
+        }
+    }
+
+    /// Whether it has held a round since the group above it has: it has handed down all that it was
+    /// told.
+    pub fn is_up_to_date(&self, parent: &Self) -> bool {
+        self.began > parent.began
     }
 
     /// The master's target.

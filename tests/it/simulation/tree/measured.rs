@@ -16,6 +16,8 @@ pub struct Measured {
     pub all: Vec<i64>,
     /// Between the masters of a group and of the one above it.
     pub to_parent: Vec<i64>,
+    /// The same of those that have held a round since the one above has.
+    pub up_to_date: Vec<i64>,
     /// Between the masters of two groups below one.
     pub neighbours: Vec<i64>,
     /// After how many nanoseconds all clocks were within a millisecond for good.
@@ -54,8 +56,11 @@ impl Measured {
         let mut siblings: Vec<(usize, DateTime<Utc>)> = Vec::new();
         top.each(0, &mut |depth, parent, group| {
             let Some(parent) = parent else { return };
-            let apart = at(group) - at(parent);
-            self.to_parent.push(nanoseconds(apart.abs()));
+            let apart = nanoseconds((at(group) - at(parent)).abs());
+            self.to_parent.push(apart);
+            if group.is_up_to_date(parent) {
+                self.up_to_date.push(apart);
+            }
             if depth == deepest {
                 siblings.push((std::ptr::from_ref(parent) as usize, at(group)));
             }
@@ -95,10 +100,11 @@ impl fmt::Display for Measured {
         let median = |values: &[i64]| part(&mut values.to_vec(), 0.5);
         write!(
             out,
-            "{:>8} {:>11.1} {:>12.1} {:>11.1} {:>10.1}",
+            "{:>8} {:>11.1} {:>12.1} {:>11.1} {:>11.1} {:>10.1}",
             self.clocks,
             median(&self.all),
             median(&self.to_parent),
+            median(&self.up_to_date),
             median(&self.neighbours),
             self.agreed as f64 * 1e-9
         )

@@ -1,6 +1,10 @@
 //! Groups above groups, with real threads and sockets. Masters and followers live in the test, so that
 //! their clocks can be read at any moment.
 
+mod hosts;
+mod orders;
+mod weight;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,0 +1,89 @@
+//! A point that lies where noise does not put it, and what the next one says of it: a step of the
+//! network, a bad measurement, or an oscillator that has changed its rate.
+
+use std::collections::VecDeque;
+
+use chrono::TimeDelta;
+
+use crate::discipline::line::Point;
+use crate::span::float_nanoseconds;
+
+/// No oscillator is further off, simulated ones included; what looks like more is a clock that
+/// was set.
+const LARGEST_WRONG_PPM: f64 = 12_000.0;
+
+/// A rate that has changed by less is nothing to be hurried about: the points lie on a curve then.
+/// Those who drag a group move it by less than half of this.
+pub(in crate::discipline) const LEAST_JUMP_PPM: f64 = 50.0;
+
+/// No oscillator changes its rate by more while it runs.
+pub(in crate::discipline) const LARGEST_JUMP_PPM: f64 = 500.0;
+
+/// A point that lay where noise does not explain it. It was taken for a step of the network: the
+/// points before it were moved along. The next point tells what it was.
+#[derive(Debug, Clone)]
+pub(in crate::discipline) struct Surprise {
+    /// The points without it, and not moved.
+    pub(in crate::discipline) before: VecDeque<Point>,
+    /// How far ahead of the line it lay, and to what error it was measured.
+    pub(in crate::discipline) miss: TimeDelta,
+    pub(in crate::discipline) error: TimeDelta,
+    /// By how many ppm the rate has changed, if that is what it was, and if it has changed since
+    /// the point before.
+    pub(in crate::discipline) ppm: f64,
+    /// How long ago the last point was that did not lie on the same side of the line: if the rate
+    /// has changed, then not before that.
+    pub(in crate::discipline) building: TimeDelta,
+}
+
+impl Surprise {
+    /// What it and the next point, which missed by `second`, make together: what is nearest.
+    /// Of the limits, waiting explains the second up to the first one, and noise up to the other;
+    /// `certain` says that no delay explains it.
+    pub(in crate::discipline) fn explain(
+        &self,
+        second: TimeDelta,
+        [waited, limit]: [TimeDelta; 2],
+        elapsed: TimeDelta,
+        certain: bool,
+    ) -> Explained {
+        let ppm = rate_ppm(second, elapsed);
+        // A new rate moves the clock on as it has moved it since it is there, which is no longer
+        // than the miss has been building, and maybe shorter. One that no oscillator in order has
+        // is believed only if no delay explains the misses.
+        let goes_on = (second > TimeDelta::zero()) == (self.miss > TimeDelta::zero());
+        let part = ppm / rate_ppm(self.miss, self.building);
+        let is_rate = goes_on
+            && second.abs() * 2 > waited
+            && (part > 0.4 && (LEAST_JUMP_PPM..LARGEST_JUMP_PPM).contains(&ppm)
+                || certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM);
+        let returns = !goes_on && second.abs() * 2 > self.miss.abs();
+        if is_rate {
+            Explained::Rate
+        } else if returns && (self.miss + second).abs() <= limit {
+            Explained::BadMeasurement
+        } else if second.abs() <= limit {
+            Explained::Step
+        } else {
+            Explained::Steps
+        }
+    }
+}
+
+/// What the point after a surprise makes of it.
+#[derive(Debug, PartialEq)]
+pub(in crate::discipline) enum Explained {
+    /// It was a step: this point lies where it was expected.
+    Step,
+    /// It was a bad measurement: this point lies on the old line.
+    BadMeasurement,
+    /// The oscillator has changed its rate.
+    Rate,
+    /// None of these: this is another step.
+    Steps,
+}
+
+/// The rate, either way, that moves a clock so far in this time, in ppm.
+pub(in crate::discipline) fn rate_ppm(moved: TimeDelta, elapsed: TimeDelta) -> f64 {
+    float_nanoseconds(moved).abs() / float_nanoseconds(elapsed).max(1.0) * 1e6
+}

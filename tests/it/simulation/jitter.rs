@@ -1,0 +1,119 @@
+//! Three clocks 100 ppm apart, corrected every second over links that jitter, as virtual hosts do
+//! that share two processors: at rest, with one clock whose oscillator jumps, and on a machine that
+//! is busy.
+//!
+//! One run says little of noise, so each figure is one of sixty seeds.
+
+use chrono::TimeDelta;
+
+use super::network::{Network, SECOND, Scenario};
+use super::rounds::three_hosts;
+
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=60;
+
+/// What waiting adds to each way on a calm machine and on a busy one: the least delay of a burst is
+/// then 0.1 ms or 0.4 ms above the least there is.
+const CALM: i64 = 110_000;
+const BUSY: i64 = 400_000;
+
+/// A minute after a start in which the first bursts were slow.
+fn started(seed: u64) -> Network {
+    let mut network = three_hosts(&Scenario {
+        seed,
+        interval: SECOND,
+        first_rounds: &[SECOND / 2, SECOND / 2],
+        cold: 500_000,
+        ..Scenario::default()
+    });
+    network.scenario.ways = [125_000; 2];
+    network.scenario.jitter = CALM;
+    network.rounds(60);
+    network.skew();
+    network
+}
+
+fn micros(span: TimeDelta) -> f64 {
+    span.num_nanoseconds().unwrap() as f64 / 1e3
+}
+
+/// The figures that are found with each seed, in order: the one that this part of them reaches.
+struct Figures(Vec<f64>);
+
+impl Figures {
+    fn of(run: impl Fn(u64) -> f64) -> Self {
+        let mut found: Vec<_> = SEEDS.map(run).collect();
+        found.sort_by(f64::total_cmp);
+        Self(found)
+    }
+
+    /// The median and the ninth decile are to be within these.
+    fn within(&self, what: &str, limits: [f64; 2]) {
+        let at = |part: f64| self.0[(self.0.len() as f64 * part) as usize];
+        let found = [0.5, 0.9].map(at);
+        println!("{what}: {found:.1?}, at most {limits:?}");
+        assert!(
+            found
+                .iter()
+                .zip(limits)
+                .all(|(found, limit)| *found <= limit),
+            "{what}: {found:?} is more than {limits:?}"
+        );
+    }
+}
+
+#[test]
+fn the_second_minute_is_exact() {
+    let figures = Figures::of(|seed| {
+        let mut network = started(seed);
+        network.rounds(60);
+        micros(network.skew().0)
+    });
+    figures.within("median skew in µs", [5.5, 8.0]);
+}
+
+#[test]
+fn a_machine_is_busy_for_half_a_minute() {
+    let busy = |seed| {
+        let mut network = started(seed);
+        network.rounds(40);
+        network.skew();
+        network.scenario.jitter = BUSY;
+        network.rounds(35);
+        let (median, worst) = network.skew();
+        network.scenario.jitter = CALM;
+        network.rounds(15);
+        [median, worst, network.skew().1].map(micros)
+    };
+    Figures::of(|seed| busy(seed)[0]).within("median skew in µs", [8.0, 12.0]);
+    Figures::of(|seed| busy(seed)[1]).within("worst skew in µs", [15.0, 25.0]);
+    Figures::of(|seed| busy(seed)[2]).within("worst in µs in the 15 s after", [15.0, 20.0]);
+}
+
+#[test]
+fn an_oscillator_jumps_by_100_ppm_between_two_measurements() {
+    let jump = |seed: u64| {
+        let mut network = started(seed);
+        network.rounds(40);
+        network.skew();
+        // At another moment of the interval with each seed.
+        let at = network.now + SECOND * (seed as i64 * 618 % 1000) / 1000;
+        network.nodes[2].wander(at, 100.0);
+        let (mut worst, mut within) = (0.0_f64, 0);
+        for round in 1..=40 {
+            // Until it is found out, the clock can't know how wrong it is.
+            network
+                .nodes
+                .iter_mut()
+                .for_each(super::network::Node::surprise);
+            network.round();
+            let skew = micros(network.skew().1);
+            worst = worst.max(skew);
+            if skew > 50.0 {
+                within = round;
+            }
+        }
+        [worst, f64::from(within)]
+    };
+    Figures::of(|seed| jump(seed)[0]).within("worst skew in µs", [250.0, 330.0]);
+    Figures::of(|seed| jump(seed)[1]).within("rounds until within 50 µs", [6.0, 14.0]);
+}
