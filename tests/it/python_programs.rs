@@ -103,12 +103,13 @@ fn every_round_tells_two_clients_the_masters_clock_plus_2_minutes() {
         let told = (0..ROUNDS).map(|_| client.line(CLIENT_TOLD).told(CLIENT_TOLD));
         told.collect::<Vec<_>>()
     });
-    // What a client prints is read late on a busy machine, so it is held against the moment at which
-    // the master says that it was told.
-    for (round, ended) in ends_of_rounds(&record, ROUNDS).into_iter().enumerate() {
-        for told in &told {
-            assert_exact(told[round] - ended, TimeDelta::minutes(2));
-        }
+    // What a client prints is read late on a busy machine, so it is held against the moments at which
+    // the master says that it has told them. Who comes late is told something between two rounds.
+    let ends = ends_of_rounds(&record, ROUNDS);
+    for told in told.iter().flatten() {
+        let ahead = ends.iter().map(|ended| *told - *ended);
+        let nearest = ahead.min_by_key(|ahead| (*ahead - TimeDelta::minutes(2)).abs());
+        assert_exact(nearest.expect("a round"), TimeDelta::minutes(2));
     }
     for client in &mut clients {
         assert_sound(client);
