@@ -108,13 +108,14 @@ impl DriftFit {
         if let Some(line) = self.line {
             self.judge(&line, point);
         }
-        self.points.push(point);
+        // Room is made first: what grows beyond its capacity takes twice of it.
         let is_old = |oldest: Point| oldest.raw < point.raw - SPAN;
-        while self.points.len() > WINDOW && self.points.oldest().is_some_and(is_old)
-            || self.points.len() > MOST
+        while self.points.len() >= WINDOW && self.points.oldest().is_some_and(is_old)
+            || self.points.len() >= MOST
         {
             self.points.forget_oldest();
         }
+        self.points.push(point);
         let mut line = self.through(point);
         if (line.rate.ppm - self.prior.ppm).abs() > INCREDIBLE * self.prior.error_ppm {
             // It leads through points of different networks, or through bad ones.
