@@ -8,7 +8,6 @@ pub mod line;
 mod moved;
 pub mod network_clock;
 mod noise;
-mod points;
 pub mod rate;
 mod surprise;
 pub mod told;

@@ -7,12 +7,13 @@
 //! than the last point alone. What is known before the first point, that quartz is seldom off by
 //! more than [`CRYSTAL_PPM`], enters as a prior on the slope: two noisy points do not make a rate.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
 use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
 use crate::discipline::noise::Noise;
-use crate::discipline::points::Points;
 use crate::discipline::surprise::{
     Explained, LARGEST_JUMP_PPM, LEAST_JUMP_PPM, Surprise, rate_ppm,
 };
@@ -57,14 +58,14 @@ const LONG_RUN: usize = 12;
 /// The last points, and what was known of the rate before them.
 #[derive(Debug, Clone)]
 pub struct DriftFit {
-    points: Points,
+    points: VecDeque<Point>,
     prior: Rate,
     /// No rate is believed beyond this, either way, in ppm.
     largest_ppm: f64,
     /// The line through the points, if there are any.
     line: Option<Line>,
     /// The last point was a surprise.
-    surprise: Option<Box<Surprise>>,
+    surprise: Option<Surprise>,
 }
 
 impl DriftFit {
@@ -73,7 +74,7 @@ impl DriftFit {
     #[must_use]
     pub fn new(prior: Rate) -> Self {
         Self {
-            points: Points::with_capacity(WINDOW),
+            points: VecDeque::with_capacity(WINDOW),
             prior,
             largest_ppm: LARGEST_RATE_PPM,
             line: None,
@@ -109,21 +110,20 @@ impl DriftFit {
             self.judge(&line, point);
         }
         // Room is made first: what grows beyond its capacity takes twice of it.
-        let is_old = |oldest: Point| oldest.raw < point.raw - SPAN;
-        while self.points.len() >= WINDOW && self.points.oldest().is_some_and(is_old)
+        while self.points.len() >= WINDOW && self.points[0].raw < point.raw - SPAN
             || self.points.len() >= MOST
         {
-            self.points.forget_oldest();
+            self.points.pop_front();
         }
-        self.points.push(point);
+        self.points.push_back(point);
         let mut line = self.through(point);
         if (line.rate.ppm - self.prior.ppm).abs() > INCREDIBLE * self.prior.error_ppm {
             // It leads through points of different networks, or through bad ones.
-            self.points.keep_newest();
+            self.points.drain(..self.points.len() - 1);
             line = self.through(point);
         }
         while self.is_bent(&line) {
-            self.points.forget_oldest();
+            self.points.pop_front();
             line = self.through(point);
         }
         self.line = Some(line);
@@ -156,7 +156,7 @@ impl DriftFit {
             Explained::BadMeasurement => self.points = first.before,
             Explained::Rate => {
                 // Old points would go on voting against the new ones.
-                self.points.keep_newest();
+                self.points.drain(..self.points.len() - 1);
                 let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
                 self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
             }
@@ -170,7 +170,7 @@ impl DriftFit {
         let side = Some(miss > TimeDelta::zero());
         let mut earlier = self.points.iter().rev();
         let other = earlier.find(|point| noise.side(line, point) != side);
-        let began = other.or(self.points.oldest());
+        let began = other.or(self.points.front());
         point.raw - began.map_or(line.raw, |point| point.raw)
     }
 
@@ -181,18 +181,18 @@ impl DriftFit {
         let noise = self.noise();
         let waiting = noise.waiting(by);
         let building = self.building(line, &noise, miss, by);
-        self.points.move_by(|point| {
+        for point in &mut self.points {
             point.ahead += miss;
             point.error += waiting;
-        });
+        }
         let ppm = rate_ppm(miss, by.raw - line.raw).min(LARGEST_JUMP_PPM);
-        self.surprise = Some(Box::new(Surprise {
+        self.surprise = Some(Surprise {
             before,
             miss,
             error: by.error,
             ppm,
             building,
-        }));
+        });
     }
 
     /// Whether the points lie on a curve, so that a straight line must do without the oldest: too
@@ -205,10 +205,10 @@ impl DriftFit {
         if last_run >= LONG_RUN {
             return last_run < self.points.len();
         }
-        let ordinary = |point: &Point| noise.waiting(point) <= noise.doubt * ORDINARY;
+        let ordinary = |point: &&Point| noise.waiting(point) <= noise.doubt * ORDINARY;
         let sides = self.points.iter().filter(ordinary);
         let (mut count, mut runs, mut last) = (0, 0, None);
-        for side in sides.map(|point| noise.side(line, &point)) {
+        for side in sides.map(|point| noise.side(line, point)) {
             count += 1;
             runs += u32::from(side.is_none() || side != last);
             last = side;
@@ -227,7 +227,10 @@ impl DriftFit {
         let largest = self.largest_ppm;
         let now = line.rate.within(largest).ppm;
         let by_ppm = (now + by_ppm).clamp(-largest, largest) - now;
-        self.move_by(|point| point.ahead += at_rate(point.raw - from, by_ppm));
+        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
+        for point in self.points.iter_mut().chain(before) {
+            point.ahead += at_rate(point.raw - from, by_ppm);
+        }
         self.prior.ppm += by_ppm;
         self.prior = self.prior.within(largest);
         let mut turned = line.turned(from, by_ppm);
@@ -238,14 +241,20 @@ impl DriftFit {
 
     /// The network as a whole was stepped: the points are moved along, for its rate is what it was.
     pub fn step(&mut self, by: TimeDelta) {
-        self.move_by(|point| point.ahead += by);
+        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
+        for point in self.points.iter_mut().chain(before) {
+            point.ahead += by;
+        }
         self.line = self.line.map(|line| line.stepped(by));
     }
 
     /// The raw clock was moved, and the network with it: the points are where they were between the
     /// two.
     pub fn raw_moved(&mut self, by: TimeDelta) {
-        self.move_by(|point| point.raw += by);
+        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
+        for point in self.points.iter_mut().chain(before) {
+            point.raw += by;
+        }
         self.line = self.line.map(|line| line.raw_moved(by));
     }
 
@@ -262,14 +271,6 @@ impl DriftFit {
         self.surprise = None;
     }
 
-    /// Moves all points, those without the last surprise too.
-    fn move_by(&mut self, change: impl Fn(&mut Point)) {
-        if let Some(first) = &mut self.surprise {
-            first.before.move_by(&change);
-        }
-        self.points.move_by(change);
-    }
-
     /// What the points have of noise.
     fn noise(&self) -> Noise {
         Noise::of(self.points.iter().map(|point| point.error).collect())
@@ -280,7 +281,7 @@ impl DriftFit {
         let noise = self.noise();
         let weighted = || {
             self.points.iter().map(|point| Weighted {
-                weight: noise.spread(&point).powi(-2),
+                weight: noise.spread(point).powi(-2),
                 seconds: float_nanoseconds(point.raw - last.raw) * 1e-9,
                 nanoseconds: float_nanoseconds(point.ahead - last.ahead),
             })
@@ -326,19 +327,22 @@ impl DriftFit {
             (self.points.len(), 0.0)
         };
         let growth_ppm = line.error_growth_ppm() + jump_ppm;
-        let bound = |point: Point| {
+        let bound = |point: &Point| {
             let miss = (line.ahead(point.raw) - point.ahead).abs();
             point.error + miss + at_rate(last.raw - point.raw, growth_ppm)
         };
         let bounds = self.points.iter().rev().take(points).map(bound);
-        line.error = bounds.fold(bound(last), TimeDelta::min);
+        line.error = bounds.fold(bound(&last), TimeDelta::min);
         line
     }
 
     /// How many of the last points lie on one side of the line, however long they had to wait.
     fn last_run(&self, line: &Line, noise: &Noise) -> usize {
-        let newest_first = self.points.iter().rev();
-        let mut sides = newest_first.map(|point| noise.side(line, &point));
+        let mut sides = self
+            .points
+            .iter()
+            .rev()
+            .map(|point| noise.side(line, point));
         let Some(Some(last)) = sides.next() else {
             return 0;
         };

@@ -1,9 +1,11 @@
 //! A point that lies where noise does not put it, and what the next one says of it: a step of the
 //! network, a bad measurement, or an oscillator that has changed its rate.
 
+use std::collections::VecDeque;
+
 use chrono::TimeDelta;
 
-use crate::discipline::points::Points;
+use crate::discipline::line::Point;
 use crate::span::float_nanoseconds;
 
 /// No oscillator is further off, simulated ones included; what looks like more is a clock that
@@ -22,7 +24,7 @@ pub(in crate::discipline) const LARGEST_JUMP_PPM: f64 = 500.0;
 #[derive(Debug, Clone)]
 pub(in crate::discipline) struct Surprise {
     /// The points without it, and not moved.
-    pub(in crate::discipline) before: Points,
+    pub(in crate::discipline) before: VecDeque<Point>,
     /// How far ahead of the line it lay, and to what error it was measured.
     pub(in crate::discipline) miss: TimeDelta,
     pub(in crate::discipline) error: TimeDelta,
