@@ -143,10 +143,9 @@ impl DriftFit {
         let waited = noise.waiting(&point) + beyond(float_nanoseconds(noise.base));
         let elapsed = point.raw - line.raw;
         let Some(first) = self.surprise.take() else {
-            let building = self.building(line, &noise, miss, &point);
-            let jumps = miss.abs() > waited && rate_ppm(miss, building) > LEAST_JUMP_PPM;
-            if miss.abs() > limit || jumps {
-                self.take_for_step(line, miss, &point);
+            let grown = || rate_ppm(miss, self.building(line, &noise, miss, &point));
+            if miss.abs() > limit || miss.abs() > waited && grown() > LEAST_JUMP_PPM {
+                self.take_for_step(line, &noise, miss, &point);
             }
             return;
         };
@@ -160,7 +159,7 @@ impl DriftFit {
                 let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
                 self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
             }
-            Explained::Steps => self.take_for_step(line, miss, &point),
+            Explained::Steps => self.take_for_step(line, &noise, miss, &point),
         }
     }
 
@@ -176,11 +175,10 @@ impl DriftFit {
 
     /// Moves the points to where they would be if the network had always been so far ahead as this
     /// point says. Where they are then is known no better than where it is.
-    fn take_for_step(&mut self, line: &Line, miss: TimeDelta, by: &Point) {
+    fn take_for_step(&mut self, line: &Line, noise: &Noise, miss: TimeDelta, by: &Point) {
         let before = self.points.clone();
-        let noise = self.noise();
         let waiting = noise.waiting(by);
-        let building = self.building(line, &noise, miss, by);
+        let building = self.building(line, noise, miss, by);
         for point in &mut self.points {
             point.ahead += miss;
             point.error += waiting;
