@@ -173,3 +173,22 @@ pub(in crate::discipline) fn at_rate(elapsed: i64, rate_ppm: f64) -> i64 {
     // Where a processor has no instruction for it, `round` costs more than all the rest.
     (gained + 0.5_f64.copysign(gained)) as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_clock_gains_is_rounded_to_the_nearest_nanosecond_either_way() {
+        for (elapsed, ppm, gained) in [
+            (1_000_000, 100.0, 100),
+            (1_000_000, 0.4, 0),
+            (1_000_000, 0.6, 1),
+            (-1_000_000, 0.6, -1),
+            (1_000_000, -100.4, -100),
+            (i64::MAX, -2e6, i64::MIN),
+        ] {
+            assert_eq!(at_rate(elapsed, ppm), gained, "{elapsed} ns at {ppm} ppm");
+        }
+    }
+}

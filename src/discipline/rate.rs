@@ -541,6 +541,20 @@ mod tests {
     }
 
     #[test]
+    fn the_points_of_a_regular_clock_take_24_bytes_each_and_never_more_room_than_at_first() {
+        assert_eq!(size_of::<Point>(), 24);
+        let mut fit = DriftFit::new(Rate::UNKNOWN);
+        let room = fit.points.capacity();
+        for n in 0..200 {
+            // Every tenth is a bad measurement.
+            let bad = if n % 10 == 9 { 1000 } else { 0 };
+            fit.add(point(5 * n, 50 * n + bad, 20));
+            assert_eq!(fit.points.capacity(), room, "after point {n}");
+        }
+        assert_eq!(fit.len(), WINDOW);
+    }
+
+    #[test]
     fn points_on_a_curve_do_without_the_oldest() {
         // The rate changes by 2 ppm a point, by too little at once to be a surprise.
         let (fit, line) = fit((0..40).map(|n| point(n, n * n, 20)));
