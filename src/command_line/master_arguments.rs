@@ -92,15 +92,15 @@ impl Arguments {
 /// What a running master, or a record, is asked and told, and the group's keys.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say how the masters are that run on this machine, and their clocks
+    /// Show the state of the masters that run on this machine, and of their clocks
     Status(questions::Status),
     /// Wait until the time is known on this machine, for scripts
     Wait(questions::Wait),
     /// Set the time of the whole group, in one step of all its clocks
     Set(orders::Set),
-    /// Take the vote of a clock, which is corrected as before
+    /// Take a clock's vote away; it is corrected as before
     Drop(orders::Clock),
-    /// Let a clock vote again that was dropped
+    /// Give a dropped clock its vote back
     Admit(orders::Clock),
     /// Show a record on the page, round by round
     Replay(Replay),
