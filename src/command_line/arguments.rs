@@ -311,6 +311,11 @@ pub struct Election {
 }
 
 impl Election {
+    /// The candidates, as they were named.
+    pub(crate) fn named(&self) -> &[Address] {
+        &self.candidates
+    }
+
     /// The candidates, if there are any, and which of them we are.
     ///
     /// # Errors

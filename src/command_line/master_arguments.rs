@@ -66,9 +66,22 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Which two flags name one file, if any do.
+    /// What is wrong with the flags as a whole, if anything.
     #[must_use]
-    pub fn file_conflict(&self) -> Option<String> {
+    pub fn conflict(&self) -> Option<String> {
+        let is_reference = self.common.reference.is_some();
+        let conflict = self.common.conflict(false);
+        let conflict = conflict.or_else(|| self.followers.conflict());
+        let conflict = conflict.or_else(|| self.tree.conflict(self.dry_run, is_reference));
+        let conflict = conflict.or_else(|| self.dry_run_conflict());
+        let conflict = conflict.map(str::to_owned);
+        let own = self.election.named();
+        let conflict = conflict.or_else(|| self.tree.wrong_parent(own, self.listen));
+        conflict.or_else(|| self.file_conflict())
+    }
+
+    /// Which two flags name one file, if any do.
+    fn file_conflict(&self) -> Option<String> {
         let state_file = self.remembering.path(&self.common);
         let mut files = self.common.files();
         files.extend(named(&[
@@ -80,8 +93,7 @@ impl Arguments {
     }
 
     /// What a dry run does not go with, if anything.
-    #[must_use]
-    pub fn dry_run_conflict(&self) -> Option<&'static str> {
+    fn dry_run_conflict(&self) -> Option<&'static str> {
         (self.dry_run && self.common.ntp.is_served()).then_some(
             "--serve-ntp does not go with --dry-run: a group that corrects nobody has no time to \
              serve",
