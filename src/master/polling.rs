@@ -1,7 +1,7 @@
 //! The master's side of the line protocol: a burst of polls each interval, and a correction.
 
 use std::convert::Infallible;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -16,6 +16,7 @@ use crate::master::peer::Peer;
 use crate::master::rhythm::Burst;
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
+use crate::rate_limit::{Limit, Throttle};
 use crate::wire::answer::Answer;
 use crate::wire::connection::Connection;
 use crate::wire::correction::Correction;
@@ -25,6 +26,10 @@ use crate::wire::steps::Steps;
 
 /// What a follower is told that comes to a candidate that does not lead.
 const ELSEWHERE: &str = "this candidate does not lead";
+
+/// How often a group is told which groups are above it. It lets go of a parent that tells more than
+/// twice as many, and its 10 s may begin at another moment.
+const PATHS: Limit = Limit::per(10, Duration::from_secs(10));
 
 /// What a burst found out.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +55,8 @@ struct Polling<'p, 'c, 's> {
     /// Whether it is the master of a group, and which groups it was told last are above it.
     is_group: bool,
     told_path: Option<Path>,
+    /// How often it may be told.
+    paths: Throttle,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
     /// When that burst was.
@@ -69,6 +76,7 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
         told: None,
         is_group: false,
         told_path: None,
+        paths: Throttle::new(PATHS),
         measured: None,
         last: Burst::default(),
         told_steps: None,
@@ -128,11 +136,12 @@ impl Polling<'_, '_, '_> {
     }
 
     /// Tells the master of a group which groups are above it, unless it knows. It is to hear that
-    /// before it is corrected.
+    /// before it is corrected. What would be told too often waits for the next burst.
     fn tell_path(&mut self) -> Result<(), End> {
         if self.is_group {
             let path = self.peer.shared.path();
-            if self.told_path.as_ref() != Some(&path) {
+            if self.told_path.as_ref() != Some(&path) && self.paths.admit(Instant::now()).is_some()
+            {
                 let line = Message::Path(path.clone()).line();
                 self.peer.say(self.connection, line)?;
                 self.told_path = Some(path);

@@ -1,8 +1,10 @@
 //! Masters above a group that say what they should not.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::fake_master::{FakeLink, FakeMaster};
 use crate::support::programs::SOON;
@@ -110,6 +112,58 @@ fn a_parent_whose_path_changes_without_end_is_let_go_of() {
     }
     let said = below.lets_go(&mut link);
     assert_eq!(said.as_deref(), Some("BYE you sent too many paths"));
+}
+
+/// The paths that a master tells the master of a group below it, until it closes the connection.
+fn told_below(master: SocketAddr) -> Receiver<(Instant, String)> {
+    let mut stream = TcpStream::connect(master).expect("a master");
+    let lines = BufReader::new(stream.try_clone().expect("a descriptor"));
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = stream.write_all(b"2026-01-02 03:04:05.678901\n");
+        for line in lines.lines().map_while(Result::ok) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.expect("a time after 1970").as_nanos();
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["POLL", n, ..] => {
+                    let answer = format!("TIME {n} {now} {now} weight=1,0 name=below\n");
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+                ["PATH", path] if tell.send((Instant::now(), path.to_owned())).is_err() => return,
+                _ => {}
+            }
+        }
+    });
+    told
+}
+
+#[test]
+fn groups_above_that_change_without_end_cost_no_group_its_own_parent() {
+    let below = Below::start();
+    let told = told_below(below.site.address());
+    let (began, _) = told.recv_timeout(SOON).expect("a first path");
+    // On each connection no more than the group bears with.
+    let mut ended = began;
+    for connection in 1..=2 {
+        let mut link = below.greet();
+        for change in 1..=18 {
+            let top = format!("{connection:04x}{change:04x}");
+            link.say(&format!("PATH {top}"));
+            wait("it has heard", || below.path()[0] == top);
+        }
+        ended = Instant::now();
+    }
+    wait("it is the top", || below.path().len() == 1);
+    let own = below.own();
+    let mut in_time = 1;
+    loop {
+        let (at, path) = told.recv_timeout(SOON).expect("the last path");
+        in_time += u32::from(at < began + Duration::from_secs(10));
+        if path == own && at >= ended {
+            break;
+        }
+    }
+    assert!(in_time <= 20, "{in_time} paths in 10 s");
 }
 
 #[test]
