@@ -36,6 +36,11 @@ pub trait Clock: Send + Sync {
     fn slept(&self) -> TimeDelta {
         TimeDelta::zero()
     }
+
+    /// By how much the clock was set, in all, whose target it is; `None`, if it is a machine's.
+    fn set_by(&self) -> Option<TimeDelta> {
+        None
+    }
 }
 
 /// Nothing is said to have come longer ago, so that a wall clock that was just set does no harm.

@@ -199,8 +199,10 @@ pub struct Discipline {
     /// The clock was set, suspended, or has refused a correction, and none was taken since.
     in_doubt: bool,
     /// How often the raw clock was set, and for how long it has been suspended.
-    sets: u32,
+    pub(in crate::discipline) sets: u32,
     slept: TimeDelta,
+    /// By how much it was set, in all.
+    pub(in crate::discipline) set_by: TimeDelta,
     /// A step was made that the system's clock has not followed yet.
     step_due: bool,
     /// The steps of its group that it has taken; `None` before it has heard of any group.
@@ -232,6 +234,7 @@ impl Discipline {
             in_doubt: false,
             sets: 0,
             slept: TimeDelta::zero(),
+            set_by: TimeDelta::zero(),
             step_due: false,
             steps: None,
             handed: HandedDown::default(),
@@ -432,6 +435,7 @@ impl Discipline {
         self.in_doubt = true;
         self.sets = self.sets.wrapping_add(1);
         self.since = self.since.saturating_add(nanoseconds(by));
+        self.set_by = self.set_by.checked_add(&by).unwrap_or(self.set_by);
     }
 
     /// The raw clock has been suspended for so long, in all, which kernels know to a second or two:
