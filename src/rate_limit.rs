@@ -35,6 +35,13 @@ impl Limit {
         later: Duration::from_mins(10),
     };
 
+    /// For what one machine does that comes and goes: who starts a program again a few times sees all
+    /// of it.
+    pub(crate) const COMINGS_AND_GOINGS: Self = Self {
+        times: 10,
+        ..Self::LASTING
+    };
+
     /// So many times in each period.
     pub(crate) const fn per(times: u32, period: Duration) -> Self {
         Self {
@@ -124,25 +131,34 @@ impl Default for Throttle {
 /// So many conditions are told apart.
 const CONDITIONS: usize = 64;
 
-/// Limits of their own for conditions that may last, each with its own name: those that were asked for
+/// The same limit for each of several conditions, each with its own name: those that were asked for
 /// last are known.
-#[derive(Debug, Default)]
-pub(crate) struct Conditions(Vec<(String, Throttle)>);
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    limit: Limit,
+    known: Vec<(String, Throttle)>,
+}
 
 impl Conditions {
-    /// Whether this one may be told now, as [`Limit::LASTING`] says, and if so, how many times it was
-    /// withheld before.
+    pub(crate) fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            known: Vec::new(),
+        }
+    }
+
+    /// Whether this one may be told now and, if so, how many times it was withheld before.
     pub(crate) fn admit(&mut self, condition: String, now: Instant) -> Option<u64> {
-        let known = self.0.iter().position(|(known, _)| *known == condition);
-        let mut throttle = match known {
-            Some(place) => self.0.remove(place).1,
-            None => Throttle::new(Limit::LASTING),
+        let place = self.known.iter().position(|(known, _)| *known == condition);
+        let mut throttle = match place {
+            Some(place) => self.known.remove(place).1,
+            None => Throttle::new(self.limit),
         };
-        if self.0.len() == CONDITIONS {
-            self.0.remove(0);
+        if self.known.len() == CONDITIONS {
+            self.known.remove(0);
         }
         let admitted = throttle.admit(now);
-        self.0.push((condition, throttle));
+        self.known.push((condition, throttle));
         admitted
     }
 }
@@ -267,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_condition_is_withheld_for_itself_and_of_many_the_last_are_known() {
-        let (mut conditions, began) = (Conditions::default(), Instant::now());
+        let (mut conditions, began) = (Conditions::new(Limit::LASTING), Instant::now());
         let mut told = |condition: &str, second| {
             let now = began + second * SECOND;
             conditions.admit(condition.to_owned(), now)
@@ -281,6 +297,6 @@ mod tests {
             assert_eq!(told("revoked", 61), None);
         }
         assert_eq!(told("0", 61), Some(0), "it is forgotten");
-        assert_eq!(conditions.0.len(), CONDITIONS);
+        assert_eq!(conditions.known.len(), CONDITIONS);
     }
 }

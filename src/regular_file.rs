@@ -24,7 +24,7 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 const NOT_REGULAR: &str = "it is not a regular file";
 
-/// Says of a link and of a pipe what they are, which the operating system does in riddles.
+/// Says of a link and of a pipe what they are: the operating system's error does not.
 fn explain(path: &Path, error: io::Error) -> io::Error {
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_symlink() => io::Error::new(

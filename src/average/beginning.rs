@@ -2,8 +2,8 @@
 //!
 //! Whoever takes a group over, after an election, knows neither how far each clock has moved the
 //! group with its votes nor what rate each has told before: that is in the memory of the last
-//! leader. Other candidates could tell, and an evil one would tell lies. So the new leader does for
-//! some rounds without: the group's time is the median of its clocks, which no minority moves
+//! leader. Other candidates could tell, and an evil one would tell lies. So for some rounds
+//! the new leader does without: the group's time is the median of its clocks, which no minority moves
 //! beyond what the others differ by, and its rate is held by the one oscillator that the leader
 //! knows for certain, its own.
 

@@ -14,7 +14,7 @@ use crate::average::beginning::Beginning;
 use crate::average::dropped::Dropped;
 use crate::average::member::Member;
 use crate::average::names::Names;
-use crate::average::rates::{Baseline, told_rate};
+use crate::average::rates::{Baseline, Course, told_rate};
 use crate::average::reference::Guide;
 use crate::average::reputation::Standing;
 use crate::average::round::{Above, Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
@@ -38,9 +38,8 @@ pub struct Ensemble {
     pub(in crate::average) awaits_known: bool,
     /// What the rate of the master's own clock is compared with.
     pub(in crate::average) own_rate: Baseline,
-    /// By how many ppm the mean of the rates that clocks tell has moved the group, once these were
-    /// known.
-    pub(in crate::average) rate_level: f64,
+    /// What else is known of the group's rate.
+    pub(in crate::average) course: Course,
     /// For how many clocks the group stands, and the mean of the rates that they tell.
     pub(in crate::average) stands: Stands,
     intervals: u64,
@@ -68,7 +67,7 @@ impl Ensemble {
             awaits_known: !acquaintances.is_empty(),
             acquaintances,
             own_rate: Baseline::default(),
-            rate_level: 0.0,
+            course: Course::default(),
             stands: Stands::default(),
             intervals: 0,
             rounds: 0,

@@ -13,6 +13,9 @@
 //! that is away for a while, however far its rate is from the others'. The mean of the rates
 //! themselves counts within [`LEVEL_PPM`] then, and slowly. A leader that has taken the group over
 //! goes by what its own rate has changed by, until it knows the others'.
+//!
+//! Nor is a new group moved to the mean of those who happen to be there: while some are away, which
+//! go on at the rate that they were given last, so do the others.
 
 use std::time::Duration;
 
@@ -90,6 +93,48 @@ impl Baseline {
     }
 }
 
+/// For how many clocks those stand who are in a round.
+#[derive(Debug, Clone, Copy)]
+pub struct Turnout {
+    /// All of them.
+    pub present: usize,
+    /// Those that vote.
+    pub voters: usize,
+}
+
+/// What a group has noted of its rate, besides what each of its clocks has told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Course {
+    /// By how many ppm the mean of the rates themselves has moved the group, since they are known.
+    level_ppm: f64,
+    /// For how many clocks those stood who were there in the fullest round, before they were known.
+    fullest: usize,
+    /// In how many rounds some of those were away: [`SETTLING`] at most, for who is away for longer
+    /// may never come back.
+    short: u32,
+}
+
+impl Course {
+    /// Whether so many are fewer than there were, and the others are to wait for them.
+    fn waits(&mut self, present: usize) -> bool {
+        self.fullest = self.fullest.max(present);
+        let waits = present < self.fullest && self.short < SETTLING;
+        self.short += u32::from(waits);
+        waits
+    }
+
+    /// Notes that the rates are known, by which those who are away don't matter any more, and by how
+    /// many ppm the mean of the rates themselves is off. By how many ppm it moves the group.
+    fn level(&mut self, off_ppm: Option<f64>) -> f64 {
+        let wanted = off_ppm.map_or(self.level_ppm, |ppm| ppm.clamp(-LEVEL_PPM, LEVEL_PPM));
+        *self = Self {
+            level_ppm: self.level_ppm + LEVEL_GAIN * (wanted - self.level_ppm),
+            ..Self::default()
+        };
+        self.level_ppm
+    }
+}
+
 /// What a voter tells.
 #[derive(Debug)]
 pub struct Telling<'a> {
@@ -102,17 +147,15 @@ pub struct Telling<'a> {
 }
 
 /// By how many ppm all clocks are to run faster, given the rates in ppm that voters tell: nothing,
-/// unless most of the `voters` tell theirs. `all_vote` is whether there are no other clocks;
-/// `own_change`, what the rate of the master's own clock has changed by, where the master can't know
-/// it of the others; `level`, by how many ppm the mean of the rates themselves has moved the group
-/// until now.
+/// unless most of the voters tell theirs. `own_change` is what the rate of the master's own clock has
+/// changed by, where the master can't know it of the others.
 pub fn common_rate(
     told: &mut [Telling],
-    voters: usize,
-    all_vote: bool,
+    turnout: Turnout,
     own_change: Option<f64>,
-    level: &mut f64,
+    course: &mut Course,
 ) -> f64 {
+    let Turnout { present, voters } = turnout;
     let mut rates: Vec<_> = told.iter().map(|it| (it.ppm, it.weight)).collect();
     let known = told.iter().filter_map(|it| {
         let change = it.baseline.change(it.ppm)?;
@@ -127,20 +170,15 @@ pub fn common_rate(
         own_change
     };
     let mean = mean_of_most(&rates, voters);
-    let is_calm = all_vote && change.is_none() && mean.is_some_and(|mean| mean.abs() < LEVEL_PPM);
     let off = match (change, mean) {
-        (Some(change), mean) => {
-            if let Some(mean) = mean {
-                let wanted = (mean - change).clamp(-LEVEL_PPM, LEVEL_PPM);
-                *level += LEVEL_GAIN * (wanted - *level);
-            }
-            change + *level
-        }
-        (None, Some(mean)) if !is_known => mean,
-        (None, _) => 0.0,
+        (Some(change), mean) => change + course.level(mean.map(|mean| mean - change)),
+        (None, _) if is_known => 0.0,
+        (None, _) if course.waits(present) => return 0.0,
+        (None, mean) => mean.unwrap_or(0.0),
     };
+    let is_calm = voters == present && mean.is_some_and(|mean| mean.abs() < LEVEL_PPM);
+    let counts = if is_calm && change.is_none() { CALM } else { 1 };
     for it in told {
-        let counts = if is_calm { CALM } else { 1 };
         it.baseline.note(it.ppm, change.unwrap_or(0.0), counts);
     }
     (-RATE_GAIN * off).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
@@ -173,6 +211,43 @@ fn weight(told: &[(f64, u32)]) -> usize {
 mod tests {
     use super::*;
 
+    /// By how many ppm a new group of three is moved in each of so many rounds, whose first clock leaves
+    /// it after five.
+    fn moved_without_one(rounds: u32) -> Vec<f64> {
+        let mut baselines = [Baseline::default(); 3];
+        let (mut group, mut course) = (0.0, Course::default());
+        let moved = |round| {
+            let away = usize::from(round >= 5);
+            let oscillators = &[50.0, 10.0, -30.0][away..];
+            let told = baselines[away..].iter_mut().zip(oscillators);
+            let told = told.map(|(baseline, oscillator)| Telling {
+                baseline,
+                ppm: group - oscillator,
+                weight: 1,
+            });
+            let mut told: Vec<_> = told.collect();
+            let turnout = Turnout {
+                present: told.len(),
+                voters: told.len(),
+            };
+            let moved = common_rate(&mut told, turnout, None, &mut course);
+            group += moved;
+            moved
+        };
+        (0..rounds).map(moved).collect()
+    }
+
+    #[test]
+    fn a_new_group_goes_on_as_one_that_is_away_does_and_not_for_ever() {
+        let moved = moved_without_one(5 + SETTLING + 100);
+        assert!(moved[..5].iter().all(|ppm| *ppm > 0.1), "{:?}", &moved[..5]);
+        let (held, then) = moved[5..].split_at(SETTLING as usize);
+        assert!(held.iter().all(|ppm| *ppm == 0.0), "{held:?}");
+        assert!(then[0] < -1.0, "{} ppm", then[0]);
+        let group: f64 = moved.iter().sum();
+        assert!((group + 10.0).abs() < LEVEL_PPM, "{group} ppm");
+    }
+
     /// For so many rounds nobody lies: what is left of a new group's rate is given up slowly.
     const HONEST: u32 = 2500;
 
@@ -181,7 +256,7 @@ mod tests {
     fn moved(oscillators: &[f64], lie: fn(f64) -> f64) -> f64 {
         let mut baselines = vec![Baseline::default(); oscillators.len()];
         let (mut group, mut before) = (50.0, 0.0);
-        let mut level = 0.0;
+        let mut course = Course::default();
         for round in 0..5000 {
             if round == HONEST {
                 before = group;
@@ -198,8 +273,11 @@ mod tests {
                 weight: 1,
             });
             let mut told: Vec<_> = told.collect();
-            let voters = told.len();
-            group += common_rate(&mut told, voters, true, None, &mut level);
+            let turnout = Turnout {
+                present: told.len(),
+                voters: told.len(),
+            };
+            group += common_rate(&mut told, turnout, None, &mut course);
         }
         let mean = oscillators.iter().sum::<f64>() / oscillators.len() as f64;
         assert!(

@@ -22,10 +22,10 @@ use crate::span::{at_rate, float_nanoseconds};
 /// The fastest that a group is led, in ppm, if nothing else is said.
 pub const SLEW_PPM: f64 = 50.0;
 
-/// In so many intervals a small distance would be made up for, by its own share of the rate.
+/// A small distance is led away at such a rate that it would take so many intervals.
 const INTERVALS: f64 = 8.0;
 
-/// By how much the references run faster than the clocks is the mean of some so many rounds.
+/// By how much the references run faster than the clocks is averaged over about so many rounds.
 const STEADY_ROUNDS: f64 = 32.0;
 
 /// A group and a reference may move against each other by so much, in ppm: what oscillators are off

@@ -4,14 +4,14 @@
 //! ahead by, it was told to give up. One that stays on the same side drags the group there, a
 //! little each round, though it may never leave the window within which clocks vote.
 //!
-//! So it is kept in mind how far each clock has moved the group with its votes: the running mean
+//! So the master remembers how far each clock has moved the group with its votes: the running mean
 //! of its distances from the median, over some [`MEMORY`] rounds. A vote that would bring it above
-//! what drift and noise explain is in doubt; rounds without a vote bring it back to nothing, and
-//! what is shown in them does not count, or else a liar would pay for a vote with rounds that
-//! have none. In doubt is, still more, a clock that has just come, until it was within the window
-//! for [`PROBATION`] rounds: or else a liar would only have to come back to be believed. Votes go
-//! to those that are least in doubt, but never to fewer than a strict majority: fewer than half
-//! are liars.
+//! what drift and noise explain is in doubt. A round without a vote counts as a distance of 0,
+//! whatever the clock shows in it: otherwise a liar could make up for a vote on one side with what
+//! it shows on the other while it has none. More in doubt is a clock that has just come, until it
+//! was within the window for [`PROBATION`] rounds: otherwise a liar would only have to come back to
+//! be believed. Votes go to those that are least in doubt, but never to fewer than a strict
+//! majority: fewer than half are liars.
 //!
 //! A minority of the clocks, each with a mean distance of no more than the allowance *a*, moves
 //! the mean of all by no more than *a*/2 in a round. With an allowance of [`ALLOWED_PPM`] for the

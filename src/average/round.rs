@@ -54,7 +54,7 @@ pub struct Heard {
     /// For how many clocks it stands: 1, or, where it is the clock of a whole group, as many as have
     /// voted there.
     pub weight: u32,
-    /// How far from it half of those were.
+    /// The median of the distances of those from it.
     pub deviation: TimeDelta,
 }
 
@@ -249,7 +249,7 @@ pub struct Row {
     pub sample: Sample,
     /// For how many clocks it counts.
     pub weight: u32,
-    /// How far from it half of those are, where it counts for several.
+    /// The median of the distances of those from it, where it counts for several.
     pub deviation: TimeDelta,
     /// Whether it has a vote in the average and, if not, why.
     pub vote: Vote,

@@ -11,7 +11,7 @@ use crate::wire::weight::LARGEST_WEIGHT;
 pub struct Stands {
     /// For how many clocks: all that have voted in the last round in which a majority agreed.
     pub weight: u32,
-    /// How far from the group's time half of them were.
+    /// The median of their distances from the group's time.
     pub deviation: TimeDelta,
     /// By how many ppm the group's time gains on their oscillators in the mean, if they say.
     pub rate_ppm: Option<f64>,

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use crate::average::consensus::{Ballot, Consensus, NoMajority, consensus_of, settled};
 use crate::average::electorate::{Contender, electorate};
 use crate::average::ensemble::Ensemble;
-use crate::average::rates::{Telling, common_rate};
+use crate::average::rates::{Telling, Turnout, common_rate};
 use crate::average::reputation::{Doubt, allowance, most_doubt};
 use crate::average::round::{Heard, MASTER, Vote, Wire};
 use crate::measurement::sample::Sample;
@@ -201,19 +201,25 @@ impl Ensemble {
             Some((&mut member.rate, heard))
         });
         let clocks = std::iter::once((&mut self.own_rate, *own)).chain(heard);
-        let voting = clocks.zip(votes).filter(|(_, vote)| vote.counts());
-        let all_vote = votes.iter().all(|vote| vote.counts());
-        let mut all = 0;
-        let telling = voting.filter_map(|((baseline, heard), _)| {
-            all += heard.weight as usize;
+        let mut turnout = Turnout {
+            present: 0,
+            voters: 0,
+        };
+        let telling = clocks.zip(votes).filter_map(|((baseline, heard), vote)| {
+            let weight = heard.weight;
+            turnout.present += weight as usize;
+            if !vote.counts() {
+                return None;
+            }
+            turnout.voters += weight as usize;
             Some(Telling {
                 baseline,
                 ppm: heard.rate_ppm? - led_ppm,
-                weight: heard.weight,
+                weight,
             })
         });
         let mut told: Vec<_> = telling.collect();
-        common_rate(&mut told, all, all_vote, own_change, &mut self.rate_level)
+        common_rate(&mut told, turnout, own_change, &mut self.course)
     }
 }
 

@@ -25,14 +25,7 @@ fn main() -> ExitCode {
             Command::Key(command) => program::command(|| command.run()),
         };
     }
-    let common = &arguments.common;
-    let conflict = common.conflict(false);
-    let conflict = conflict.or_else(|| arguments.followers.conflict());
-    let is_reference = common.reference.is_some();
-    let conflict = conflict.or_else(|| arguments.tree.conflict(arguments.dry_run, is_reference));
-    let conflict = conflict.or_else(|| arguments.dry_run_conflict());
-    let conflict = conflict.map(str::to_owned);
-    if let Some(conflict) = conflict.or_else(|| arguments.file_conflict()) {
+    if let Some(conflict) = arguments.conflict() {
         arguments::refuse(&mut Arguments::command(), &conflict);
     }
     let candidates = match (arguments.election).candidates(arguments.listen, arguments.dry_run) {

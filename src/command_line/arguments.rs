@@ -36,7 +36,7 @@ pub enum Steer {
 /// The flags that both programs have.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// Time between rounds (master) and between reports (follower): 500ms, 5s, 1m
+    /// Time between rounds (master), or between reports on the timestamp wire (follower): 500ms, 5s, 1m
     #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true, value_parser = values::interval)]
     pub interval: Duration,
 
@@ -56,7 +56,7 @@ pub struct Common {
     #[arg(long, value_name = "PPM", default_value = "0ppm", allow_hyphen_values = true, value_parser = values::drift_ppm)]
     simulate_drift: f64,
 
-    /// Make a correction above this in one step, in the first three rounds; slew all others
+    /// Make a correction above this in one step, in the first rounds (--step-rounds); slew all others
     /// [default: 1s, or 10ms with --steer system or --serve-ntp]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = values::threshold)]
     step_threshold: Option<TimeDelta>,
@@ -69,8 +69,8 @@ pub struct Common {
     #[arg(long, value_name = "CLOCK", default_value = "none")]
     steer: Steer,
 
-    /// Refuse a correction of the system's clock above this, or above it with those of one day,
-    /// once it has been corrected, in this run or, with a drift file, in the last one
+    /// Refuse a correction of the system's clock above this, by itself or in sum with the others of
+    /// one day; not the first one, unless the last run has left the clock right (--drift-file)
     #[arg(long, value_name = "DURATION", default_value = "1000s", allow_hyphen_values = true, value_parser = values::threshold)]
     panic_threshold: TimeDelta,
 
@@ -82,7 +82,7 @@ pub struct Common {
     #[command(flatten)]
     clients: LocalClients,
 
-    /// Only take away what a program that was killed has left of a slew of the system's clock
+    /// Only undo what a program that was killed has left of a slew of the system's clock, and end
     #[arg(long)]
     pub mend_clock: bool,
 
@@ -274,11 +274,11 @@ pub struct Followers {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub min_followers: u32,
 
-    /// Turn away one more connection than so many
+    /// Turn away connections beyond so many
     #[arg(long, value_name = "N", default_value_t = 16000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_followers: u32,
 
-    /// Turn away who holds one more connection from one address, or opens one more in a second
+    /// Turn away connections beyond so many from one address, at a time or new ones in a second
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_per_address: u32,
 
@@ -311,6 +311,11 @@ pub struct Election {
 }
 
 impl Election {
+    /// The candidates, as they were named.
+    pub(crate) fn named(&self) -> &[Address] {
+        &self.candidates
+    }
+
     /// The candidates, if there are any, and which of them we are.
     ///
     /// # Errors

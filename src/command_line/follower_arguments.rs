@@ -55,7 +55,7 @@ impl Arguments {
 /// What a running follower is asked, and its machine's key.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say how the followers are that run on this machine
+    /// Show the state of the followers that run on this machine
     Status(questions::Status),
     /// Wait until the time is known on this machine, for scripts
     Wait(questions::Wait),

@@ -21,7 +21,7 @@ const LONGEST_LINE: u64 = 4096;
 /// The master's flags on keys.
 #[derive(Debug, Args)]
 pub struct GroupFlags {
-    /// The secrets of the group: who holds no key of it is nobody [default: no keys]
+    /// The secrets of the group: who holds no key of it is turned away, see --auth [default: no keys]
     #[arg(long, value_name = "FILE", env = "BERKELEY_KEY_FILE")]
     pub key_file: Option<PathBuf>,
 

@@ -66,9 +66,22 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Which two flags name one file, if any do.
+    /// What is wrong with the flags as a whole, if anything.
     #[must_use]
-    pub fn file_conflict(&self) -> Option<String> {
+    pub fn conflict(&self) -> Option<String> {
+        let is_reference = self.common.reference.is_some();
+        let conflict = self.common.conflict(false);
+        let conflict = conflict.or_else(|| self.followers.conflict());
+        let conflict = conflict.or_else(|| self.tree.conflict(self.dry_run, is_reference));
+        let conflict = conflict.or_else(|| self.dry_run_conflict());
+        let conflict = conflict.map(str::to_owned);
+        let own = self.election.named();
+        let conflict = conflict.or_else(|| self.tree.wrong_parent(own, self.listen));
+        conflict.or_else(|| self.file_conflict())
+    }
+
+    /// Which two flags name one file, if any do.
+    fn file_conflict(&self) -> Option<String> {
         let state_file = self.remembering.path(&self.common);
         let mut files = self.common.files();
         files.extend(named(&[
@@ -80,8 +93,7 @@ impl Arguments {
     }
 
     /// What a dry run does not go with, if anything.
-    #[must_use]
-    pub fn dry_run_conflict(&self) -> Option<&'static str> {
+    fn dry_run_conflict(&self) -> Option<&'static str> {
         (self.dry_run && self.common.ntp.is_served()).then_some(
             "--serve-ntp does not go with --dry-run: a group that corrects nobody has no time to \
              serve",
@@ -92,15 +104,15 @@ impl Arguments {
 /// What a running master, or a record, is asked and told, and the group's keys.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say how the masters are that run on this machine, and their clocks
+    /// Show the state of the masters that run on this machine, and of their clocks
     Status(questions::Status),
     /// Wait until the time is known on this machine, for scripts
     Wait(questions::Wait),
     /// Set the time of the whole group, in one step of all its clocks
     Set(orders::Set),
-    /// Take the vote of a clock, which is corrected as before
+    /// Take a clock's vote away; it is corrected as before
     Drop(orders::Clock),
-    /// Let a clock vote again that was dropped
+    /// Give a dropped clock its vote back
     Admit(orders::Clock),
     /// Show a record on the page, round by round
     Replay(Replay),

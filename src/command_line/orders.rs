@@ -35,7 +35,7 @@ pub struct Set {
     #[arg(value_name = "STEP|TIME", allow_hyphen_values = true, required_unless_present = "from", value_parser = goal)]
     goal: Option<Order>,
 
-    /// To the time that the own clock of the machine shows on which this node of the group runs
+    /// To what the own clock of this node's machine shows
     #[arg(long, value_name = "NAME|ADDR", conflicts_with = "goal", value_parser = clock)]
     from: Option<String>,
 

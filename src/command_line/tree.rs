@@ -1,5 +1,6 @@
 //! The master's flags on groups above and below its own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::command_line::values;
@@ -52,5 +53,32 @@ impl Tree {
         } else {
             None
         }
+    }
+
+    /// What is wrong with the masters above this one, if the flags alone tell it: `own` are the
+    /// candidates of its group, and `listen` is where it listens. What else leads back to this group
+    /// is found when it is reached.
+    #[must_use]
+    pub fn wrong_parent(&self, own: &[Address], listen: SocketAddr) -> Option<String> {
+        let wrong = |(place, parent): (usize, &Address)| {
+            if self.parent[..place].contains(parent) {
+                Some(format!(
+                    "--parent names {parent} twice; name each master above this one once"
+                ))
+            } else if own.contains(parent) {
+                Some(format!(
+                    "--parent {parent} is one of --candidates, so of this group itself; name \
+                     masters of the group above with --parent"
+                ))
+            } else if parent.is_surely(listen) {
+                Some(format!(
+                    "--parent {parent} is where this master itself listens (--listen {listen}); \
+                     name masters of the group above with --parent, or let this one listen elsewhere"
+                ))
+            } else {
+                None
+            }
+        };
+        self.parent.iter().enumerate().find_map(wrong)
     }
 }

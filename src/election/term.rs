@@ -15,8 +15,8 @@
 //!   Each is believed four times as much as the one before.
 //!
 //! A liar can still go to the limit of a candidate that has just started. If all candidates die
-//! after that, the followers that live on know of a term that is refused. It takes signed terms
-//! to prevent that.
+//! after that, the followers that live on know of a term that is refused. In a group with keys,
+//! terms are certified, which prevents that.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::wire::candidate::Term;
 /// [`TURN`](crate::election::rules::TURN).
 const ELECTIONS_PER_SECOND: u64 = 10;
 
-/// More elections than a group has held, if nobody lies: so many in every second of 13 years. In
+/// More elections than a group has held, if nobody lies: [`ELECTIONS_PER_SECOND`] for 13 years. In
 /// truth it takes the end of a leader to hold one.
 const ELECTIONS: Term = 1 << 32;
 

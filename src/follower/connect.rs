@@ -184,9 +184,7 @@ impl Outage {
             _ if choice > 1 => Some(format!(
                 "lost {master}: {end}; holding over until a leader is found"
             )),
-            _ => Some(format!(
-                "lost {master}: {end}; connecting again until it lasts"
-            )),
+            _ => Some(format!("lost {master}: {end}; trying to connect again")),
         }
     }
 }

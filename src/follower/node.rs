@@ -166,7 +166,10 @@ impl Node {
         if self.steps.admit(Instant::now()).is_none() {
             return Err(End::Fault("too many steps".to_owned()));
         }
-        log::info!("step {} of the group: by {}", steps.number, signed(by));
+        // The master of a group has logged it.
+        if self.group.is_none() {
+            log::info!("step {} of the group: by {}", steps.number, signed(by));
+        }
         let row = self.row(self.received, by);
         if let Some(record) = &mut self.options.record {
             record.follower(&row);

@@ -95,7 +95,7 @@ impl Acceptor {
                     // a peer can have that as often as it likes.
                     if starved.is_none_or(|last| last.elapsed() > STARVATION_OVER) {
                         log::warn!(
-                            "cannot accept more connections: {error}; trying on \
+                            "cannot accept more connections: {error}; trying again \
                              (ulimit -n raises the number of descriptors)"
                         );
                     }

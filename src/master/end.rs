@@ -19,8 +19,8 @@ pub(crate) enum End {
     /// The peer said goodbye.
     #[error("it says: {0}")]
     Bye(String),
-    /// The network broke it.
-    #[error("{0}")]
+    /// The network broke it, or we have closed it.
+    #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
     /// The peer sent something that does not belong there.
     #[error("it sent {0}")]

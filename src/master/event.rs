@@ -38,7 +38,7 @@ pub enum MasterEvent {
         /// How many it waits for.
         wanted: usize,
     },
-    /// So many followers joined or left too quickly one after the other to be named.
+    /// So many times since it was told last, followers joined or left too often to be named.
     Withheld(u64),
     /// A round has ended and its corrections are on their way.
     Round(Box<Round>),

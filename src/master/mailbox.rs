@@ -29,9 +29,9 @@ pub(crate) enum Command {
     Dismiss(&'static str),
 }
 
-/// Holds one step, one correction and one dismissal. A newer correction takes the place of one that was not
-/// sent yet, which is out of date by then; a dismissal comes after the last correction. There are
-/// as many of these as followers: std's channels would need 2 KiB each.
+/// Holds one step, one correction and one dismissal. A newer correction takes the place of one that
+/// was not sent yet, which is out of date by then; a dismissal comes after the last correction.
+/// There are as many of these as followers: std's channels would need 2 KiB each.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     commands: Mutex<Commands>,

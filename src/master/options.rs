@@ -41,17 +41,18 @@ pub struct MasterOptions {
     pub dry_run: bool,
     /// The first round waits for so many followers.
     pub min_followers: usize,
-    /// One more than so many connections is turned away.
+    /// So many connections at most: one more is turned away.
     pub max_followers: usize,
-    /// So is one more than so many from one address, at a time or in a second.
+    /// So many from one address (IPv6: one network of 64 bits) at most, at a time and as new ones in
+    /// a second.
     pub max_per_address: usize,
     /// So many votes have the connections from one IPv4 address, or IPv6 network of 64 bits,
     /// together. Those from this machine have one each.
     pub votes_per_address: usize,
-    /// For how many clocks a follower may stand that is the master of a group and has no key that says
-    /// so: what it claims counts no further.
+    /// The master of a group below counts as so many clocks at most, whatever it says, unless it is
+    /// one of `trust_weight`.
     pub max_weight: u32,
-    /// The names of those, proven with keys, of which it counts in full.
+    /// The masters of groups below that count as what they say: their names, proven with keys.
     pub trust_weight: Vec<NodeName>,
     /// The masters of the group above this one, if there is one: of those, one is followed.
     pub parents: Vec<Address>,
@@ -59,7 +60,8 @@ pub struct MasterOptions {
     pub parent_key_file: Option<PathBuf>,
     /// The masters that may lead, if this one is not the only one.
     pub candidates: Option<Candidates>,
-    /// The file with the group's secrets, if it has any: who holds no key of the group is nobody.
+    /// The file with the group's secrets, if it has any: who holds no key of the group is turned away,
+    /// unless `auth` or `serve_timestamps` says otherwise.
     pub key_file: Option<PathBuf>,
     /// With a key file: what becomes of followers without a key.
     pub auth: Auth,

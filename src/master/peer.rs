@@ -84,7 +84,8 @@ impl Peer {
     }
 
     /// Notes the clock of the peer, which becomes a member with its first one. `name` is what it
-    /// calls itself, if it does (who has a key is called by its name); `steps` are those that we had taken when we heard it.
+    /// calls itself, if it does (who has a key is called what the key says); `steps` are those that
+    /// we had taken when we heard it.
     pub(crate) fn report(
         &mut self,
         name: Option<&str>,

@@ -226,7 +226,7 @@ impl Teller {
         let say = !said && since.elapsed() > MISSING;
         if say {
             log::warn!(
-                "cannot reach candidate {}: {error}; trying on",
+                "cannot reach candidate {}: {error}; trying again",
                 self.address
             );
         }

@@ -14,7 +14,7 @@ const PLACES: usize = 512;
 /// takes its time, and ten thousand machines may connect at once.
 const RESPITE: Duration = Duration::from_secs(1);
 
-/// So long it does if its machine has more than [`FEW`] places: then others are not to wait for it.
+/// The same if its machine has more than [`FEW`] places: others are not to wait for that one.
 const RESPITE_OF_MANY: Duration = Duration::from_millis(100);
 
 /// A machine that means well connects once; several may share an address.

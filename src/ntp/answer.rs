@@ -98,7 +98,7 @@ pub fn kiss(question: &Question, told: &Told, options: &NtpOptions) -> Answer {
 }
 
 /// What all servers of a group say that they follow: an address that is nobody's, and the same for
-/// all of them, so that whoever looks sees that they are one source and no two.
+/// all of them, so that whoever looks sees that they are one source and not two.
 ///
 /// Clients compare it with their own address, to find a loop. Those from 127.127.0.0 on are no
 /// machine's: NTP names clocks by them, and from 127.127.128.0 on no clock either. The last 15 bits

@@ -69,7 +69,7 @@ impl Page {
         let help = "The version of the program";
         self.0.register("build_info", help, build);
         let uptime = Some(process.uptime_s);
-        self.gauge("uptime_seconds", "For how long the program runs", uptime);
+        self.gauge("uptime_seconds", "For how long the program has run", uptime);
         let help = "Whether the clock has followed a correction since the start";
         self.gauge("synchronized", help, Some(clock.synchronized.into()));
         let help = "How wrong the group's time may be, as this program knows it";

@@ -2,7 +2,7 @@
 //! tick where that would take too long and, when the discipline says so, by a step.
 //!
 //! Pure: what was seen goes in, what is to be done comes out. The hands are in
-//! [`crate::system_clock::kernel`].
+//! [`crate::system_clock::hands`].
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -57,6 +57,23 @@ impl Address {
             host: host.into(),
             port,
         }
+    }
+
+    /// Whether who connects to this is certain to reach who listens on `listen` on the same machine: it
+    /// is the same address, or the machine's own on any machine. No name is looked up, so not to be
+    /// certain does not mean that it is another one.
+    #[must_use]
+    pub fn is_surely(&self, listen: SocketAddr) -> bool {
+        let host = match self.host.as_str() {
+            "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+            host => host.parse::<IpAddr>(),
+        };
+        let reaches = |host: IpAddr| {
+            let own = host.is_loopback() || host.is_unspecified();
+            let heard = listen.ip().is_unspecified() && (host.is_ipv4() || listen.is_ipv6());
+            host == listen.ip() || own && heard
+        };
+        self.port == listen.port() && host.is_ok_and(reaches)
     }
 
     /// The socket addresses that the name stands for, by whatever the machine asks for names.
@@ -234,6 +251,28 @@ mod tests {
             ("fe80::1%br-lan.7", "[fe80::1%br-lan.7]:8080"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), read);
+        }
+    }
+
+    #[test]
+    fn an_address_is_ones_own_only_where_it_can_be_no_other() {
+        let any = "0.0.0.0:8080";
+        for (text, listen, own) in [
+            ("10.0.0.1", "10.0.0.1:8080", true),
+            ("10.0.0.1:90", "10.0.0.1:8080", false),
+            ("127.0.0.1", any, true),
+            ("localhost", any, true),
+            ("0.0.0.0", any, true),
+            ("::1", "[::]:8080", true),
+            ("127.0.0.1", "[::]:8080", true),
+            ("::1", any, false),
+            ("127.0.0.1", "10.0.0.1:8080", false),
+            ("10.0.0.1", any, false),
+            ("master", any, false),
+        ] {
+            let address: Address = text.parse().unwrap();
+            let listen = socket_address(listen).unwrap();
+            assert_eq!(address.is_surely(listen), own, "{text}, {listen}");
         }
     }
 

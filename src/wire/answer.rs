@@ -20,7 +20,7 @@ pub struct Answer {
     pub t3: DateTime<Utc>,
     /// The network's rate against the follower's oscillator, in ppm, if it says.
     pub rate_ppm: Option<f64>,
-    /// The highest term of a leader that greeted it, if any.
+    /// The highest term of a leader that it has followed, if any.
     pub term: Option<Term>,
     /// Whether it knows the group's time: it has followed a correction since it started, and nobody
     /// has set it since.

@@ -12,7 +12,7 @@ pub struct Correction {
     /// `offset` may be wrong by this. Never negative.
     pub error: TimeDelta,
     /// By how many ppm every clock of the group is to run faster than it did, see
-    /// [`mean_rate`](crate::average::rates).
+    /// [`common_rate`](crate::average::rates::common_rate).
     pub common_ppm: f64,
     /// The part of `offset` by which every clock of the group is moved, because the group above it
     /// has told so: it is no news of this clock.

@@ -18,7 +18,7 @@ pub const LARGEST_DEVIATION: TimeDelta = TimeDelta::hours(1);
 pub struct Weight {
     /// How many have voted: 1 to [`LARGEST_WEIGHT`].
     pub clocks: u32,
-    /// Half of them were no further than this from it: [`LARGEST_DEVIATION`] at most.
+    /// The median of their distances from it: [`LARGEST_DEVIATION`] at most.
     pub deviation: TimeDelta,
 }
 

@@ -14,7 +14,7 @@ pub struct TreeStatus {
     pub path: Vec<String>,
     /// For how many clocks this group stands.
     pub clocks: u32,
-    /// How far from the group's time half of them were.
+    /// The median of their distances from the group's time.
     pub deviation_ns: i64,
     /// How far the group was moved from above in the last round.
     pub shift_ns: Option<i64>,

@@ -52,6 +52,21 @@ fn a_bad_argument_is_named_and_exits_with_2() {
     fails(MASTER, &dry, 2, "--serve-ntp does not go with --dry-run");
     let below = ["--parent", "a", "--reference"];
     fails(MASTER, &below, 2, "--reference does not go with --parent");
+    for (parents, part) in [
+        ("a,b:8080,a:8080", "--parent names a:8080 twice"),
+        (
+            "a,localhost",
+            "--parent localhost:8080 is where this master",
+        ),
+        (
+            "b,127.0.0.1",
+            "--parent 127.0.0.1:8080 is where this master",
+        ),
+    ] {
+        fails(MASTER, &["--parent", parents], 2, part);
+    }
+    let own = ["--candidates", "a,b", "--parent", "c,b"];
+    fails(MASTER, &own, 2, "--parent b:8080 is one of --candidates");
     let told = ["--wire=timestamp", "--serve-ntp"];
     fails(FOLLOWER, &told, 2, "--serve-ntp does not go with --wire");
     let unserved = run(MASTER, &["--ntp-stratum=3"]);

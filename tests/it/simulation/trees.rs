@@ -116,22 +116,63 @@ fn slope(points: &[(f64, f64)]) -> f64 {
     product / square
 }
 
+/// How far apart the clocks of a tree are, in µs, of which one group was cut off for a minute, so many
+/// rounds of so many seconds after the start; and three rounds after it was back.
+fn cut_for_a_minute(plan: &Plan, (seconds, rounds): (i64, i64), seed: u64) -> [i64; 2] {
+    let scenario = Scenario {
+        interval: seconds * SECOND,
+        ..Scenario::default()
+    };
+    let mut tree = Group::new(plan, scenario, &mut Rng::with_seed(seed));
+    let cut = rounds * scenario.interval;
+    tree.advance(cut);
+    tree.cut(1, true);
+    tree.advance(cut + 60 * SECOND);
+    let apart = micros(tree.skew());
+    tree.cut(1, false);
+    tree.advance(cut + 60 * SECOND + 3 * scenario.interval);
+    [apart, micros(tree.skew())]
+}
+
+/// The same of some seeds, the least first.
+fn cuts(plan: &Plan, when: (i64, i64), seeds: u64) -> [Vec<i64>; 2] {
+    let all = (1..=seeds).map(|seed| cut_for_a_minute(plan, when, seed));
+    let (mut apart, mut back): (Vec<_>, Vec<_>) = all.map(|[apart, back]| (apart, back)).unzip();
+    apart.sort_unstable();
+    back.sort_unstable();
+    let of = |all: &[i64]| {
+        let (median, worst) = (all[all.len() / 2], all[all.len() - 1]);
+        format!("{median} µs apart ({worst} at worst)")
+    };
+    let (seconds, rounds) = when;
+    println!(
+        "tree | rounds of {seconds} s, cut off after {rounds}, median of {seeds} | after a minute {}, three rounds \
+         later {}",
+        of(&apart),
+        of(&back)
+    );
+    [apart, back]
+}
+
 #[test]
 fn a_group_that_is_cut_off_for_a_minute_keeps_its_time_and_is_back_within_three_rounds() {
-    for seed in 1..=3 {
-        let plan = Plan::tree(4, &[2, 2]);
-        let mut tree = Group::new(&plan, Scenario::default(), &mut Rng::with_seed(seed));
+    let plan = Plan::tree(4, &[2, 2]);
+    for seconds in [1, 5] {
         // By then, a group's rate is held by what it was.
-        tree.advance(1200 * SECOND);
-        tree.cut(1, true);
-        tree.advance(1260 * SECOND);
-        let apart = micros(tree.skew());
-        tree.cut(1, false);
-        tree.advance(1275 * SECOND);
-        let back = micros(tree.skew());
-        println!("seed {seed}: after a minute {apart} µs apart, and three rounds later {back} µs");
-        assert!(apart <= 400, "seed {seed}: {apart} µs after a minute");
-        assert!(back <= 150, "seed {seed}: {back} µs after three rounds");
+        let [apart, back] = cuts(&plan, (seconds, 240), 3);
+        assert!(apart[2] <= 400, "{} µs after a minute", apart[2]);
+        assert!(back[2] <= 150, "{} µs after three rounds", back[2]);
+    }
+}
+
+#[test]
+fn a_site_that_is_cut_off_before_rates_are_known_keeps_its_time_as_well_as_it_has_learned() {
+    let mut plan = Plan::tree(4, &[2]);
+    plan.members = 1;
+    for (seconds, rounds) in [(1, 10), (1, 30), (5, 10), (5, 30)] {
+        let [apart, back] = cuts(&plan, (seconds, rounds), 15);
+        assert!(apart[7] <= 450, "{} µs after a minute", apart[7]);
+        assert!(back[7] <= 150, "{} µs after three rounds", back[7]);
     }
 }
 
