@@ -336,11 +336,8 @@ impl Discipline {
         }
         let corrected = mark.target.checked_add_signed(offset).ok_or(OutOfRange)?;
         corrected.timestamp_nanos_opt().ok_or(OutOfRange)?;
-        let point = Point {
-            raw: mark.raw,
-            ahead: corrected - mark.raw - self.handed.since(mark.raw, &mark.handed),
-            error: error - above,
-        };
+        let ahead = corrected - mark.raw - self.handed.since(mark.raw, &mark.handed);
+        let point = Point::new(mark.raw, ahead, error - above);
         if self.line.is_some() || self.steering.knows_the_time {
             let moved = self.moved.with(offset, since_epoch(raw));
             let refused = |limit| offset.abs() > limit || moved.by.abs() > limit;
@@ -376,10 +373,10 @@ impl Discipline {
         let reading = self.target_at(now).saturating_add(self.lead_at(now));
         self.since = now;
         if self.steering.drift {
-            self.ahead = nanoseconds(line.ahead(raw));
+            self.ahead = line.ahead_at(now);
             self.rate_ppm = line.rate.ppm;
         } else {
-            self.ahead = nanoseconds(point.ahead);
+            self.ahead = point.ahead;
         }
         self.error = nanoseconds(line.error(raw) + meanwhile + above);
         self.error_growth_ppm = line.error_growth_ppm();

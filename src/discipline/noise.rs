@@ -1,66 +1,66 @@
 //! How wrong a point may be by chance, as far as the points beside it tell.
 
-use chrono::TimeDelta;
+use std::collections::VecDeque;
 
 use crate::discipline::line::{Line, Point};
-use crate::span::float_nanoseconds;
 
-/// No point is taken for more exact than this: a reading and a message have a grain.
-const FINEST: TimeDelta = TimeDelta::microseconds(1);
+/// No point is taken for more exact than so many nanoseconds: a reading and a message have a grain.
+const FINEST: i64 = 1000;
 
 /// The part of the median waiting that is in every point: found by simulation to be the best for
 /// groups of 20 over links that differ widely, and flat around it.
-const COMMON_PART: i32 = 4;
+const COMMON_PART: i64 = 4;
 
-/// What makes points wrong.
+/// What makes points wrong, in nanoseconds.
 ///
 /// Half the delay is a bound that a sample seldom reaches: on a network where nothing waits, the
 /// two ways are alike. What a delay has above the least one seen is waiting, and that is what makes
 /// a sample wrong. Then there is what every point has: how low the least delay can be, few points
 /// can't tell; and the average has an error of its own, which is a part of what the waiting makes
 /// of all clocks' samples.
-#[derive(Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(in crate::discipline) struct Noise {
     /// The smallest error that was seen.
-    smallest: TimeDelta,
+    smallest: i64,
     /// How far below that the least may be that there can be.
-    pub(in crate::discipline) base: TimeDelta,
+    pub(in crate::discipline) base: i64,
     /// What every point has.
-    pub(in crate::discipline) doubt: TimeDelta,
+    pub(in crate::discipline) doubt: i64,
 }
 
 impl Noise {
-    /// What points with these errors have of noise.
-    pub(in crate::discipline) fn of(mut errors: Vec<TimeDelta>) -> Self {
-        if errors.is_empty() {
+    /// What these points have of noise.
+    pub(in crate::discipline) fn of(points: &VecDeque<Point>) -> Self {
+        let mut errors: Vec<_> = points.iter().map(|point| point.error).collect();
+        let Some(&smallest) = errors.iter().min() else {
             return Self::default();
-        }
-        let smallest = errors.iter().copied().min().unwrap_or_default();
-        let middle = errors.len() / 2;
+        };
+        let (count, middle) = (errors.len() as i64, errors.len() / 2);
         let (_, &mut median, _) = errors.select_nth_unstable(middle);
-        let count = i32::try_from(errors.len()).unwrap_or(i32::MAX);
-        let base = smallest / count + FINEST;
+        let base = (smallest / count).saturating_add(FINEST);
+        let common = median.saturating_sub(smallest) / COMMON_PART;
         Self {
             smallest,
             base,
-            doubt: base + (median - smallest) / COMMON_PART,
+            doubt: base.saturating_add(common),
         }
     }
 
     /// How much of a point's error is waiting.
-    pub(in crate::discipline) fn waiting(&self, point: &Point) -> TimeDelta {
-        (point.error - self.smallest).max(TimeDelta::zero())
+    pub(in crate::discipline) fn waiting(&self, point: &Point) -> i64 {
+        point.error.saturating_sub(self.smallest).max(0)
     }
 
     /// On which side of the line a point lies: true above it. What lies on the line is on neither
     /// side, and ends a run.
     pub(in crate::discipline) fn side(&self, line: &Line, point: &Point) -> Option<bool> {
-        let off = point.ahead - line.ahead(point.raw);
-        (off.abs() > self.doubt / 4).then_some(off > TimeDelta::zero())
+        let miss = line.miss(point);
+        (miss.saturating_abs() > self.doubt / 4).then_some(miss > 0)
     }
 
-    /// One standard deviation of a point, in nanoseconds.
-    pub(in crate::discipline) fn spread(&self, point: &Point) -> f64 {
-        float_nanoseconds(self.waiting(point)).hypot(float_nanoseconds(self.doubt))
+    /// The variance of a point, in square nanoseconds.
+    pub(in crate::discipline) fn variance(&self, point: &Point) -> f64 {
+        let (waiting, doubt) = (self.waiting(point) as f64, self.doubt as f64);
+        waiting * waiting + doubt * doubt
     }
 }

@@ -12,12 +12,12 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
-use crate::discipline::line::{Line, Point, Rate, WANDER_PPM};
+use crate::discipline::line::{Line, Point, Rate, WANDER_PPM, at_rate};
 use crate::discipline::noise::Noise;
 use crate::discipline::surprise::{
     Explained, LARGEST_JUMP_PPM, LEAST_JUMP_PPM, Surprise, rate_ppm,
 };
-use crate::span::{at_rate, float_nanoseconds};
+use crate::span::{nanoseconds, since_epoch};
 
 /// How many points the line is drawn through at least, once there are so many: more would be more
 /// exact, and slower to follow an oscillator that is warming up.
@@ -42,7 +42,7 @@ const INCREDIBLE: f64 = 12.0;
 const LEAST_TESTED: f64 = 8.0;
 
 /// A point that waited for so many times what every point has of doubt is not ordinary.
-const ORDINARY: i32 = 3;
+const ORDINARY: i64 = 3;
 
 /// So many standard deviations fewer runs than points at random have are too few: this happens by
 /// chance once in 100 times.
@@ -64,8 +64,10 @@ pub struct DriftFit {
     largest_ppm: f64,
     /// The line through the points, if there are any.
     line: Option<Line>,
+    /// What the points have of noise.
+    noise: Noise,
     /// The last point was a surprise.
-    surprise: Option<Surprise>,
+    surprise: Option<Box<Surprise>>,
 }
 
 impl DriftFit {
@@ -78,6 +80,7 @@ impl DriftFit {
             prior,
             largest_ppm: LARGEST_RATE_PPM,
             line: None,
+            noise: Noise::default(),
             surprise: None,
         }
     }
@@ -110,7 +113,8 @@ impl DriftFit {
             self.judge(&line, point);
         }
         // Room is made first: what grows beyond its capacity takes twice of it.
-        while self.points.len() >= WINDOW && self.points[0].raw < point.raw - SPAN
+        let oldest = point.raw.saturating_sub(nanoseconds(SPAN));
+        while self.points.len() >= WINDOW && self.points[0].raw < oldest
             || self.points.len() >= MOST
         {
             self.points.pop_front();
@@ -132,65 +136,69 @@ impl DriftFit {
 
     /// Prepares the points for one more, if that is not where the line leads.
     fn judge(&mut self, line: &Line, point: Point) {
-        let miss = point.ahead - line.ahead(point.raw);
-        let noise = self.noise();
-        let beyond = |spread: f64| {
-            let spread = spread.hypot(line.spread(point.raw));
-            TimeDelta::nanoseconds((SURPRISING * spread) as i64)
-        };
-        let limit = beyond(noise.spread(&point));
+        let (miss, noise) = (line.miss(&point), self.noise);
+        let missed = miss.saturating_abs();
+        let spread = line.spread(point.raw);
+        let beyond = |variance: f64| (SURPRISING * (variance + spread * spread).sqrt()) as i64;
+        let limit = beyond(noise.variance(&point));
         // Waiting makes a point wrong by no more than itself.
-        let waited = noise.waiting(&point) + beyond(float_nanoseconds(noise.base));
-        let elapsed = point.raw - line.raw;
+        let base = noise.base as f64;
+        let waited = noise.waiting(&point).saturating_add(beyond(base * base));
+        let elapsed = point.raw.saturating_sub(line.raw);
         let Some(first) = self.surprise.take() else {
-            let grown = || rate_ppm(miss, self.building(line, &noise, miss, &point));
-            if miss.abs() > limit || miss.abs() > waited && grown() > LEAST_JUMP_PPM {
-                self.take_for_step(line, &noise, miss, &point);
+            let grown = || rate_ppm(miss, self.building(line, miss, &point));
+            if missed > limit || missed > waited && grown() > LEAST_JUMP_PPM {
+                self.take_for_step(line, miss, &point);
             }
             return;
         };
-        let certain = miss.abs() > (first.error + point.error) * 2;
+        let certain = missed > first.error.saturating_add(point.error).saturating_mul(2);
         match first.explain(miss, [waited, limit], elapsed, certain) {
             Explained::Step => {}
-            Explained::BadMeasurement => self.points = first.before,
+            Explained::BadMeasurement => {
+                // They go where there is room for one more.
+                self.points.clear();
+                self.points.extend(first.before);
+            }
             Explained::Rate => {
                 // Old points would go on voting against the new ones.
                 self.points.drain(..self.points.len() - 1);
                 let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
                 self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
             }
-            Explained::Steps => self.take_for_step(line, &noise, miss, &point),
+            Explained::Steps => self.take_for_step(line, miss, &point),
         }
     }
 
     /// For how long a point has been missed, which grows from the last point on that did not lie on
     /// the same side of the line.
-    fn building(&self, line: &Line, noise: &Noise, miss: TimeDelta, point: &Point) -> TimeDelta {
-        let side = Some(miss > TimeDelta::zero());
+    fn building(&self, line: &Line, miss: i64, point: &Point) -> i64 {
+        let side = Some(miss > 0);
         let mut earlier = self.points.iter().rev();
-        let other = earlier.find(|point| noise.side(line, point) != side);
+        let other = earlier.find(|point| self.noise.side(line, point) != side);
         let began = other.or(self.points.front());
-        point.raw - began.map_or(line.raw, |point| point.raw)
+        let began = began.map_or(line.raw, |point| point.raw);
+        point.raw.saturating_sub(began)
     }
 
     /// Moves the points to where they would be if the network had always been so far ahead as this
     /// point says. Where they are then is known no better than where it is.
-    fn take_for_step(&mut self, line: &Line, noise: &Noise, miss: TimeDelta, by: &Point) {
+    fn take_for_step(&mut self, line: &Line, miss: i64, by: &Point) {
         let before = self.points.clone();
-        let waiting = noise.waiting(by);
-        let building = self.building(line, noise, miss, by);
+        let waiting = self.noise.waiting(by);
+        let building = self.building(line, miss, by);
         for point in &mut self.points {
-            point.ahead += miss;
-            point.error += waiting;
+            *point = point.stepped(miss);
+            point.error = point.error.saturating_add(waiting);
         }
-        let ppm = rate_ppm(miss, by.raw - line.raw).min(LARGEST_JUMP_PPM);
-        self.surprise = Some(Surprise {
+        let ppm = rate_ppm(miss, by.raw.saturating_sub(line.raw)).min(LARGEST_JUMP_PPM);
+        self.surprise = Some(Box::new(Surprise {
             before,
             miss,
             error: by.error,
             ppm,
             building,
-        });
+        }));
     }
 
     /// Whether the points lie on a curve, so that a straight line must do without the oldest: too
@@ -198,12 +206,13 @@ impl DriftFit {
     /// What had to wait lies on one side anyway, and is not asked; but where the last points all lie
     /// on one side for long, whatever they waited for, the points before them are of no use.
     fn is_bent(&self, line: &Line) -> bool {
-        let noise = self.noise();
-        let last_run = self.last_run(line, &noise);
+        let noise = &self.noise;
+        let last_run = self.last_run(line);
         if last_run >= LONG_RUN {
             return last_run < self.points.len();
         }
-        let ordinary = |point: &&Point| noise.waiting(point) <= noise.doubt * ORDINARY;
+        let longest = noise.doubt.saturating_mul(ORDINARY);
+        let ordinary = |point: &&Point| noise.waiting(point) <= longest;
         let sides = self.points.iter().filter(ordinary);
         let (mut count, mut runs, mut last) = (0, 0, None);
         for side in sides.map(|point| noise.side(line, point)) {
@@ -222,13 +231,10 @@ impl DriftFit {
     /// together turns it no further than to the largest rate.
     #[must_use]
     pub fn turn(&mut self, line: Line, from: DateTime<Utc>, by_ppm: f64) -> Line {
-        let largest = self.largest_ppm;
+        let (from, largest) = (since_epoch(from), self.largest_ppm);
         let now = line.rate.within(largest).ppm;
         let by_ppm = (now + by_ppm).clamp(-largest, largest) - now;
-        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
-        for point in self.points.iter_mut().chain(before) {
-            point.ahead += at_rate(point.raw - from, by_ppm);
-        }
+        self.move_points(|point| point.stepped(at_rate(point.raw.saturating_sub(from), by_ppm)));
         self.prior.ppm += by_ppm;
         self.prior = self.prior.within(largest);
         let mut turned = line.turned(from, by_ppm);
@@ -239,21 +245,28 @@ impl DriftFit {
 
     /// The network as a whole was stepped: the points are moved along, for its rate is what it was.
     pub fn step(&mut self, by: TimeDelta) {
-        let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
-        for point in self.points.iter_mut().chain(before) {
-            point.ahead += by;
-        }
+        let ahead = nanoseconds(by);
+        self.move_points(|point| point.stepped(ahead));
         self.line = self.line.map(|line| line.stepped(by));
     }
 
     /// The raw clock was moved, and the network with it: the points are where they were between the
     /// two.
     pub fn raw_moved(&mut self, by: TimeDelta) {
+        let later = nanoseconds(by);
+        self.move_points(|point| Point {
+            raw: point.raw.saturating_add(later),
+            ..point
+        });
+        self.line = self.line.map(|line| line.raw_moved(by));
+    }
+
+    /// Moves all points, those before a surprise included.
+    fn move_points(&mut self, moved: impl Fn(Point) -> Point) {
         let before = self.surprise.iter_mut().flat_map(|first| &mut first.before);
         for point in self.points.iter_mut().chain(before) {
-            point.raw += by;
+            *point = moved(*point);
         }
-        self.line = self.line.map(|line| line.raw_moved(by));
     }
 
     /// Forgets the points, because a clock was set and they lie on another line, and keeps the
@@ -269,24 +282,18 @@ impl DriftFit {
         self.surprise = None;
     }
 
-    /// What the points have of noise.
-    fn noise(&self) -> Noise {
-        Noise::of(self.points.iter().map(|point| point.error).collect())
-    }
-
     /// The line through the points, of which `last` is the last.
-    fn through(&self, last: Point) -> Line {
-        let noise = self.noise();
-        let weighted = || {
-            self.points.iter().map(|point| Weighted {
-                weight: noise.spread(point).powi(-2),
-                seconds: float_nanoseconds(point.raw - last.raw) * 1e-9,
-                nanoseconds: float_nanoseconds(point.ahead - last.ahead),
-            })
-        };
+    fn through(&mut self, last: Point) -> Line {
+        self.noise = Noise::of(&self.points);
+        let weighted = self.points.iter().map(|point| Weighted {
+            weight: self.noise.variance(point).recip(),
+            seconds: point.raw.saturating_sub(last.raw) as f64 * 1e-9,
+            nanoseconds: point.ahead.saturating_sub(last.ahead) as f64,
+        });
+        let weighted: Vec<_> = weighted.collect();
         let mut total = 0.0;
         let (mut mean_raw, mut mean_ahead) = (0.0, 0.0);
-        for point in weighted() {
+        for point in &weighted {
             total += point.weight;
             mean_raw += point.weight * point.seconds;
             mean_ahead += point.weight * point.nanoseconds;
@@ -296,7 +303,7 @@ impl DriftFit {
         // In these units a slope is in nanoseconds a second, which is ppb.
         let prior_weight = (self.prior.error_ppm * 1e3).powi(-2);
         let (mut spread, mut product) = (prior_weight, prior_weight * self.prior.ppm * 1e3);
-        for point in weighted() {
+        for point in &weighted {
             let seconds = point.seconds - mean_raw;
             spread += point.weight * seconds * seconds;
             product += point.weight * seconds * (point.nanoseconds - mean_ahead);
@@ -309,8 +316,8 @@ impl DriftFit {
         let end = mean_ahead - slope * mean_raw;
         let mut line = Line {
             raw: last.raw,
-            ahead: last.ahead + TimeDelta::nanoseconds(end.round() as i64),
-            error: TimeDelta::zero(),
+            ahead: last.ahead.saturating_add(end.round() as i64),
+            error: 0,
             rate,
             centre: -mean_raw,
             centre_spread: total.sqrt().recip(),
@@ -318,7 +325,7 @@ impl DriftFit {
         };
         // Where the last points all lie on one side, the oscillator may have changed its rate, and
         // what was known before says nothing.
-        let run = self.last_run(&line, &noise);
+        let run = self.last_run(&line);
         let (points, jump_ppm) = if run >= SUSPICIOUS {
             (run, CRYSTAL_PPM)
         } else {
@@ -326,21 +333,19 @@ impl DriftFit {
         };
         let growth_ppm = line.error_growth_ppm() + jump_ppm;
         let bound = |point: &Point| {
-            let miss = (line.ahead(point.raw) - point.ahead).abs();
-            point.error + miss + at_rate(last.raw - point.raw, growth_ppm)
+            let grown = at_rate(last.raw.saturating_sub(point.raw), growth_ppm);
+            let apart = line.miss(point).saturating_abs().saturating_add(grown);
+            point.error.saturating_add(apart)
         };
         let bounds = self.points.iter().rev().take(points).map(bound);
-        line.error = bounds.fold(bound(&last), TimeDelta::min);
+        line.error = bounds.fold(bound(&last), i64::min);
         line
     }
 
     /// How many of the last points lie on one side of the line, however long they had to wait.
-    fn last_run(&self, line: &Line, noise: &Noise) -> usize {
-        let mut sides = self
-            .points
-            .iter()
-            .rev()
-            .map(|point| noise.side(line, point));
+    fn last_run(&self, line: &Line) -> usize {
+        let points = self.points.iter().rev();
+        let mut sides = points.map(|point| self.noise.side(line, point));
         let Some(Some(last)) = sides.next() else {
             return 0;
         };
@@ -360,11 +365,11 @@ mod tests {
     use super::*;
 
     fn point(seconds: i64, ahead_micros: i64, error_micros: i64) -> Point {
-        Point {
-            raw: DateTime::from_timestamp(seconds, 0).unwrap(),
-            ahead: TimeDelta::microseconds(ahead_micros),
-            error: TimeDelta::microseconds(error_micros),
-        }
+        Point::new(
+            DateTime::from_timestamp(seconds, 0).unwrap(),
+            TimeDelta::microseconds(ahead_micros),
+            TimeDelta::microseconds(error_micros),
+        )
     }
 
     fn fit(points: impl IntoIterator<Item = Point>) -> (DriftFit, Line) {
@@ -379,10 +384,9 @@ mod tests {
         let mut fit = DriftFit::new(Rate::UNKNOWN);
         let (mut ahead, mut rate) = (0, 7);
         for second in 0..60 {
-            let now = point(second, ahead, 1);
-            let mut line = fit.add(now);
+            let mut line = fit.add(point(second, ahead, 1));
             if second == 10 {
-                line = fit.turn(line, now.raw, 40.0);
+                line = fit.turn(line, line.raw(), 40.0);
                 rate += 40;
             }
             if second > 5 {
@@ -537,6 +541,20 @@ mod tests {
     }
 
     #[test]
+    fn the_points_of_a_regular_clock_take_24_bytes_each_and_never_more_room_than_at_first() {
+        assert_eq!(size_of::<Point>(), 24);
+        let mut fit = DriftFit::new(Rate::UNKNOWN);
+        let room = fit.points.capacity();
+        for n in 0..200 {
+            // Every tenth is a bad measurement.
+            let bad = if n % 10 == 9 { 1000 } else { 0 };
+            fit.add(point(5 * n, 50 * n + bad, 20));
+            assert_eq!(fit.points.capacity(), room, "after point {n}");
+        }
+        assert_eq!(fit.len(), WINDOW);
+    }
+
+    #[test]
     fn points_on_a_curve_do_without_the_oldest() {
         // The rate changes by 2 ppm a point, by too little at once to be a surprise.
         let (fit, line) = fit((0..40).map(|n| point(n, n * n, 20)));
@@ -577,12 +595,28 @@ mod tests {
 
     #[test]
     fn the_widest_points_do_not_overflow() {
-        let wide = |raw, ahead| Point {
-            raw: DateTime::from_timestamp_nanos(raw),
-            ahead: TimeDelta::nanoseconds(ahead),
-            error: TimeDelta::hours(1),
+        let wide = |raw, ahead, error| {
+            let raw = DateTime::from_timestamp_nanos(raw);
+            Point::new(
+                raw,
+                TimeDelta::nanoseconds(ahead),
+                TimeDelta::nanoseconds(error),
+            )
         };
-        let (_, line) = fit([wide(i64::MIN, i64::MAX), wide(i64::MAX, i64::MIN)]);
-        let _ = line.error(DateTime::from_timestamp_nanos(i64::MIN));
+        let ends = [i64::MIN, -1, i64::MAX];
+        let errors = [0, nanoseconds(TimeDelta::hours(1)), i64::MAX];
+        for seed in 0..500 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut one_of = |values: [i64; 3]| values[rng.usize(0..3)];
+            let mut fit = DriftFit::new(Rate::UNKNOWN);
+            for _ in 0..12 {
+                let line = fit.add(wide(one_of(ends), one_of(ends), one_of(errors)));
+                let from = DateTime::from_timestamp_nanos(one_of(ends));
+                let line = fit.turn(line, from, one_of(ends) as f64);
+                let _ = (line.ahead(from), line.error(from));
+                fit.step(TimeDelta::nanoseconds(one_of(ends)));
+                fit.raw_moved(TimeDelta::nanoseconds(one_of(ends)));
+            }
+        }
     }
 }

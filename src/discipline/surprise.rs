@@ -3,10 +3,7 @@
 
 use std::collections::VecDeque;
 
-use chrono::TimeDelta;
-
 use crate::discipline::line::Point;
-use crate::span::float_nanoseconds;
 
 /// No oscillator is further off, simulated ones included; what looks like more is a clock that
 /// was set.
@@ -20,20 +17,20 @@ pub(in crate::discipline) const LEAST_JUMP_PPM: f64 = 50.0;
 pub(in crate::discipline) const LARGEST_JUMP_PPM: f64 = 500.0;
 
 /// A point that lay where noise does not explain it. It was taken for a step of the network: the
-/// points before it were moved along. The next point tells what it was.
+/// points before it were moved along. The next point tells what it was. Spans are in nanoseconds.
 #[derive(Debug, Clone)]
 pub(in crate::discipline) struct Surprise {
     /// The points without it, and not moved.
     pub(in crate::discipline) before: VecDeque<Point>,
     /// How far ahead of the line it lay, and to what error it was measured.
-    pub(in crate::discipline) miss: TimeDelta,
-    pub(in crate::discipline) error: TimeDelta,
+    pub(in crate::discipline) miss: i64,
+    pub(in crate::discipline) error: i64,
     /// By how many ppm the rate has changed, if that is what it was, and if it has changed since
     /// the point before.
     pub(in crate::discipline) ppm: f64,
     /// How long ago the last point was that did not lie on the same side of the line: if the rate
     /// has changed, then not before that.
-    pub(in crate::discipline) building: TimeDelta,
+    pub(in crate::discipline) building: i64,
 }
 
 impl Surprise {
@@ -42,27 +39,27 @@ impl Surprise {
     /// `certain` says that no delay explains it.
     pub(in crate::discipline) fn explain(
         &self,
-        second: TimeDelta,
-        [waited, limit]: [TimeDelta; 2],
-        elapsed: TimeDelta,
+        second: i64,
+        [waited, limit]: [i64; 2],
+        elapsed: i64,
         certain: bool,
     ) -> Explained {
         let ppm = rate_ppm(second, elapsed);
         // A new rate moves the clock on as it has moved it since it is there, which is no longer
         // than the miss has been building, and maybe shorter. One that no oscillator in order has
         // is believed only if no delay explains the misses.
-        let goes_on = (second > TimeDelta::zero()) == (self.miss > TimeDelta::zero());
+        let goes_on = (second > 0) == (self.miss > 0);
         let part = ppm / rate_ppm(self.miss, self.building);
         let is_rate = goes_on
-            && second.abs() * 2 > waited
+            && second.saturating_abs() > waited / 2
             && (part > 0.4 && (LEAST_JUMP_PPM..LARGEST_JUMP_PPM).contains(&ppm)
                 || certain && (0.5..2.0).contains(&part) && ppm < LARGEST_WRONG_PPM);
-        let returns = !goes_on && second.abs() * 2 > self.miss.abs();
+        let returns = !goes_on && second.saturating_abs() > self.miss.saturating_abs() / 2;
         if is_rate {
             Explained::Rate
-        } else if returns && (self.miss + second).abs() <= limit {
+        } else if returns && self.miss.saturating_add(second).saturating_abs() <= limit {
             Explained::BadMeasurement
-        } else if second.abs() <= limit {
+        } else if second.saturating_abs() <= limit {
             Explained::Step
         } else {
             Explained::Steps
@@ -84,6 +81,6 @@ pub(in crate::discipline) enum Explained {
 }
 
 /// The rate, either way, that moves a clock so far in this time, in ppm.
-pub(in crate::discipline) fn rate_ppm(moved: TimeDelta, elapsed: TimeDelta) -> f64 {
-    float_nanoseconds(moved).abs() / float_nanoseconds(elapsed).max(1.0) * 1e6
+pub(in crate::discipline) fn rate_ppm(moved: i64, elapsed: i64) -> f64 {
+    (moved as f64).abs() / (elapsed as f64).max(1.0) * 1e6
 }
