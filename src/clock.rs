@@ -115,9 +115,9 @@ pub(crate) fn asleep() -> i64 {
 }
 
 /// By how many nanoseconds the wall clock is ahead of the one that stands still while the machine is
-/// suspended. Other than the two, this changes only when it was suspended or somebody has set the
-/// wall clock (or a tick came between the two readings): then by the whole of it, at once. These
-/// two are as the last tick has left them, and so quickly read.
+/// suspended. Both clocks move on, and this stays what it is until the machine is suspended or
+/// somebody sets the wall clock (or a tick comes between the two readings): then it jumps by the
+/// whole of that. Both are read as the last tick has left them, which is quick.
 #[cfg(target_os = "linux")]
 fn wall_ahead() -> i64 {
     use rustix::time::{ClockId, clock_gettime};
@@ -173,14 +173,14 @@ impl Asleep {
         self.look_again(wall_ahead(), || longest_asleep() - self.began)
     }
 
-    /// The same, where the wall clock is ahead by this. Only if it was not when it was looked last,
-    /// it is looked for how long the machine has been suspended: that takes longer.
+    /// The same, where the wall clock is ahead by this. Only if that has changed since the last look
+    /// is the kernel asked for how long the machine has been suspended, which takes longer.
     fn look_again(&self, wall_ahead: i64, slept: impl FnOnce() -> i64) -> i64 {
         if self.wall_ahead.load(Ordering::Acquire) == wall_ahead {
             return self.slept.load(Ordering::Relaxed);
         }
         let slept = self.is_told(slept());
-        // In this sequence: nobody who finds this takes what was known before for the whole.
+        // In this sequence: whoever finds this finds the new `slept` too.
         self.wall_ahead.store(wall_ahead, Ordering::Release);
         slept
     }
@@ -211,7 +211,7 @@ pub(crate) fn uptime() -> i64 {
     FIRST.elapsed().as_nanos() as i64
 }
 
-/// A reading of the clock by which ClockBound's clients know how old the word is that they find:
+/// A reading of the clock by which ClockBound's clients know how old the bound is that they find:
 /// `CLOCK_MONOTONIC_COARSE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Coarse {

@@ -12,7 +12,7 @@ pub struct Ballot {
     pub sample: Sample,
     /// For how many clocks it stands: itself alone, or a whole group of so many.
     pub weight: u32,
-    /// How far from it half of those are: nothing, where it stands for itself. Never negative.
+    /// The median of the distances of those from it: 0 where it stands for itself. Never negative.
     pub deviation: TimeDelta,
 }
 

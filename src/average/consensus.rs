@@ -39,8 +39,8 @@ pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
 pub const ORDINARY: i32 = 2;
 
 /// A measurement that is so many times as uncertain as those of two thirds of the clocks is not asked.
-/// Two thirds: whoever says that it has held a question for as long as that took looks perfectly
-/// measured, and a third that does so is not to make the others look bad beside it.
+/// Two thirds and not half: a clock that claims to have held a question for as long as the answer took
+/// looks perfectly measured, and fewer than a third that do so must not cost the others their votes.
 pub const UNCERTAIN: i32 = 16;
 
 /// No measurement is taken for more uncertain, by far.

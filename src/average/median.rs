@@ -1,4 +1,4 @@
-//! The middle of some spans, and what most of them do not exceed.
+//! The middle of some spans, and what two thirds of them do not exceed.
 //!
 //! A span is in nanoseconds here, and stands beside how often it counts.
 
