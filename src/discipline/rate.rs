@@ -44,8 +44,8 @@ const LEAST_TESTED: f64 = 8.0;
 /// A point that waited for so many times what every point has of doubt is not ordinary.
 const ORDINARY: i64 = 3;
 
-/// So many standard deviations fewer runs than points at random have are too few: this happens by
-/// chance once in 100 times.
+/// Runs are too few if points at random have so many standard deviations more: chance does this once
+/// in 100 times.
 const FEW_RUNS: f64 = 2.33;
 
 /// So many points in a row on one side of the line are no accident that an error may rely on.
@@ -141,7 +141,7 @@ impl DriftFit {
         let spread = line.spread(point.raw);
         let beyond = |variance: f64| (SURPRISING * (variance + spread * spread).sqrt()) as i64;
         let limit = beyond(noise.variance(&point));
-        // Waiting makes a point wrong by no more than itself.
+        // A point that has waited is wrong by no more than it has waited.
         let base = noise.base as f64;
         let waited = noise.waiting(&point).saturating_add(beyond(base * base));
         let elapsed = point.raw.saturating_sub(line.raw);

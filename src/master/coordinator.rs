@@ -11,7 +11,7 @@ use crate::discipline::drift_file::DriftFile;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
 use crate::master::parent::Parent;
-use crate::master::rhythm::Group;
+use crate::master::rhythm::{Burst, Group};
 use crate::master::shared::Shared;
 use crate::master::shared_votes::SharedVotes;
 use crate::master::state_file::StateFile;
@@ -303,7 +303,7 @@ impl Coordinator {
         // Who is polled next is told first: the next bursts may begin before the last of many is
         // told, and after its next burst a correction is out of date.
         let (now, rhythm) = (Instant::now(), self.shared.rhythm());
-        told.sort_by_cached_key(|&(node, _)| rhythm.next_burst(now, node));
+        told.sort_by_cached_key(|&(node, _)| rhythm.next_burst(now, node, Burst::default()));
         for (node, correction) in told {
             let command = Command::Correct {
                 interval: round.interval,

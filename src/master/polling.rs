@@ -13,6 +13,7 @@ use crate::master::end::End;
 use crate::master::mailbox::Command;
 use crate::master::observations;
 use crate::master::peer::Peer;
+use crate::master::rhythm::Burst;
 use crate::master::shared::Welcome;
 use crate::measurement::sample::Sample;
 use crate::wire::answer::Answer;
@@ -51,6 +52,8 @@ struct Polling<'p, 'c, 's> {
     told_path: Option<Path>,
     /// What its last burst found out, until a correction has come of it.
     measured: Option<Measured>,
+    /// When that burst was.
+    last: Burst,
     /// The group's steps that it was told last, on this connection.
     told_steps: Option<Steps>,
     /// The answers of its last burst, for whoever asks.
@@ -67,6 +70,7 @@ pub(crate) fn poll(peer: &mut Peer, connection: &mut Connection) -> Result<Infal
         is_group: false,
         told_path: None,
         measured: None,
+        last: Burst::default(),
         told_steps: None,
         answers: Vec::new(),
     };
@@ -104,7 +108,7 @@ impl Polling<'_, '_, '_> {
 
     fn next_burst(&self) -> Instant {
         let rhythm = self.peer.shared.rhythm();
-        rhythm.next_burst(Instant::now(), self.peer.node)
+        rhythm.next_burst(Instant::now(), self.peer.node, self.last)
     }
 
     /// Greets, unless the follower knows already all that there is to say.
@@ -145,7 +149,12 @@ impl Polling<'_, '_, '_> {
 
     /// Holds a burst, and reports what it has found.
     fn measure(&mut self) -> Result<(), End> {
+        let began = Instant::now();
         self.measured = self.burst()?;
+        self.last = Burst {
+            began: Some(began),
+            took: began.elapsed(),
+        };
         if let Some(found) = self.measured {
             let name = self.dialogue.name();
             let (interval, steps) = (found.interval, found.steps);

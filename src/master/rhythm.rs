@@ -14,6 +14,16 @@ const ANSWER_DEADLINE: (Duration, Duration) = (Duration::from_secs(1), Duration:
 /// Bursts begin in this part of the interval, so that they end before it does.
 const BEGIN: (f64, f64) = (0.05, 0.70);
 
+/// Those that end quickly begin as late as this: what has just been measured is nearest to the truth
+/// when the round comes, most of all where an oscillator has changed its rate.
+const LATEST: f64 = 0.90;
+
+/// A burst may take so many times as long as the one before it, and still end in time.
+const LONGER: f64 = 8.0;
+
+/// All bursts of a group begin within this for each follower, if the interval is long enough.
+const SPREAD_PER_FOLLOWER: Duration = Duration::from_millis(10);
+
 /// A first round is held this long after the first answer, or an interval after it if that is
 /// shorter: machines that start together are to count together.
 const GATHERING: Duration = Duration::from_millis(500);
@@ -53,6 +63,13 @@ pub(crate) enum Group {
     Known,
 }
 
+/// A node's last burst.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Burst {
+    pub(crate) began: Option<Instant>,
+    pub(crate) took: Duration,
+}
+
 /// The rhythm of a master: when its rounds are due, and in each interval a moment for every
 /// follower's burst.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +79,8 @@ pub(crate) struct Rhythm {
     /// Intervals, and the pauses of an opening, are counted from here.
     began: Instant,
     phase: Phase,
+    /// How many followers the last round was of; before the first, there may be any number.
+    followers: u32,
 }
 
 impl Rhythm {
@@ -72,6 +91,7 @@ impl Rhythm {
             burst,
             began: now,
             phase: Phase::Gathering { first_answer: None },
+            followers: u32::MAX,
         }
     }
 
@@ -117,14 +137,14 @@ impl Rhythm {
     /// Notes that a round was held, with so many followers. Intervals are counted from the first
     /// one, or from the end of the opening.
     pub(crate) fn round_held(&mut self, now: Instant, group: Group, followers: usize) {
+        self.followers = u32::try_from(followers).unwrap_or(u32::MAX);
         let pause = match self.phase {
             Phase::Regular => return,
             Phase::Gathering { .. } if group == Group::Known => self.interval,
             Phase::Gathering { .. } => OPENING,
             Phase::Opening { pause } => pause * 2,
         };
-        let followers = u32::try_from(followers).unwrap_or(u32::MAX);
-        let pause = pause.max(PAUSE_PER_FOLLOWER.saturating_mul(followers));
+        let pause = pause.max(PAUSE_PER_FOLLOWER.saturating_mul(self.followers));
         self.began = now;
         self.phase = if pause < self.interval {
             Phase::Opening { pause }
@@ -172,11 +192,19 @@ impl Rhythm {
         first.filter(|due| *due > now).fold(end, Instant::min)
     }
 
-    /// When a node's next burst begins. Multiples of the golden ratio spread any number of nodes
-    /// evenly: a thousand threads woken at once would measure each other.
-    pub(crate) fn next_burst(&self, now: Instant, node: NodeId) -> Instant {
+    /// When a node's next burst begins, if the last one began at some moment and took so long.
+    /// Multiples of the golden ratio spread any number of nodes evenly: a thousand threads woken at
+    /// once would measure each other.
+    pub(crate) fn next_burst(&self, now: Instant, node: NodeId, last: Burst) -> Instant {
+        let pause = self.pause();
+        let parts = |span: Duration| span.div_duration_f64(pause.max(Duration::from_nanos(1)));
+        let latest = (LATEST - LONGER * parts(last.took)).max(BEGIN.1);
+        let width = parts(SPREAD_PER_FOLLOWER.saturating_mul(self.followers));
+        let width = width.min(latest - BEGIN.0);
         let spread = (node.0 as f64 * 0.618_033_988_749_895).fract();
-        self.next(now, BEGIN.0 + (BEGIN.1 - BEGIN.0) * spread)
+        // Not twice in an interval, if it begins later from now on.
+        let after = last.began.map_or(now, |began| now.max(began + pause / 2));
+        self.next(after, latest - width * (1.0 - spread))
     }
 
     /// How long a burst may take.
@@ -211,10 +239,54 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(5);
 
+    /// A burst as slow as there are.
+    const SLOW: Burst = Burst {
+        began: None,
+        took: Duration::from_millis(1250),
+    };
+
     fn regular(now: Instant, interval: Duration) -> Rhythm {
         let mut rhythm = Rhythm::new(interval, 8, now);
-        rhythm.round_held(now, Group::Known, 1);
+        rhythm.round_held(now, Group::Known, 1000);
         rhythm
+    }
+
+    #[test]
+    fn a_small_group_is_measured_shortly_before_the_round() {
+        let began = Instant::now();
+        let mut rhythm = regular(began, INTERVAL);
+        rhythm.round_held(began, Group::Known, 3);
+        let parts = |last: Burst| {
+            let part = |node| {
+                let burst = rhythm.next_burst(began, NodeId(node), last);
+                (burst - began).as_secs_f64() / 5.0
+            };
+            (0..3).map(part).collect::<Vec<_>>()
+        };
+        let quick = Burst {
+            began: None,
+            took: Duration::from_millis(3),
+        };
+        let found = parts(quick);
+        assert!(
+            found.iter().all(|part| (0.88..0.90).contains(part)),
+            "{found:?}"
+        );
+        let (first, second) = (found[1] * 5.0, found[2] * 5.0);
+        assert!((first - second).abs() > 0.008, "they measure each other");
+        let found = parts(SLOW);
+        assert!(
+            found.iter().all(|part| (0.69..0.70).contains(part)),
+            "{found:?}"
+        );
+        // A burst that was slow is over, and the next is quick: that is one of the next interval.
+        let last = Burst {
+            began: Some(began + INTERVAL.mul_f64(0.7)),
+            ..quick
+        };
+        let now = began + INTERVAL.mul_f64(0.71);
+        let next = rhythm.next_burst(now, NodeId(1), last);
+        assert!(next > began + INTERVAL, "twice in an interval");
     }
 
     #[test]
@@ -227,7 +299,7 @@ mod tests {
         let late = began + INTERVAL * 9 + Duration::from_secs(1);
         assert_eq!(rhythm.next_round(late), began + INTERVAL * 10);
         for node in (0..1000).map(NodeId) {
-            let burst = rhythm.next_burst(late, node);
+            let burst = rhythm.next_burst(late, node, SLOW);
             assert!(burst > late && burst <= late + INTERVAL);
             let part = (burst - began).as_secs_f64() / 5.0 % 1.0;
             assert!((BEGIN.0..BEGIN.1 + 1e-6).contains(&part), "{part}");
@@ -246,7 +318,7 @@ mod tests {
             Duration::from_millis(7),
             "a round is overdue for ever"
         );
-        assert!(rhythm.next_burst(years, NodeId(3)) > years);
+        assert!(rhythm.next_burst(years, NodeId(3), SLOW) > years);
     }
 
     #[test]
@@ -278,7 +350,7 @@ mod tests {
             rhythm.round_held(now, Group::New, 10);
             let next = rhythm.next_round(now);
             for node in (0..100).map(NodeId) {
-                let burst = rhythm.next_burst(now, node);
+                let burst = rhythm.next_burst(now, node, SLOW);
                 assert!(burst > now && burst < next);
             }
             pauses.push((next - now).as_millis());
