@@ -198,11 +198,10 @@ pub struct Discipline {
     moved: Moved,
     /// The clock was set, suspended, or has refused a correction, and none was taken since.
     in_doubt: bool,
-    /// How often the raw clock was set, and for how long it has been suspended.
+    /// How often the raw clock was set, by how much in all, and for how long it has been suspended.
     pub(in crate::discipline) sets: u32,
-    slept: TimeDelta,
-    /// By how much it was set, in all.
     pub(in crate::discipline) set_by: TimeDelta,
+    slept: TimeDelta,
     /// A step was made that the system's clock has not followed yet.
     step_due: bool,
     /// The steps of its group that it has taken; `None` before it has heard of any group.
