@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use berkeley::internals::average::consensus::{Rules, consensus};
 use berkeley::internals::average::ensemble::{Ensemble, Settings};
 use berkeley::internals::average::round::{Heard, NodeId, Wire};
-use berkeley::internals::clock::SteadyClock;
+use berkeley::internals::clock::{Clock, SteadyClock};
 use berkeley::internals::discipline::correction::Steering;
 use berkeley::internals::discipline::network_clock::NetworkClock;
 use berkeley::internals::measurement::sample::Sample;
@@ -70,21 +70,27 @@ fn main() {
             },
         )
         .unwrap();
+    let steady = SteadyClock::start();
+    println!("{:<34} {:>12}", "one reading", "median");
+    reading("of network time", || clock.now());
+    reading("of the clock beneath it", || steady.read());
+    reading("of a clock of the kernel", Instant::now);
+}
+
+/// What one reading takes.
+fn reading<T>(of: &str, read: impl Fn() -> T) {
     let many = 10_000;
     let took = median(|| {
         for _ in 0..many {
-            black_box(clock.now());
+            black_box(read());
         }
     });
     assert!(
         took < Duration::from_nanos(100) * many,
         "too slow: {took:?}"
     );
-    println!(
-        "{:<34} {:>9.1} ns",
-        "one reading of network time",
-        took.as_nanos() as f64 / f64::from(many)
-    );
+    let each = took.as_nanos() as f64 / f64::from(many);
+    println!("{of:<34} {each:>9.1} ns");
 }
 
 /// What the end of a round takes the master's memory, all followers being there.

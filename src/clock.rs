@@ -36,6 +36,11 @@ pub trait Clock: Send + Sync {
     fn slept(&self) -> TimeDelta {
         TimeDelta::zero()
     }
+
+    /// By how much the clock was set, in all, whose target it is; `None`, if it is a machine's.
+    fn set_by(&self) -> Option<TimeDelta> {
+        None
+    }
 }
 
 /// Nothing is said to have come longer ago, so that a wall clock that was just set does no harm.
@@ -114,6 +119,18 @@ pub(crate) fn asleep() -> i64 {
     uptime - (awake.tv_sec * 1_000_000_000 + awake.tv_nsec)
 }
 
+/// By how many nanoseconds the wall clock is ahead of the one that stands still while the machine is
+/// suspended. Both clocks move on, and this stays what it is until the machine is suspended or
+/// somebody sets the wall clock (or a tick comes between the two readings): then it jumps by the
+/// whole of that. Both are read as the last tick has left them, which is quick.
+#[cfg(target_os = "linux")]
+fn wall_ahead() -> i64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let wall = clock_gettime(ClockId::RealtimeCoarse);
+    let awake = clock_gettime(ClockId::MonotonicCoarse);
+    (wall.tv_sec - awake.tv_sec) * 1_000_000_000 + wall.tv_nsec - awake.tv_nsec
+}
+
 /// Other kernels have no clock that nobody steers; there, no clock is steered by us either.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn unsteered() -> i64 {
@@ -122,6 +139,11 @@ pub(crate) fn unsteered() -> i64 {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn asleep() -> i64 {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wall_ahead() -> i64 {
     0
 }
 
@@ -136,21 +158,36 @@ pub(crate) struct Asleep {
     began: i64,
     /// Since then, in nanoseconds.
     slept: AtomicI64,
+    /// See [`wall_ahead`]: what it was before `slept` was found. As long as it is that, the machine
+    /// was not suspended since.
+    wall_ahead: AtomicI64,
 }
 
 impl Asleep {
     pub(crate) fn begin() -> Self {
-        // Whoever is interrupted while it reads is told too little.
-        let tries = (0..10).map(|_| asleep());
+        let wall_ahead = AtomicI64::new(wall_ahead());
         Self {
-            began: tries.max().unwrap_or_default(),
+            began: longest_asleep(),
             slept: AtomicI64::new(0),
+            wall_ahead,
         }
     }
 
     /// For how many nanoseconds since the beginning.
     pub(crate) fn look(&self) -> i64 {
-        self.is_told(asleep() - self.began)
+        self.look_again(wall_ahead(), || longest_asleep() - self.began)
+    }
+
+    /// The same, where the wall clock is ahead by this. Only if that has changed since the last look
+    /// is the kernel asked for how long the machine has been suspended, which takes longer.
+    fn look_again(&self, wall_ahead: i64, slept: impl FnOnce() -> i64) -> i64 {
+        if self.wall_ahead.load(Ordering::Acquire) == wall_ahead {
+            return self.slept.load(Ordering::Relaxed);
+        }
+        let slept = self.is_told(slept());
+        // In this sequence: whoever finds this finds the new `slept` too.
+        self.wall_ahead.store(wall_ahead, Ordering::Release);
+        slept
     }
 
     /// The same when it was looked last.
@@ -167,6 +204,11 @@ impl Asleep {
     }
 }
 
+/// See [`asleep`]: whoever is interrupted while it reads is told too little.
+fn longest_asleep() -> i64 {
+    (0..10).map(|_| asleep()).max().unwrap_or_default()
+}
+
 /// Nanoseconds since the first call, as `Instant` counts them.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn uptime() -> i64 {
@@ -174,7 +216,7 @@ pub(crate) fn uptime() -> i64 {
     FIRST.elapsed().as_nanos() as i64
 }
 
-/// A reading of the clock by which ClockBound's clients know how old the word is that they find:
+/// A reading of the clock by which ClockBound's clients know how old the bound is that they find:
 /// `CLOCK_MONOTONIC_COARSE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Coarse {
@@ -338,6 +380,41 @@ mod tests {
             assert_eq!(asleep.is_told(told), minute);
         }
         assert_eq!(asleep.noticed(), TimeDelta::minutes(1));
+    }
+
+    #[test]
+    fn a_suspend_is_noticed_at_the_first_reading_after_it_and_a_set_wall_clock_is_none() {
+        let (minute, asleep) = (60_000_000_000, Asleep::begin());
+        let began = asleep.wall_ahead.load(Ordering::Relaxed);
+        let nobody_looks = || unreachable!("nothing has happened to the wall clock");
+        assert_eq!(asleep.look_again(began, nobody_looks), 0);
+        // One that has slept finds its wall clock ahead by as much, and one that was set does too.
+        assert_eq!(asleep.look_again(began + minute, || minute), minute);
+        assert_eq!(asleep.look_again(began + minute, nobody_looks), minute);
+        for set in [-minute, 0, 7 * minute] {
+            let tries = [minute - 20, minute, minute + 20];
+            for slept in tries {
+                assert_eq!(asleep.look_again(began + set + slept, || slept), minute);
+            }
+        }
+        // Set back by just so much before it slept again.
+        let (set, slept) = (began - minute, 2 * minute);
+        assert_eq!(asleep.look_again(set, || minute), minute);
+        assert_eq!(asleep.look_again(set + minute, || slept), slept);
+    }
+
+    #[test]
+    fn as_long_as_nothing_happens_to_the_wall_clock_nobody_looks_for_sleep() {
+        let asleep = Asleep::begin();
+        let looked = std::cell::Cell::new(0);
+        for _ in 0..10_000 {
+            asleep.look_again(wall_ahead(), || {
+                looked.set(looked.get() + 1);
+                0
+            });
+        }
+        // A tick that comes between two readings is looked at twice; and somebody may set the clock.
+        assert!(looked.get() < 100, "{} of 10000 times", looked.get());
     }
 
     #[test]

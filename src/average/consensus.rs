@@ -25,9 +25,11 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
+pub use crate::average::ballot::Ballot;
+use crate::average::ballot::{Seen, middle};
 use crate::average::median;
 use crate::measurement::sample::Sample;
-use crate::span::{self, at_rate, exact_nanoseconds, float_nanoseconds};
+use crate::span::{self, at_rate, exact_nanoseconds, float_nanoseconds, nanoseconds};
 use crate::wire::correction::Correction;
 
 /// The automatic window is never narrower: clocks this close together all agree.
@@ -37,15 +39,15 @@ pub const LEAST_WINDOW: TimeDelta = TimeDelta::milliseconds(1);
 pub const ORDINARY: i32 = 2;
 
 /// A measurement that is so many times as uncertain as those of two thirds of the clocks is not asked.
-/// Two thirds: whoever says that it has held a question for as long as that took looks perfectly
-/// measured, and a third that does so is not to make the others look bad beside it.
+/// Two thirds and not half: a clock that claims to have held a question for as long as the answer took
+/// looks perfectly measured, and fewer than a third that do so must not cost the others their votes.
 pub const UNCERTAIN: i32 = 16;
 
 /// No measurement is taken for more uncertain, by far.
 const LARGEST_ERROR: TimeDelta = Rules::LARGEST_OFFSET;
 
 /// What a vote is worth that counts in full.
-const FULL_WORTH: i128 = 1 << 20;
+const FULL_WORTH: i64 = 1 << 20;
 
 /// Three standard deviations for each MAD, in units of 1/10,000.
 const WINDOW_PER_MAD: i32 = 44_478;
@@ -75,28 +77,6 @@ impl Default for Rules {
     }
 }
 
-/// One clock, as it counts in an average.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ballot {
-    /// Where it was measured to be.
-    pub sample: Sample,
-    /// For how many clocks it stands: itself alone, or a whole group of so many.
-    pub weight: u32,
-    /// How far from it half of those are: nothing, where it stands for itself. Never negative.
-    pub deviation: TimeDelta,
-}
-
-impl From<Sample> for Ballot {
-    /// A clock that stands for itself.
-    fn from(sample: Sample) -> Self {
-        Self {
-            sample,
-            weight: 1,
-            deviation: TimeDelta::zero(),
-        }
-    }
-}
-
 /// What a majority of the clocks agrees on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consensus {
@@ -120,7 +100,7 @@ pub struct Consensus {
     /// How many clocks vote; one that stands for a group counts as so many.
     pub voters: usize,
     /// What their votes are worth in the mean, [`FULL_WORTH`] at most.
-    mean_worth: i128,
+    mean_worth: i64,
 }
 
 impl Consensus {
@@ -139,22 +119,28 @@ impl Consensus {
 
     /// The same, where only these clocks vote, as far as they lie within the window.
     #[must_use]
-    pub fn among<'a>(self, voters: impl Iterator<Item = &'a Ballot>) -> Self {
-        let (mut count, mut worths, mut distances, mut errors) = (0, 0, 0_i128, 0_i128);
-        for Ballot { sample, weight, .. } in voters.filter(|it| self.votes(it.sample.offset)) {
-            let worth = self.worth(sample) * i128::from(*weight);
-            count += *weight as usize;
+    pub fn among(self, voters: impl Iterator<Item = Ballot>) -> Self {
+        self.of(voters.map(|it| it.seen_from(self.median)))
+    }
+
+    /// The same of voters as they are seen from the median.
+    fn of(self, voters: impl Iterator<Item = Seen>) -> Self {
+        let [window, reach, ordinary] =
+            [self.window, self.reach, self.ordinary_error].map(nanoseconds);
+        let (mut count, mut worths, mut distances, mut errors) = (0, 0, 0, 0);
+        for it in voters.filter(|it| it.ahead.saturating_abs() <= window) {
+            let worth = i128::from(worth(it.error, ordinary) * i64::from(it.weight));
+            count += it.weight as usize;
             worths += worth;
-            let distance = (sample.offset - self.median).clamp(-self.reach, self.reach);
-            distances += worth * exact_nanoseconds(distance);
-            errors += worth * exact_nanoseconds(sample.error);
+            distances += worth * i128::from(it.ahead.clamp(-reach, reach));
+            errors += worth * i128::from(it.error);
         }
         let mean = |sum: i128| TimeDelta::nanoseconds((sum / worths.max(1)) as i64);
         Self {
             average: self.median + mean(distances),
             error: mean(errors),
             voters: count,
-            mean_worth: worths / count.max(1) as i128,
+            mean_worth: (worths / count.max(1) as i128) as i64,
             ..self
         }
     }
@@ -191,13 +177,8 @@ impl Consensus {
     }
 
     /// What the vote of one clock is worth by its measurement, [`FULL_WORTH`] at most.
-    fn worth(&self, sample: &Sample) -> i128 {
-        if sample.error <= self.ordinary_error {
-            return FULL_WORTH;
-        }
-        let part =
-            exact_nanoseconds(self.ordinary_error) as f64 / exact_nanoseconds(sample.error) as f64;
-        (FULL_WORTH as f64 * part * part) as i128 + 1
+    fn worth(&self, sample: &Sample) -> i64 {
+        worth(nanoseconds(sample.error), nanoseconds(self.ordinary_error))
     }
 
     /// How much the vote of one clock counts: 1 in full, less where it is measured less surely than
@@ -213,7 +194,8 @@ impl Consensus {
     #[must_use]
     pub fn pull(&self, sample: &Sample) -> TimeDelta {
         let distance = exact_nanoseconds(sample.offset - self.median);
-        let pull = distance.saturating_mul(self.worth(sample)) / self.mean_worth.max(1);
+        let worth = i128::from(self.worth(sample));
+        let pull = distance.saturating_mul(worth) / i128::from(self.mean_worth.max(1));
         TimeDelta::nanoseconds(pull.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
 
@@ -289,8 +271,7 @@ impl std::error::Error for NoMajority {}
 /// assert_eq!(corrections, [2, 16, -18]);
 /// ```
 pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajority> {
-    let ballots: Vec<Ballot> = samples.iter().copied().map(Ballot::from).collect();
-    consensus_of(&ballots, rules)
+    agreed_by(samples.iter().map(|sample| Ballot::from(*sample)), rules)
 }
 
 /// The same of clocks that may stand for groups.
@@ -298,19 +279,38 @@ pub fn consensus(samples: &[Sample], rules: &Rules) -> Result<Consensus, NoMajor
 /// # Errors
 /// [`NoMajority`], as for [`consensus`].
 pub fn consensus_of(ballots: &[Ballot], rules: &Rules) -> Result<Consensus, NoMajority> {
+    agreed_by(ballots.iter().copied(), rules)
+}
+
+fn agreed_by(
+    ballots: impl Iterator<Item = Ballot> + Clone,
+    rules: &Rules,
+) -> Result<Consensus, NoMajority> {
     let max_offset = rules.max_offset.min(Rules::LARGEST_OFFSET);
-    let median = median::median(&mut of(ballots, |ballot| ballot.sample.offset));
-    let distance = |it: &Ballot| (it.sample.offset - median).abs().max(it.deviation);
-    let deviation = median::median(&mut of(ballots, distance)).min(max_offset);
-    let mut errors = of(ballots, |ballot| ballot.sample.error.min(LARGEST_ERROR));
+    let origin = middle(ballots.clone());
+    let mut all: Vec<Seen> = ballots.map(|it| it.seen_from(origin)).collect();
+    let clocks = all.iter().map(|it| it.weight as usize).sum();
+    let mut spans = Vec::new();
+    let ahead = median::median(each(&mut spans, &all, |it| it.ahead));
+    let median = origin + TimeDelta::nanoseconds(ahead);
+    for it in &mut all {
+        it.ahead = it.ahead.saturating_sub(ahead);
+    }
+    let distances = each(&mut spans, &all, |it| {
+        it.ahead.saturating_abs().max(it.deviation)
+    });
+    let deviation = TimeDelta::nanoseconds(median::median(distances)).min(max_offset);
+    let largest = nanoseconds(LARGEST_ERROR);
+    let errors = each(&mut spans, &all, |it| it.error.min(largest));
+    let ordinary = TimeDelta::nanoseconds(median::median(errors));
+    let of_two_thirds = TimeDelta::nanoseconds(median::of_two_thirds(errors));
     let drawn = deviation * WINDOW_PER_MAD / 10_000;
     let tolerance = rules.tolerance.unwrap_or(drawn.max(LEAST_WINDOW));
     let agreed = Consensus {
         average: median,
         error: TimeDelta::zero(),
-        ordinary_error: (median::median(&mut errors) * ORDINARY).max(deviation),
-        largest_error: (median::of_two_thirds(&mut errors) * UNCERTAIN)
-            .max(deviation * (UNCERTAIN / ORDINARY)),
+        ordinary_error: (ordinary * ORDINARY).max(deviation),
+        largest_error: (of_two_thirds * UNCERTAIN).max(deviation * (UNCERTAIN / ORDINARY)),
         median,
         deviation,
         window: tolerance.min(max_offset),
@@ -318,8 +318,7 @@ pub fn consensus_of(ballots: &[Ballot], rules: &Rules) -> Result<Consensus, NoMa
         voters: 0,
         mean_worth: FULL_WORTH,
     };
-    let agreed = agreed.among(ballots.iter());
-    let clocks = ballots.iter().map(|ballot| ballot.weight as usize).sum();
+    let agreed = agreed.of(all.into_iter());
     if agreed.voters * 2 <= clocks {
         return Err(NoMajority {
             clocks,
@@ -329,6 +328,26 @@ pub fn consensus_of(ballots: &[Ballot], rules: &Rules) -> Result<Consensus, NoMa
         });
     }
     Ok(agreed)
+}
+
+/// A span of each, with its weight; in `spans`, which serves one median after the other.
+fn each<'a>(
+    spans: &'a mut Vec<(i64, u32)>,
+    all: &[Seen],
+    span: impl Fn(&Seen) -> i64,
+) -> &'a mut [(i64, u32)] {
+    spans.clear();
+    spans.extend(all.iter().map(|it| (span(it), it.weight)));
+    spans
+}
+
+/// What a vote is worth by the error of its measurement, [`FULL_WORTH`] at most; both in nanoseconds.
+fn worth(error: i64, ordinary_error: i64) -> i64 {
+    if error <= ordinary_error {
+        return FULL_WORTH;
+    }
+    let part = ordinary_error as f64 / error as f64;
+    (FULL_WORTH as f64 * part * part) as i64 + 1
 }
 
 /// What those agree on that have agreed for some time, if all that are within the window of `agreed`
@@ -342,8 +361,7 @@ pub fn settled(agreed: &Consensus, ballots: &[Ballot], rules: &Rules) -> Option<
     if !voting.clone().all(near) {
         return None;
     }
-    let once: Vec<Ballot> = voting.map(|it| it.sample.into()).collect();
-    consensus_of(&once, rules).ok()
+    agreed_by(voting.map(|it| it.sample.into()), rules).ok()
 }
 
 /// The mean of some rates in ppm, each told by a clock of some weight: they are averaged as offsets
@@ -366,11 +384,6 @@ pub fn mean_rate(rates: &[(f64, u32)], spread_ppm: f64) -> Option<f64> {
         .collect();
     let agreed = consensus_of(&clocks, &Rules::default()).ok()?;
     Some(float_nanoseconds(agreed.average) / float_nanoseconds(base) * 1e6)
-}
-
-/// A span of each, with its weight.
-fn of(ballots: &[Ballot], span: impl Fn(&Ballot) -> TimeDelta) -> Vec<(TimeDelta, u32)> {
-    ballots.iter().map(|it| (span(it), it.weight)).collect()
 }
 
 #[cfg(test)]
@@ -659,6 +672,23 @@ mod tests {
         liar[1].deviation = TimeDelta::hours(1);
         let agreed = consensus_of(&liar, &Rules::default()).unwrap();
         assert_eq!((agreed.average, agreed.voters), (TimeDelta::zero(), 100));
+    }
+
+    #[test]
+    fn clocks_that_are_centuries_away_agree_to_the_nanosecond() {
+        // A master shows the first time that the wire knows, and three others the last ones.
+        let master = TimeDelta::nanoseconds(i64::MIN);
+        let offset = |time| TimeDelta::nanoseconds(time) - master;
+        let last = i64::MAX;
+        let others = [last - 7, last - 2, last];
+        let all: Vec<_> = [i64::MIN]
+            .iter()
+            .chain(&others)
+            .map(|it| offset(*it))
+            .collect();
+        let agreed = consensus(&clocks(&all), &within(TimeDelta::seconds(1))).unwrap();
+        assert_eq!((agreed.median, agreed.voters), (offset(last - 5), 3));
+        assert_eq!(agreed.average, offset(last - 3));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::average::beginning::Beginning;
 use crate::average::dropped::Dropped;
 use crate::average::member::Member;
 use crate::average::names::Names;
-use crate::average::rates::{Baseline, Course};
+use crate::average::rates::{Baseline, Course, told_rate};
 use crate::average::reference::Guide;
 use crate::average::reputation::Standing;
 use crate::average::round::{Above, Closed, Heard, MASTER, NodeId, Round, Row, Vote, Wire};
@@ -297,9 +297,11 @@ impl Ensemble {
         let clocks = self.clocks(own);
         let (outcome, votes) = self.agree(&clocks);
         let moved = above.moves();
+        let told_ppm = told_rate(&clocks, &votes);
         let (led, references, common_ppm) =
-            self.rate_of_the_group(&clocks, &votes, &outcome, above);
-        self.stands.note(&clocks, &votes, &outcome, &moved);
+            self.rate_of_the_group(&clocks[0], told_ppm, &votes, &outcome, above);
+        let told_ppm = told_ppm.map(|ppm| ppm + moved.rate_ppm);
+        self.stands.note(&clocks, told_ppm, &votes, &outcome);
         let row = |member: Option<(NodeId, &Member)>, heard: Heard, vote: Option<Vote>| Row {
             node: member.map(|(node, _)| node),
             name: member.map_or_else(|| Arc::from(MASTER), |(_, it)| Arc::clone(&it.name)),

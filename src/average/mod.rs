@@ -1,6 +1,7 @@
 //! Who agrees, who deserves a vote, and what the group agrees on.
 
 pub mod acquaintances;
+pub mod ballot;
 pub mod beginning;
 pub mod consensus;
 pub mod dropped;

@@ -3,9 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::average::consensus::{Consensus, NoMajority};
-use crate::average::rates::told_rate;
 use crate::average::round::{Heard, Vote};
-use crate::wire::correction::FromAbove;
 use crate::wire::weight::LARGEST_WEIGHT;
 
 /// For how many clocks a group stands, and how fast they run.
@@ -31,20 +29,21 @@ impl Default for Stands {
 }
 
 impl Stands {
-    /// Notes a round, in which the group was moved from above.
+    /// Notes a round, in which the rates that the voters tell were `told_ppm` in the mean, with what
+    /// the group was moved by from above.
     pub(in crate::average) fn note(
         &mut self,
         clocks: &[Heard],
+        told_ppm: Option<f64>,
         votes: &[Vote],
         outcome: &Result<Consensus, NoMajority>,
-        moved: &FromAbove,
     ) {
         if let Ok(agreed) = outcome {
             self.deviation = agreed.deviation;
             let voting = clocks.iter().zip(votes).filter(|(_, vote)| vote.counts());
             let weight: u64 = voting.map(|(clock, _)| u64::from(clock.weight)).sum();
             self.weight = within_limit(weight);
-            self.rate_ppm = told_rate(clocks, votes).map(|ppm| ppm + moved.rate_ppm);
+            self.rate_ppm = told_ppm;
         }
     }
 }

@@ -7,7 +7,6 @@ use chrono::TimeDelta;
 
 use crate::average::consensus::{Ballot, Consensus, NoMajority, consensus_of};
 use crate::average::ensemble::Ensemble;
-use crate::average::rates::told_rate;
 use crate::average::round::{Above, Heard, Led, MASTER, NodeId, Shown, Vote};
 use crate::average::stands::{Stands, within_limit};
 
@@ -59,10 +58,11 @@ impl Ensemble {
 
     /// How the group is led towards references, what they show, and by how many ppm all clocks are to
     /// run faster for its own sake: not at all where there is a group above it, or was, which sees to
-    /// that.
+    /// that. `own` is the master's clock, and `told_ppm` the mean of the rates that the voters tell.
     pub(in crate::average) fn rate_of_the_group(
         &mut self,
-        clocks: &[Heard],
+        own: &Heard,
+        told_ppm: Option<f64>,
         votes: &[Vote],
         outcome: &Result<Consensus, NoMajority>,
         above: Above,
@@ -70,13 +70,11 @@ impl Ensemble {
         if above != Above::Nobody {
             return (None, BTreeMap::new(), 0.0);
         }
-        let own = clocks[0];
-        let told_ppm = told_rate(clocks, votes);
-        let led = outcome.ok().map(|it| self.lead(&it, &own, told_ppm));
+        let led = outcome.ok().map(|it| self.lead(&it, own, told_ppm));
         let (led, references) = led.unwrap_or_default();
         let change_ppm = led.map_or(0.0, |_| self.guide.change_ppm());
         let led_ppm = self.guide.rate_ppm() - change_ppm;
-        let common_ppm = self.common_rate(&own, votes, led_ppm) + change_ppm;
+        let common_ppm = self.common_rate(own, votes, led_ppm) + change_ppm;
         (led, references, common_ppm)
     }
 }

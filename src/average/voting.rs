@@ -58,10 +58,10 @@ impl Ensemble {
         let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
         let cast: Vec<Ballot> = voting.map(|(clock, _)| clock.into()).collect();
         let agreed = if once.is_some() {
-            let once: Vec<Ballot> = cast.iter().map(|it| it.sample.into()).collect();
-            agreed.among(once.iter()).counting(&cast)
+            let once = cast.iter().map(|it| it.sample.into());
+            agreed.among(once).counting(&cast)
         } else {
-            agreed.among(cast.iter())
+            agreed.among(cast.iter().copied())
         };
         if self.beginning.knows_no_reputations() {
             let samples: Vec<Sample> = ballots.iter().map(|ballot| ballot.sample).collect();

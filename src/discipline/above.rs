@@ -64,6 +64,22 @@ impl Discipline {
         self.raw_moved(after - before);
     }
 
+    /// By how much the raw clock was set, in all.
+    #[must_use]
+    pub fn set_by(&self) -> TimeDelta {
+        self.set_by
+    }
+
+    /// The clock that this one is laid over was set by so much, in all. What it is ahead of that one
+    /// is known as well as before, but nothing that was measured before holds after it.
+    pub fn has_been_set(&mut self, in_all: TimeDelta) {
+        let by = in_all - std::mem::replace(&mut self.set_by, in_all);
+        if !by.is_zero() {
+            self.raw_moved(by);
+            self.sets = self.sets.wrapping_add(1);
+        }
+    }
+
     /// The raw clock was moved by so much, and this clock with it.
     pub fn raw_moved(&mut self, by: TimeDelta) {
         self.since = self.since.saturating_add(nanoseconds(by));
@@ -76,7 +92,7 @@ impl Discipline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discipline::correction::{Mark, Steering};
+    use crate::discipline::correction::{Applied, Mark, Steering};
     use crate::wire::correction::Correction;
 
     fn at(seconds: f64) -> DateTime<Utc> {
@@ -127,6 +143,25 @@ mod tests {
         told(&mut clock, mark, 0, 3.5);
         let left = clock.to_hand_down(at(3.5)).shift;
         assert!(left.abs() <= micros(1), "{left} again");
+    }
+
+    #[test]
+    fn a_group_is_ahead_of_its_masters_clock_by_as_much_when_that_is_set_by_hand() {
+        let mut clock = told_once();
+        // It gains 300 ppm: the hour is not to count as one that has passed.
+        let mark = clock.mark(at(3.0));
+        told(&mut clock, mark, 300, 3.0);
+        let before = clock.to_hand_down(at(4.0)).shift;
+        let mark = clock.mark(at(4.0));
+        let hour = TimeDelta::hours(1);
+        clock.has_been_set(hour);
+        assert_eq!(clock.to_hand_down(at(4.0) + hour).shift, before);
+        clock.has_been_set(hour);
+        assert_eq!(clock.to_hand_down(at(4.0) + hour).shift, before);
+        let corrected = clock.correct(mark, Correction::default(), at(4.5) + hour);
+        assert_eq!(corrected, Ok(Applied::Outdated));
+        clock.raw_moved(-hour);
+        assert_eq!(clock.to_hand_down(at(4.0)).shift, before);
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub struct Discipline {
     /// By how much the target gains on the raw clock, in ppm.
     pub(in crate::discipline) rate_ppm: f64,
     /// How far the reading was ahead of the target; slewed away from then on.
-    lead: i64,
+    reading_ahead: i64,
     /// How wrong the target may have been, and how fast that grows, in ppm.
     pub(in crate::discipline) error: i64,
     pub(in crate::discipline) error_growth_ppm: f64,
@@ -198,8 +198,9 @@ pub struct Discipline {
     moved: Moved,
     /// The clock was set, suspended, or has refused a correction, and none was taken since.
     in_doubt: bool,
-    /// How often the raw clock was set, and for how long it has been suspended.
-    sets: u32,
+    /// How often the raw clock was set, by how much in all, and for how long it has been suspended.
+    pub(in crate::discipline) sets: u32,
+    pub(in crate::discipline) set_by: TimeDelta,
     slept: TimeDelta,
     /// A step was made that the system's clock has not followed yet.
     step_due: bool,
@@ -222,7 +223,7 @@ impl Discipline {
             since: since_epoch(raw),
             ahead: 0,
             rate_ppm: known.unwrap_or(0.0),
-            lead: 0,
+            reading_ahead: 0,
             error: 0,
             error_growth_ppm: 0.0,
             shown: i64::MIN,
@@ -232,6 +233,7 @@ impl Discipline {
             in_doubt: false,
             sets: 0,
             slept: TimeDelta::zero(),
+            set_by: TimeDelta::zero(),
             step_due: false,
             steps: None,
             handed: HandedDown::default(),
@@ -262,10 +264,12 @@ impl Discipline {
     pub fn read(&mut self, raw: DateTime<Utc>) -> NetworkTime {
         let raw = since_epoch(raw);
         let target = self.target_at(raw);
-        self.shown = self.shown.max(target.saturating_add(self.lead_at(raw)));
+        self.shown = self
+            .shown
+            .max(target.saturating_add(self.reading_ahead_at(raw)));
         let error = self.error_at(raw).map(|target_error| {
-            let lead = self.shown.saturating_sub(target).saturating_abs();
-            TimeDelta::nanoseconds(target_error.saturating_add(lead))
+            let slew_left = self.shown.saturating_sub(target).saturating_abs();
+            TimeDelta::nanoseconds(target_error.saturating_add(slew_left))
         });
         NetworkTime {
             time: DateTime::from_timestamp_nanos(self.shown),
@@ -280,7 +284,7 @@ impl Discipline {
         let arrived = since_epoch(arrived).clamp(self.since, since_epoch(raw).max(self.since));
         let received = self
             .target_at(arrived)
-            .saturating_add(self.lead_at(arrived));
+            .saturating_add(self.reading_ahead_at(arrived));
         let age = since_epoch(raw).saturating_sub(self.since).max(0);
         let corrected = self.line.map(|_| now.time - TimeDelta::nanoseconds(age));
         Told {
@@ -304,12 +308,12 @@ impl Discipline {
     }
 
     /// How far the reading is ahead of the target.
-    fn lead_at(&self, raw: i64) -> i64 {
+    fn reading_ahead_at(&self, raw: i64) -> i64 {
         let slewed = gained(raw.saturating_sub(self.since), SLEW_PPM);
-        if self.lead > 0 {
-            self.lead.saturating_sub(slewed).max(0)
+        if self.reading_ahead > 0 {
+            self.reading_ahead.saturating_sub(slewed).max(0)
         } else {
-            self.lead.saturating_add(slewed).min(0)
+            self.reading_ahead.saturating_add(slewed).min(0)
         }
     }
 
@@ -370,7 +374,9 @@ impl Discipline {
         self.fit.step(shift);
         let line = self.fit.add(point);
         let line = self.fit.turn(line, raw, common_ppm);
-        let reading = self.target_at(now).saturating_add(self.lead_at(now));
+        let reading = self
+            .target_at(now)
+            .saturating_add(self.reading_ahead_at(now));
         self.since = now;
         if self.steering.drift {
             self.ahead = line.ahead_at(now);
@@ -382,12 +388,12 @@ impl Discipline {
         self.error_growth_ppm = line.error_growth_ppm();
         self.line = Some(line);
         if steps {
-            self.lead = 0;
+            self.reading_ahead = 0;
             self.shown = i64::MIN;
             self.step_due = true;
             Ok(Applied::Stepped)
         } else {
-            self.lead = reading.saturating_sub(self.target_at(now));
+            self.reading_ahead = reading.saturating_sub(self.target_at(now));
             Ok(Applied::Slewing)
         }
     }
@@ -432,6 +438,7 @@ impl Discipline {
         self.in_doubt = true;
         self.sets = self.sets.wrapping_add(1);
         self.since = self.since.saturating_add(nanoseconds(by));
+        self.set_by = self.set_by.checked_add(&by).unwrap_or(self.set_by);
     }
 
     /// The raw clock has been suspended for so long, in all, which kernels know to a second or two:

@@ -74,7 +74,7 @@ impl NetworkClock {
             Some(arrived) => self.raw.read_at(arrived),
             None => self.raw.read(),
         };
-        discipline.has_slept(self.raw.slept());
+        self.notice(&mut discipline);
         discipline.mark(raw)
     }
 
@@ -150,8 +150,9 @@ impl NetworkClock {
     /// What there is to hand down to the network clock that this one is laid over, see
     /// [`Discipline::to_hand_down`].
     pub(crate) fn to_hand_down(&self) -> FromAbove {
-        let discipline = self.lock();
-        discipline.to_hand_down(self.raw.read())
+        let mut discipline = self.lock();
+        let raw = self.raw(&mut discipline);
+        discipline.to_hand_down(raw)
     }
 
     /// See [`Discipline::expect`].
@@ -163,7 +164,7 @@ impl NetworkClock {
     /// below follow it, and says whether it has. Nobody reads this clock meanwhile.
     pub(crate) fn hand_down<T>(&self, given: &FromAbove, follow: impl FnOnce() -> (T, bool)) -> T {
         let mut discipline = self.lock();
-        let before = self.raw.read();
+        let before = self.raw(&mut discipline);
         let (result, followed) = follow();
         if followed {
             discipline.handed_down(given, before, self.raw.read());
@@ -222,8 +223,16 @@ impl NetworkClock {
     /// is believed for what was known before a suspend.
     fn raw(&self, discipline: &mut Discipline) -> DateTime<Utc> {
         let raw = self.raw.read();
-        discipline.has_slept(self.raw.slept());
+        self.notice(discipline);
         raw
+    }
+
+    /// Notices what has become of the raw clock.
+    fn notice(&self, discipline: &mut Discipline) {
+        discipline.has_slept(self.raw.slept());
+        if let Some(in_all) = self.raw.set_by() {
+            discipline.has_been_set(in_all);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Discipline> {
@@ -242,6 +251,10 @@ impl Clock for Target {
 
     fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
         self.0.mark_at(Some(arrived)).target
+    }
+
+    fn set_by(&self) -> Option<TimeDelta> {
+        Some(self.0.lock().set_by())
     }
 }
 

@@ -44,8 +44,8 @@ const LEAST_TESTED: f64 = 8.0;
 /// A point that waited for so many times what every point has of doubt is not ordinary.
 const ORDINARY: i64 = 3;
 
-/// So many standard deviations fewer runs than points at random have are too few: this happens by
-/// chance once in 100 times.
+/// Runs are too few if points at random have so many standard deviations more: chance does this once
+/// in 100 times.
 const FEW_RUNS: f64 = 2.33;
 
 /// So many points in a row on one side of the line are no accident that an error may rely on.
@@ -64,7 +64,7 @@ pub struct DriftFit {
     largest_ppm: f64,
     /// The line through the points, if there are any.
     line: Option<Line>,
-    /// What the points have of noise.
+    /// What the points had of noise when the line was drawn.
     noise: Noise,
     /// The last point was a surprise.
     surprise: Option<Box<Surprise>>,
@@ -141,7 +141,7 @@ impl DriftFit {
         let spread = line.spread(point.raw);
         let beyond = |variance: f64| (SURPRISING * (variance + spread * spread).sqrt()) as i64;
         let limit = beyond(noise.variance(&point));
-        // Waiting makes a point wrong by no more than itself.
+        // A point that has waited is wrong by no more than it has waited.
         let base = noise.base as f64;
         let waited = noise.waiting(&point).saturating_add(beyond(base * base));
         let elapsed = point.raw.saturating_sub(line.raw);
@@ -282,7 +282,7 @@ impl DriftFit {
         self.surprise = None;
     }
 
-    /// The line through the points, of which `last` is the last.
+    /// The line through the points, of which `last` is the last. Notes what these have of noise.
     fn through(&mut self, last: Point) -> Line {
         self.noise = Noise::of(&self.points);
         let weighted = self.points.iter().map(|point| Weighted {
@@ -323,9 +323,15 @@ impl DriftFit {
             centre_spread: total.sqrt().recip(),
             surprise_ppm: self.surprise.as_ref().map_or(0.0, |first| first.ppm),
         };
+        line.error = self.best_bound(&line, &last);
+        line
+    }
+
+    /// How wrong the line may be at the last point: the best bound that any of the points gives.
+    fn best_bound(&self, line: &Line, last: &Point) -> i64 {
         // Where the last points all lie on one side, the oscillator may have changed its rate, and
         // what was known before says nothing.
-        let run = self.last_run(&line);
+        let run = self.last_run(line);
         let (points, jump_ppm) = if run >= SUSPICIOUS {
             (run, CRYSTAL_PPM)
         } else {
@@ -338,8 +344,7 @@ impl DriftFit {
             point.error.saturating_add(apart)
         };
         let bounds = self.points.iter().rev().take(points).map(bound);
-        line.error = bounds.fold(bound(&last), i64::min);
-        line
+        bounds.fold(bound(last), i64::min)
     }
 
     /// How many of the last points lie on one side of the line, however long they had to wait.

@@ -45,9 +45,9 @@ impl Surprise {
         certain: bool,
     ) -> Explained {
         let ppm = rate_ppm(second, elapsed);
-        // A new rate moves the clock on as it has moved it since it is there, which is no longer
-        // than the miss has been building, and maybe shorter. One that no oscillator in order has
-        // is believed only if no delay explains the misses.
+        // A new rate goes on moving the clock as fast as it has since it began, which is no longer
+        // ago than the miss has been building. One that no oscillator in order has is believed only
+        // if no delay explains the misses.
         let goes_on = (second > 0) == (self.miss > 0);
         let part = ppm / rate_ppm(self.miss, self.building);
         let is_rate = goes_on

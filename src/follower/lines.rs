@@ -230,6 +230,9 @@ impl<'a, 'b> Dialogue<'a, 'b> {
         self.marks.push_back((n, arrival));
         let node = &self.link.node;
         let group = node.group.as_deref();
+        if group.is_some_and(|group| !group.is_asked()) {
+            return Ok(());
+        }
         let rate_ppm = group.map_or_else(|| node.clock.rate().ppm, Represented::rate_ppm);
         let known = node.allegiance.term();
         let synchronized =

@@ -20,6 +20,10 @@ pub(crate) trait Represented: Debug + Send + Sync {
     /// Whether its clocks know its time.
     fn knows_the_time(&self) -> bool;
 
+    /// Whether its clock is to be asked: not when that has lost the time, and its next round is to bring
+    /// it back. The group has not moved, and is not to be corrected as well for what its master has.
+    fn is_asked(&self) -> bool;
+
     /// Lets all of its clocks make these steps, the clock over it included: by how much they moved.
     ///
     /// # Errors

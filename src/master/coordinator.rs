@@ -113,7 +113,7 @@ impl Coordinator {
     fn own_clock(&self) -> Heard {
         Heard {
             rate_ppm: Some(self.shared.clock.rate().ppm),
-            synchronized: self.shared.clock.is_synchronized(),
+            synchronized: self.shared.clock.knows_the_time(),
             machine: Some(self.shared.machine_ahead()),
             reference: self.shared.observations.facts.reference,
             ..Heard::from(Sample::OWN)
@@ -143,14 +143,14 @@ impl Coordinator {
             ensemble.excuse_silence();
         }
         if ensemble.awaits_known() {
-            if own.synchronized || rhythm.has_waited_for_known(Instant::now()) {
+            if self.shared.clock.is_synchronized() || rhythm.has_waited_for_known(Instant::now()) {
                 ensemble.wait_no_longer();
                 self.waiting.end();
             } else if ensemble.present().1 > 0 {
                 self.waiting.tell(&ensemble);
             }
         }
-        let group = if own.synchronized || ensemble.knows_a_group() {
+        let group = if self.shared.clock.is_synchronized() || ensemble.knows_a_group() {
             Group::Known
         } else {
             Group::New
@@ -195,7 +195,7 @@ impl Coordinator {
             return false;
         };
         let is_first = self.shared.rhythm().is_gathering();
-        if own.synchronized || !is_first {
+        if self.shared.clock.is_synchronized() || !is_first {
             parent.follow();
             return false;
         }

@@ -52,6 +52,8 @@ struct State {
     phase: Phase,
     /// When a new group has told the parent what its clocks agree on.
     asked: Option<Instant>,
+    /// How often a master above was reached and let go of.
+    refusals: usize,
     touch: Touch,
 }
 
@@ -83,6 +85,7 @@ impl Parent {
             state: Mutex::new(State {
                 phase: Phase::Unwanted,
                 asked: None,
+                refusals: 0,
                 touch: Touch::Never,
             }),
             changed: Condvar::new(),
@@ -189,7 +192,14 @@ impl Parent {
             self.follow();
             return true;
         };
-        now < asked + PATIENCE && !self.clock.is_synchronized()
+        // They are tried in turn.
+        let tried_all = self.state().refusals >= self.masters.len();
+        now < asked + PATIENCE && !tried_all && !self.clock.is_synchronized()
+    }
+
+    /// A master above can't be followed. A first round does not wait for it.
+    pub(crate) fn refuse(&self) {
+        self.state().refusals += 1;
     }
 
     /// When a first round that waits for the parent waits no longer.

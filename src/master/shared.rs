@@ -271,8 +271,8 @@ impl Shared {
         parent.above()
     }
 
-    /// A correction has come from above, for which a first round may have waited.
-    pub(crate) fn parent_has_told(&self) {
+    /// A correction has come from above, or is not to come, for which a first round may have waited.
+    pub(crate) fn news_from_above(&self) {
         if lock(&self.rhythm).is_gathering() {
             self.wake_coordinator();
         }

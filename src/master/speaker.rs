@@ -66,7 +66,7 @@ impl Speaker {
             match event {
                 FollowerEvent::Connected(address) => reached = Some(address),
                 FollowerEvent::Synchronized { .. } => {
-                    self.shared.parent_has_told();
+                    self.shared.news_from_above();
                     if let Some(address) = reached.take() {
                         self.shared.outlet.tell(MasterEvent::Above(Some(address)));
                     }
@@ -97,6 +97,11 @@ impl Represented for Shared {
         self.clock.knows_the_time()
     }
 
+    fn is_asked(&self) -> bool {
+        let in_doubt = self.clock.is_synchronized() && !self.clock.knows_the_time();
+        !in_doubt || self.ensemble().present().0 == 0
+    }
+
     fn take_steps(&self, steps: Steps) -> Result<TimeDelta, OutOfRange> {
         let take = || self.take_steps(steps);
         match &self.parent {
@@ -107,7 +112,12 @@ impl Represented for Shared {
 
     fn hear(&self, above: &Path) -> Result<(), String> {
         let heard = self.change_ancestry(|ancestry| ancestry.hear(above, now()));
-        heard.map_or(Ok(()), |heard| heard.map_err(|unfit| unfit.to_string()))
+        let Some((parent, Err(unfit))) = self.parent.as_ref().zip(heard) else {
+            return Ok(());
+        };
+        parent.refuse();
+        self.news_from_above();
+        Err(unfit.to_string())
     }
 
     fn left(&self) {

@@ -1,5 +1,5 @@
 //! The status over HTTP, to be read only: a thread for each connection, each of which is asked one
-//! thing, within the limits of [`answering`](crate::report::answering).
+//! thing, within the limits of [`answering`].
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};

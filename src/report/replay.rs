@@ -291,7 +291,7 @@ fn status(rows: &[Row], rules: &Rules) -> Option<MasterStatus> {
     let asked: Vec<Ballot> = asked.map(|row| row.ballot).collect();
     let agreed = consensus_of(&asked, rules);
     let voters = rows.iter().filter(|row| row.votes());
-    let voting = agreed.map(|agreed| agreed.among(voters.map(|row| &row.ballot)));
+    let voting = agreed.map(|agreed| agreed.among(voters.map(|row| row.ballot)));
     Some(MasterStatus {
         version: VERSION,
         program: MASTER.to_owned(),

@@ -13,3 +13,4 @@ mod steps;
 mod takeovers;
 mod tree;
 mod trees;
+mod weights;

@@ -1,9 +1,9 @@
 //! Trees of groups in virtual time: what their clocks have in common, and how far apart they are.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::network::{HOUR, MILLISECOND, SECOND};
+use super::network::{HOUR, MILLISECOND, Node, SECOND};
 use super::tree::group::{Group, NO_STEPS, Plan, Scenario, depth};
 use super::tree::measured::{Measured, chain, part};
 
@@ -80,13 +80,22 @@ fn the_time_of_a_tree_is_the_average_of_all_its_clocks_and_each_moves_once() {
 fn skew_grows_with_the_square_root_of_the_depth_and_from_parent_to_child_not_at_all() {
     let depths = [1, 2, 4, 8, 14, 20];
     let mut logs = Vec::new();
-    let mut to_parent = Vec::new();
+    let (mut to_parent, mut up_to_date) = (Vec::new(), Vec::new());
     for depth in depths {
         let mut measured = Measured::of(&chain(depth), 100, 200, depth as u64);
         println!("{depth:>5} {measured}");
         let all = part(&mut measured.all, 0.5);
         logs.push(((depth as f64).ln(), all.ln()));
+        let (looks, of_those) = (measured.to_parent.len(), measured.up_to_date.len());
+        assert!(
+            of_those * 3 > looks,
+            "only {of_those} of {looks} are up to date"
+        );
         to_parent.push(part(&mut measured.to_parent, 0.5));
+        up_to_date.push((
+            (depth as f64).ln(),
+            part(&mut measured.up_to_date, 0.5).ln(),
+        ));
         let rounds = measured.agreed / (5 * SECOND);
         assert!(
             rounds <= depth as i64 + 3,
@@ -101,6 +110,10 @@ fn skew_grows_with_the_square_root_of_the_depth_and_from_parent_to_child_not_at_
         last <= first * 1.3 + 5.0,
         "parent to child: {to_parent:?} µs"
     );
+    // Once a child has handed down what its parent has told, not at all.
+    let growth = slope(&up_to_date);
+    println!("parent to child, once that has held a round: exponent {growth:.3}");
+    assert!(growth <= 0.05, "{growth}");
 }
 
 /// The slope of the straight line through these points.
@@ -229,6 +242,144 @@ fn of_two_trees_that_meet_the_heavier_ones_time_counts() {
             let off = (group.master.discipline.target(group.master.raw(now)) - top).abs();
             assert!(off < TimeDelta::milliseconds(2), "seed {seed}: {off} off");
         });
+    }
+}
+
+/// By how many µs a group has moved in a second that has passed since `before`, besides its rate, which
+/// is below 100 ppm.
+fn jumped(group: &Group, before: DateTime<Utc>) -> i64 {
+    (micros(group.time() - before) - 1_000_000).abs()
+}
+
+#[test]
+fn a_master_at_the_top_that_starts_again_with_a_wrong_clock_takes_the_time_of_those_below() {
+    for seed in 1..=5 {
+        let mut rng = Rng::with_seed(seed);
+        let scenario = Scenario::default();
+        let mut tree = Group::new(&Plan::tree(2, &[3]), scenario, &mut rng);
+        tree.advance(300 * SECOND);
+        let wrong = Scenario {
+            offset: HOUR,
+            ..scenario
+        };
+        let mut tree = tree.restarted(wrong, &mut rng);
+        for look in 1..=40 {
+            let before = tree.children[0].group.time();
+            tree.advance((300 + look) * SECOND);
+            let jumped = jumped(&tree.children[0].group, before);
+            assert!(jumped < 500, "seed {seed}: {jumped} µs in second {look}");
+        }
+        let apart = micros(tree.skew());
+        assert!(apart <= 300, "seed {seed}: {apart} µs apart");
+    }
+}
+
+#[test]
+fn a_link_to_the_top_that_comes_and_goes_every_two_seconds_costs_little() {
+    for (seconds, began) in [(1, 10), (1, 300), (5, 20), (5, 600)] {
+        let (mut worst, mut in_the_end) = (0, 0);
+        for seed in 1..=5 {
+            let scenario = Scenario {
+                interval: seconds * SECOND,
+                ..Scenario::default()
+            };
+            let plan = Plan::tree(4, &[2]);
+            let mut tree = Group::new(&plan, scenario, &mut Rng::with_seed(seed));
+            let mut now = began * SECOND;
+            tree.advance(now);
+            for cut in 0..120 {
+                tree.cut(1, cut % 2 == 0);
+                now += 2 * SECOND;
+                tree.advance(now);
+                worst = worst.max(micros(tree.skew()));
+            }
+            tree.advance(now + 3 * scenario.interval);
+            in_the_end = in_the_end.max(micros(tree.skew()));
+        }
+        println!(
+            "tree | rounds of {seconds} s, cut off for two seconds of four from {began} s on | {worst} µs apart \
+             at worst, {in_the_end} µs three rounds after"
+        );
+        assert!(worst <= 1000, "{worst} µs apart");
+        assert!(in_the_end <= 150, "{in_the_end} µs apart in the end");
+    }
+}
+
+/// How far a clock is from the top's, in µs.
+fn off(node: &Node, top: &Group) -> i64 {
+    let shown = node.discipline.target(node.raw(top.now));
+    micros(shown - top.time()).abs()
+}
+
+#[test]
+fn a_masters_clock_that_is_set_by_an_hour_moves_nobody_else_however_many_it_stands_for() {
+    // Few and most of the tree's clocks are in the group whose master is set.
+    for members in [1, 4, 40] {
+        for seed in 1..=5 {
+            let mut rng = Rng::with_seed(seed);
+            let plan = Plan {
+                members: 3,
+                children: vec![Plan::tree(members, &[]), Plan::tree(4, &[])],
+            };
+            let mut tree = Group::new(&plan, Scenario::default(), &mut rng);
+            let mut now = 300 * SECOND + rng.i64(0..5 * SECOND);
+            tree.advance(now);
+            tree.children[0].group.set_by_hand(HOUR);
+            for look in 0..60 {
+                let before = tree.time();
+                now += SECOND;
+                tree.advance(now);
+                let jumped = jumped(&tree, before);
+                let followers = tree.children[0].group.members.iter();
+                let others = followers.map(|node| off(node, &tree)).max().unwrap();
+                assert!(
+                    jumped < 500 && others < 500,
+                    "{members}, seed {seed}: in second {look}, the top has moved by {jumped} µs, and \
+                     followers are {others} µs off"
+                );
+            }
+            let master = off(&tree.children[0].group.master, &tree);
+            assert!(
+                master < 500,
+                "{members}, seed {seed}: the master is {master} µs off"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_site_that_returns_with_another_time_follows_the_others_or_is_followed() {
+    let away = 400 * MILLISECOND;
+    // Of 9 clocks and 2 others, the site has 2, or 20.
+    for (members, follows) in [(1, true), (19, false)] {
+        for seed in 1..=5 {
+            let plan = Plan {
+                members: 3,
+                children: vec![Plan::tree(4, &[]), Plan::tree(members, &[])],
+            };
+            let mut tree = Group::new(&plan, Scenario::default(), &mut Rng::with_seed(seed));
+            tree.advance(300 * SECOND);
+            tree.cut(1, true);
+            tree.advance(340 * SECOND);
+            let site = &mut tree.children[1].group;
+            let now = site.now;
+            site.readings(0, &mut |_, node| node.set(now, away));
+            let before = tree.time();
+            tree.cut(1, false);
+            // Three rounds, and a slew of a tenth.
+            tree.advance(360 * SECOND);
+            let apart = micros(tree.skew());
+            assert!(apart <= 1000, "{members}, seed {seed}: {apart} µs apart");
+            let moved = micros(tree.time() - before - TimeDelta::seconds(20));
+            let wanted = if follows { 0 } else { away / 1000 };
+            assert!(
+                (moved - wanted).abs() <= 1000,
+                "{members}, seed {seed}: moved by {moved} µs"
+            );
+            tree.advance(400 * SECOND);
+            let apart = micros(tree.skew());
+            assert!(apart <= 200, "{members}, seed {seed}: {apart} µs apart");
+        }
     }
 }
 

@@ -11,6 +11,10 @@ const TICKS: [i32; 4] = [10_001, 10_000, 9_999, 10_000];
 /// The hosts' clocks are off by so many seconds.
 const OFFSETS: [f64; 4] = [0.0, 0.4, -0.4, 0.3];
 
+/// By so many seconds a clock is set by hand, and after so long it has been slewed back.
+const SET: f64 = 0.4;
+const SLEWING: Duration = Duration::from_secs(8);
+
 /// After so long the tree has learned its rates, and for so long it is looked at.
 const SETTLING: Duration = Duration::from_secs(40);
 const LOOK: Duration = Duration::from_secs(25);
@@ -55,4 +59,20 @@ fn a_host_at_depth_three_keeps_within_100_us_of_the_top() {
             "depth {depth}: {median} µs from the top in the median"
         );
     }
+
+    // Nobody else is moved when somebody sets the clock of a master.
+    let began = counter.now(top);
+    middle.run(&format!("date --set '{SET} sec'"));
+    thread::sleep(SLEWING);
+    let until = counter.now(top) - 0.1;
+    for host in [leaf, follower] {
+        let worst = counter.trace_of(&[top, host], began, until).skew(1.0);
+        println!(
+            "tree | hosts | the clock of a master is set by {SET} s | {worst:.1} µs from the top"
+        );
+        assert!(worst < 2000.0, "{worst} µs from the top");
+    }
+    let back = counter.trace_of(&[top, middle], until - 1.0, until);
+    let back = back.skew(0.5);
+    assert!(back < 1000.0, "it is {back} µs from the top in the end");
 }

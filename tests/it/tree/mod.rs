@@ -2,6 +2,7 @@
 //! their clocks can be read at any moment.
 
 mod hosts;
+mod moments;
 mod orders;
 mod weight;
 
@@ -200,6 +201,11 @@ fn a_loop_of_three_masters_is_broken() {
     let ring = Ring::start(Link::CLEAR);
     let took = ring.wait_for_one_time();
     println!("tree | a loop of three | broken, and one time after {took:.1?}");
+    // Who has refused its only parent does not wait for it.
+    assert!(
+        took < Duration::from_millis(3500),
+        "one time after {took:?}"
+    );
 }
 
 #[test]

@@ -38,6 +38,12 @@ fn a_step_that_the_top_is_told_is_made_by_every_clock_below_it_once() {
     let clocks = clocks(&sites);
     let made = |clock: &NetworkClock| clock.steps().map_or((0, STEP), |it| (it.number, it.total));
     assert!(clocks.iter().all(|clock| made(clock).0 == 0));
+    // Who has not heard yet whose steps it makes is no part of the group.
+    let series = |clock: &NetworkClock| clock.steps().map(|it| it.series);
+    wait("all have heard whose steps they make", || {
+        let top = series(&top.master.clock());
+        top.is_some() && clocks.iter().all(|clock| series(clock) == top)
+    });
     let done = top.master.operator().tell(&Order::SetBy(STEP), "a test");
     assert!(done.is_ok(), "{done:?}");
     let took = wait("all have made it", || {

@@ -89,6 +89,22 @@ fn a_parent_that_cannot_be_one_is_let_go_of() {
 }
 
 #[test]
+fn the_next_parent_is_tried_as_soon_as_one_is_refused() {
+    let parents = [FakeMaster::start(), FakeMaster::start()];
+    let addresses = parents.each_ref().map(FakeMaster::address);
+    let site = Site::start(&addresses, (0, 0.0), &[(0, 0.0)]);
+    let mut link = parents[0].greet("interval=500000000");
+    link.poll();
+    let own = site.master.status().tree.expect("a tree").path;
+    link.say(&format!("PATH {}", own[0]));
+    let refused = Instant::now();
+    let mut next = parents[1].greet("interval=500000000");
+    next.poll();
+    let took = refused.elapsed();
+    assert!(took < SILENCE / 2, "tried after {took:?}");
+}
+
+#[test]
 fn a_parent_that_starts_again_is_another_group() {
     let below = Below::start();
     for number in ["00000001", "00000002"] {
@@ -115,6 +131,10 @@ fn a_parent_whose_path_changes_without_end_is_let_go_of() {
 }
 
 /// The paths that a master tells the master of a group below it, until it closes the connection.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock of a machine of its own"
+)]
 fn told_below(master: SocketAddr) -> Receiver<(Instant, String)> {
     let mut stream = TcpStream::connect(master).expect("a master");
     let lines = BufReader::new(stream.try_clone().expect("a descriptor"));

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::wait;
+use crate::faults::peer::{Liar, Lie};
 use crate::support::keys::Keys;
 use crate::support::programs::Program;
 
@@ -27,6 +28,40 @@ fn weights(master: &Program) -> Vec<(String, u64)> {
         ))
     };
     clocks.filter_map(weight).collect()
+}
+
+/// The master of a group whose clock is 10 s ahead, and which claims to stand for a million.
+struct Heavy;
+
+impl Lie for Heavy {
+    fn show(&mut self, honest: i64) -> i64 {
+        honest + 10_000_000_000
+    }
+
+    fn words(&self) -> String {
+        " weight=1000000,0 synchronized=yes".to_owned()
+    }
+}
+
+#[test]
+fn a_claim_of_a_million_counts_as_one_or_as_what_an_operator_has_said() {
+    for (most, line) in [
+        (None, "3 of 4 clocks agree"),
+        (Some("2"), "3 of 5 clocks agree"),
+    ] {
+        let mut flags = vec!["--interval", "500ms", "--min-followers", "3"];
+        if let Some(most) = most {
+            flags.extend(["--max-weight", most]);
+        }
+        let top = Program::master(&flags);
+        let address = top.address();
+        let _followers = [(); 2].map(|()| Program::follower(address, &[]));
+        let _heavy = Liar::of(address, Heavy);
+        top.line(line);
+        let counted = weights(&top).into_iter().map(|(_, weight)| weight).max();
+        let wanted = most.map_or(1, |most| most.parse().expect("a number"));
+        assert_eq!(counted, Some(wanted));
+    }
 }
 
 #[test]

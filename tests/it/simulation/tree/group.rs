@@ -90,6 +90,8 @@ pub struct Group {
     pub rounds: usize,
     phase: Phase,
     link: Link,
+    /// How often the master's clock had been set before the last round.
+    sets: u32,
     pub master: Node,
     /// The group's clock, as the one above sees it.
     above: Discipline,
@@ -169,6 +171,7 @@ impl Group {
             rounds: 0,
             phase: Phase::Gathering,
             link: Link::None,
+            sets: 0,
             master,
             above,
             members: Vec::with_capacity(plan.members),
@@ -225,6 +228,36 @@ impl Group {
             self.ensemble.join(id, "group", None, Wire::Line);
             self.ensemble.trust_weight(id);
         }
+    }
+
+    /// The master's clock is set by hand.
+    pub fn set_by_hand(&mut self, by: i64) {
+        self.master.set(self.now, by);
+        self.master
+            .discipline
+            .raw_was_set(TimeDelta::nanoseconds(by));
+        self.above.has_been_set(self.master.discipline.set_by());
+    }
+
+    /// Whether its master has lost the time, and others are there to bring it back.
+    fn is_lost(&self) -> bool {
+        let clock = &self.master.discipline;
+        let others = self.members.len() + self.children.len();
+        clock.is_synchronized() && !clock.knows_the_time() && others > 0
+    }
+
+    /// The same with another master, which has just started and knows nothing.
+    pub fn restarted(self, scenario: Scenario, rng: &mut Rng) -> Self {
+        let mut group = Self::begin(&Plan::default(), scenario, rng, self.now);
+        group.moves = vec![0; self.members.len() + 1];
+        for node in self.members {
+            group.join(node);
+        }
+        for child in self.children {
+            group.adopt(child.group);
+        }
+        group.plan_polls();
+        group
     }
 
     /// The length of the present interval.
@@ -296,7 +329,13 @@ impl Group {
             return;
         }
         self.phase = Phase::Regular;
-        self.hold_round(&found);
+        let sets = self.master.discipline.mark(self.master.raw(self.now)).sets;
+        if std::mem::replace(&mut self.sets, sets) == sets {
+            self.hold_round(&found);
+        } else {
+            self.ensemble.abandon_interval();
+            self.began = self.now;
+        }
         self.rounds += 1;
         self.round_at = self.now + self.length();
         self.plan_polls();
@@ -342,7 +381,7 @@ impl Group {
     fn own_clock(&self) -> Heard {
         Heard {
             rate_ppm: Some(self.master.discipline.rate().ppm),
-            synchronized: self.rounds > 0,
+            synchronized: self.master.discipline.knows_the_time(),
             ..Heard::from(Sample::OWN)
         }
     }
@@ -506,6 +545,9 @@ impl Child {
     /// Polls the group, as a follower.
     fn poll(&mut self, master: &Node, scenario: &Scenario) -> Option<(Found, Heard)> {
         let group = &self.group;
+        if group.is_lost() {
+            return None;
+        }
         let answer = |at| group.above.mark(group.time_at(at));
         let begins = self.poll_at;
         let ends = begins + scenario.interval / 4;
