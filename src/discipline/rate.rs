@@ -15,7 +15,7 @@ use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
 use crate::discipline::line::{Line, Point, Rate, WANDER_PPM, at_rate};
 use crate::discipline::noise::Noise;
 use crate::discipline::surprise::{
-    Explained, LARGEST_JUMP_PPM, LEAST_JUMP_PPM, Surprise, rate_ppm,
+    Explained, LARGEST_JUMP_PPM, LEAST_JUMP_PPM, StepsOneWay, Surprise, rate_ppm,
 };
 use crate::span::{nanoseconds, since_epoch};
 
@@ -68,6 +68,8 @@ pub struct DriftFit {
     noise: Noise,
     /// The last point was a surprise.
     surprise: Option<Box<Surprise>>,
+    /// The last points that were taken for steps.
+    steps: StepsOneWay,
 }
 
 impl DriftFit {
@@ -82,6 +84,7 @@ impl DriftFit {
             line: None,
             noise: Noise::default(),
             surprise: None,
+            steps: StepsOneWay::default(),
         }
     }
 
@@ -145,6 +148,7 @@ impl DriftFit {
         let base = noise.base as f64;
         let waited = noise.waiting(&point).saturating_add(beyond(base * base));
         let elapsed = point.raw.saturating_sub(line.raw);
+        self.steps.pass();
         let Some(first) = self.surprise.take() else {
             let grown = || rate_ppm(miss, self.building(line, miss, &point));
             if missed > limit || missed > waited && grown() > LEAST_JUMP_PPM {
@@ -160,14 +164,16 @@ impl DriftFit {
                 self.points.clear();
                 self.points.extend(first.before);
             }
-            Explained::Rate => {
-                // Old points would go on voting against the new ones.
-                self.points.drain(..self.points.len() - 1);
-                let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
-                self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
-            }
+            Explained::Rate => self.begin_another_rate(),
             Explained::Steps => self.take_for_step(line, miss, &point),
         }
+    }
+
+    /// Old points would go on voting against the new ones.
+    fn begin_another_rate(&mut self) {
+        self.points.drain(..self.points.len() - 1);
+        let wider = 10.0 * self.prior.error_ppm.max(CRYSTAL_PPM);
+        self.prior.error_ppm = wider.min(LARGEST_RATE_PPM);
     }
 
     /// For how long a point has been missed, which grows from the last point on that did not lie on
@@ -184,6 +190,13 @@ impl DriftFit {
     /// Moves the points to where they would be if the network had always been so far ahead as this
     /// point says. Where they are then is known no better than where it is.
     fn take_for_step(&mut self, line: &Line, miss: i64, by: &Point) {
+        if self
+            .steps
+            .make_a_rate(miss, by.raw.saturating_sub(line.raw))
+        {
+            self.begin_another_rate();
+            return;
+        }
         let before = self.points.clone();
         let waiting = self.noise.waiting(by);
         let building = self.building(line, miss, by);
@@ -490,6 +503,26 @@ mod tests {
         assert!((line.rate.ppm - 100.0).abs() < 10.0, "{:?}", line.rate);
         let off = line.ahead(line.raw()) - TimeDelta::microseconds(250);
         assert!(off.abs() < TimeDelta::microseconds(10), "{off}");
+    }
+
+    #[test]
+    fn a_small_change_of_the_rate_is_found_where_measurements_are_exact() {
+        // It gains 13 ppm from the last point on: each second by more than noise, and by less than is
+        // known for certain.
+        for (seconds, ppm) in [(1, 13), (5, 13), (5, 5), (1, 40), (5, -3)] {
+            let (mut fit, _) = fit((0..40).map(|n| point(seconds * n, n % 2, 20)));
+            let last = seconds * 39;
+            for n in 1..=20 {
+                let truth = ppm * seconds * n;
+                let line = fit.add(point(last + seconds * n, truth + n % 2, 20));
+                let off = line.ahead(line.raw()) - TimeDelta::microseconds(truth);
+                let wrong = (line.rate.ppm - ppm as f64).abs();
+                assert!(
+                    n < 16 || wrong < 1.0 && off.abs() < TimeDelta::microseconds(4),
+                    "{ppm} ppm, point {n}: wrong by {wrong} ppm, {off}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -67,6 +67,41 @@ impl Surprise {
     }
 }
 
+/// So many steps one way, with no more than two points between them, were none: the rate has
+/// changed, by so little that it takes some points to be seen.
+const ONE_WAY: u8 = 4;
+
+/// The last points that were taken for steps of the network, as long as all lead the same way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::discipline) struct StepsOneWay {
+    ahead: bool,
+    count: u8,
+    /// How many points have come since the last one.
+    since: u8,
+}
+
+impl StepsOneWay {
+    /// Notes that there is another point.
+    pub(in crate::discipline) fn pass(&mut self) {
+        self.since = self.since.saturating_add(1);
+    }
+
+    /// Notes that this point looks like a step. Whether it is a change of the rate, with those before
+    /// it.
+    pub(in crate::discipline) fn make_a_rate(&mut self, miss: i64, elapsed: i64) -> bool {
+        let ahead = miss > 0;
+        let goes_on = self.since <= 3 && ahead == self.ahead;
+        let count = if goes_on { self.count + 1 } else { 1 };
+        let is_rate = count >= ONE_WAY && rate_ppm(miss, elapsed) < LEAST_JUMP_PPM;
+        *self = Self {
+            ahead,
+            count: if is_rate { 0 } else { count.min(ONE_WAY) },
+            since: 0,
+        };
+        is_rate
+    }
+}
+
 /// What the point after a surprise makes of it.
 #[derive(Debug, PartialEq)]
 pub(in crate::discipline) enum Explained {
