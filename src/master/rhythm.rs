@@ -22,7 +22,7 @@ const LATEST: f64 = 0.90;
 const LONGER: f64 = 8.0;
 
 /// All bursts of a group begin within this for each follower, if the interval is long enough.
-const SPREAD_PER_FOLLOWER: Duration = Duration::from_millis(10);
+const SPREAD_PER_FOLLOWER: Duration = Duration::from_millis(50);
 
 /// A first round is held this long after the first answer, or an interval after it if that is
 /// shorter: machines that start together are to count together.
@@ -269,14 +269,14 @@ mod tests {
         };
         let found = parts(quick);
         assert!(
-            found.iter().all(|part| (0.88..0.90).contains(part)),
+            found.iter().all(|part| (0.86..0.90).contains(part)),
             "{found:?}"
         );
         let (first, second) = (found[1] * 5.0, found[2] * 5.0);
-        assert!((first - second).abs() > 0.008, "they measure each other");
+        assert!((first - second).abs() > 0.04, "they measure each other");
         let found = parts(SLOW);
         assert!(
-            found.iter().all(|part| (0.69..0.70).contains(part)),
+            found.iter().all(|part| (0.67..0.70).contains(part)),
             "{found:?}"
         );
         // A burst that was slow is over, and the next is quick: that is one of the next interval.

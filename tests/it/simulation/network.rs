@@ -372,7 +372,7 @@ impl Network {
             }
             // Small groups are measured shortly before the round, see `master/rhythm.rs`. The golden
             // ratio spreads any number of bursts evenly.
-            let width = (self.nodes.len() as f64 * 0.01 * SECOND as f64 / length as f64).min(0.8);
+            let width = (self.nodes.len() as f64 * 0.05 * SECOND as f64 / length as f64).min(0.8);
             let phase = 0.9 - width * (id as f64 * 0.618_034).fract();
             let begins = self.now + (phase * length as f64) as i64;
             if let Some((sample, mark)) = self.burst(id, begins, self.now + length) {
