@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use crate::average::consensus::{Rules, consensus};
+use crate::average::consensus::{LEAST_WINDOW, Rules, consensus};
 use crate::average::reputation::Standing;
 use crate::measurement::sample::Sample;
 use crate::wire::machine::Machine;
@@ -133,6 +133,8 @@ impl Acquaintances {
 
     /// Whether, of the clocks that are here and may vote, so many are remembered and agree that they
     /// are most of all that are remembered: no minority can be that, however quickly it connects.
+    /// To agree is to be within the tolerance, or else within [`LEAST_WINDOW`]: a window that is drawn
+    /// from the clocks is as wide as a minority likes that is here before most of the others.
     #[must_use]
     pub fn most_agree<'a>(
         &self,
@@ -145,7 +147,11 @@ impl Acquaintances {
         let is_most = |clocks: usize| clocks * 2 > self.0.len();
         is_most(known.len()) && {
             let samples: Vec<Sample> = known.into_values().collect();
-            consensus(&samples, rules).is_ok_and(|agreed| is_most(agreed.voters))
+            let rules = Rules {
+                tolerance: rules.tolerance.or(Some(LEAST_WINDOW)),
+                ..*rules
+            };
+            consensus(&samples, &rules).is_ok_and(|agreed| is_most(agreed.voters))
         }
     }
 }

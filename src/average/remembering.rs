@@ -140,6 +140,32 @@ mod tests {
     }
 
     #[test]
+    fn no_minority_that_is_quick_agrees_with_those_who_are_here_by_being_far_apart() {
+        let hour = TimeDelta::hours(1);
+        // All alike, and each somewhere else.
+        for lies in [[10; 4], [1, 2, 3, 4]] {
+            let mut ensemble = Ensemble::knowing(Settings::default(), ten());
+            for (number, lie) in (1..).zip(lies) {
+                join(&mut ensemble, number, hour * lie);
+            }
+            for number in 5..=9 {
+                join(
+                    &mut ensemble,
+                    number,
+                    TimeDelta::microseconds(number as i64),
+                );
+                assert!(
+                    ensemble.awaits_known(),
+                    "{lies:?} and {} others",
+                    number - 4
+                );
+            }
+            join(&mut ensemble, 10, TimeDelta::zero());
+            assert!(!ensemble.awaits_known());
+        }
+    }
+
+    #[test]
     fn a_first_round_waits_for_most_of_those_that_were_known_and_not_for_ever() {
         let mut ensemble = Ensemble::knowing(Settings::default(), ten());
         for liar in 1..=4 {

@@ -339,7 +339,7 @@ fn a_follower_refuses_what_a_master_may_not_say() {
         master.line_of("TIME 1 ");
         master.send(line);
         assert!(master.line().starts_with("BYE you sent "), "{line}");
-        follower.log_line("connecting again");
+        follower.log_line("trying to connect again");
         Peer::called_on(&listener);
     }
 }
