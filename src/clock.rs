@@ -82,6 +82,40 @@ impl Clock for WallClock {
     }
 }
 
+/// How often clocks are read that are to show the same moment: a thread may be interrupted between
+/// two of them, so the quickest reading counts.
+const TRIES: usize = 9;
+
+/// What was read together with the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WithWallClock<T> {
+    /// What was read.
+    pub(crate) read: T,
+    /// What the wall clock showed meanwhile.
+    pub(crate) wall: DateTime<Utc>,
+    /// How far `wall` may be from what the wall clock showed at the very moment.
+    pub(crate) apart: TimeDelta,
+}
+
+/// Reads something and the wall clock, as nearly at one moment as can be had.
+pub(crate) fn with_wall_clock<T>(mut read: impl FnMut() -> T) -> WithWallClock<T> {
+    let mut read = || {
+        let before = WallClock.read();
+        let read = read();
+        let half = (WallClock.read() - before).abs() / 2;
+        WithWallClock {
+            read,
+            wall: before + half,
+            apart: half,
+        }
+    };
+    let first = read();
+    (1..TRIES).fold(first, |best, _| {
+        let next = read();
+        if next.apart < best.apart { next } else { best }
+    })
+}
+
 /// The machine's clock as an oscillator: it starts at what the wall clock shows and then only
 /// counts the time that passes. It neither jumps nor stands still when somebody sets the wall clock
 /// and, on Linux, runs no faster or slower when somebody steers that. It goes on while the machine is
@@ -257,15 +291,9 @@ impl SteadyClock {
             ahead: 0,
             asleep: Asleep::begin(),
         };
-        // The two clocks can't be read at one moment: of some tries, the quickest is the closest.
-        let read = || {
-            let before = clock.shown();
-            let wall = WallClock.read();
-            (clock.shown() - before, before, wall)
-        };
-        let (took, before, wall) = (0..10).fold(read(), |best, _| best.min(read()));
+        let WithWallClock { read, wall, .. } = with_wall_clock(|| clock.shown());
         Self {
-            ahead: since_epoch(wall).saturating_sub(before + took / 2),
+            ahead: since_epoch(wall).saturating_sub(read),
             ..clock
         }
     }
@@ -361,6 +389,19 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(20));
             shown
         }
+    }
+
+    #[test]
+    fn a_reading_that_was_interrupted_does_not_count() {
+        let mut tries = 0;
+        let together = with_wall_clock(|| {
+            tries += 1;
+            if tries < TRIES {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            tries
+        });
+        assert_eq!(together.read, TRIES, "{together:?}");
     }
 
     #[test]

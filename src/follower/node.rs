@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{NaiveDateTime, TimeDelta};
 
-use crate::clock::{Clock, SimulatedClock, WallClock};
+use crate::clock::{Clock, SimulatedClock, WallClock, with_wall_clock};
 use crate::discipline::correction::{Applied, Mark};
 use crate::discipline::network_clock::NetworkClock;
 use crate::election::allegiance::Allegiance;
@@ -117,9 +117,10 @@ impl Node {
                  effect"
             );
         }
-        let clock = self.wall.read();
+        let together = with_wall_clock(|| self.wall.read());
+        let clock = together.read;
         let row = FollowerRow {
-            time: WallClock.read(),
+            time: together.wall,
             round: self.received + 1,
             correction,
             clock,
@@ -189,19 +190,23 @@ impl Node {
 
     /// What is recorded of our clock now.
     fn row(&self, round: u64, correction: TimeDelta) -> FollowerRow {
-        let time = WallClock.read();
-        let (clock, network) = self.clock.raw_and_now();
+        let together = with_wall_clock(|| {
+            if self.steers_system {
+                // The system's clock as it will be when the slew under way is done.
+                let mark = self.clock.mark();
+                (mark.raw, mark.target)
+            } else {
+                let (clock, network) = self.clock.raw_and_now();
+                (clock, network.time)
+            }
+        });
+        let (clock, network) = together.read;
         FollowerRow {
-            time,
+            time: together.wall,
             round,
             correction,
             clock,
-            // The system's clock as it will be when the slew under way is done.
-            network: if self.steers_system {
-                self.clock.mark().target
-            } else {
-                network.time
-            },
+            network,
         }
     }
 

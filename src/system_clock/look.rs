@@ -2,12 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{Clock, WallClock};
+use crate::clock::{WithWallClock, with_wall_clock};
 use crate::discipline::correction::Aim;
 use crate::discipline::network_clock::NetworkClock;
-
-/// How often the clocks are read to have them at one moment: of these, the quickest counts.
-const TRIES: usize = 9;
 
 /// What the clocks show at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,21 +23,13 @@ impl Look {
     /// Reads all of them.
     #[must_use]
     pub fn at(network: &NetworkClock) -> Self {
-        let read = |_| {
-            let before = WallClock.read();
-            let (raw, aim) = network.aim();
-            let half = (WallClock.read() - before).abs() / 2;
-            Self {
-                raw,
-                wall: before + half,
-                apart: half,
-                aim,
-            }
-        };
-        let all: [_; TRIES] = std::array::from_fn(read);
-        let quicker = |best: Self, next: Self| {
-            if next.apart < best.apart { next } else { best }
-        };
-        all.into_iter().fold(all[0], quicker)
+        let WithWallClock { read, wall, apart } = with_wall_clock(|| network.aim());
+        let (raw, aim) = read;
+        Self {
+            raw,
+            wall,
+            apart,
+            aim,
+        }
     }
 }
