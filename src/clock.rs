@@ -300,13 +300,25 @@ impl SteadyClock {
 
     fn shown(&self) -> i64 {
         let slept = self.asleep.look();
-        self.ahead.saturating_add(slept + unsteered())
+        self.awake().saturating_add(slept)
+    }
+
+    /// The same, less what the machine has slept.
+    fn awake(&self) -> i64 {
+        self.ahead.saturating_add(unsteered())
     }
 }
 
 impl Clock for SteadyClock {
     fn read(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_nanos(self.shown())
+    }
+
+    fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        let slept = self.asleep.look();
+        // As little as can be between the two.
+        let late = since(arrived);
+        DateTime::from_timestamp_nanos(self.awake().saturating_add(slept)) - late
     }
 
     fn slept(&self) -> TimeDelta {

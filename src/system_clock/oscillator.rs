@@ -83,9 +83,13 @@ impl Clock for Oscillator {
 
     /// The wall clock, which is slewed, may have shown more or less time since than has passed.
     fn read_at(&self, arrived: DateTime<Utc>) -> DateTime<Utc> {
+        let slept = self.asleep.look();
+        let since = lock(&self.since);
+        // As little as can be between the two, and in this order: see the trait.
         let late = float_nanoseconds(clock::since(arrived));
-        let gain = lock(&self.since).gain_ppm * 1e-6;
-        self.read() - TimeDelta::nanoseconds((late / (1.0 + gain)) as i64)
+        let awake = since.read(unsteered());
+        let late = late / (1.0 + since.gain_ppm * 1e-6);
+        DateTime::from_timestamp_nanos(awake.saturating_add(slept - late as i64))
     }
 
     fn slept(&self) -> TimeDelta {
