@@ -15,7 +15,7 @@
 //! goes by what its own rate has changed by, until it knows the others'.
 //!
 //! Nor is a new group moved to the mean of those who happen to be there: while some are away, which
-//! go on at the rate that they were given last, so do the others.
+//! go on at the rate that they were given last, so do the others; and until they vote again.
 
 use std::time::Duration;
 
@@ -107,18 +107,19 @@ pub struct Turnout {
 pub struct Course {
     /// By how many ppm the mean of the rates themselves has moved the group, since they are known.
     level_ppm: f64,
-    /// For how many clocks those stood who were there in the fullest round, before they were known.
+    /// For how many clocks those stood who voted in the fullest round, before they were known.
     fullest: usize,
-    /// In how many rounds some of those were away: [`SETTLING`] at most, for who is away for longer
-    /// may never come back.
+    /// In how many rounds some of those did not: [`SETTLING`] at most, for who is away for longer may
+    /// never come back.
     short: u32,
 }
 
 impl Course {
-    /// Whether so many are fewer than there were, and the others are to wait for them.
-    fn waits(&mut self, present: usize) -> bool {
-        self.fullest = self.fullest.max(present);
-        let waits = present < self.fullest && self.short < SETTLING;
+    /// Whether so many are fewer than there were, and are to wait for the others. Who has just come
+    /// back does not vote at once.
+    fn waits(&mut self, voters: usize) -> bool {
+        self.fullest = self.fullest.max(voters);
+        let waits = voters < self.fullest && self.short < SETTLING;
         self.short += u32::from(waits);
         waits
     }
@@ -173,7 +174,7 @@ pub fn common_rate(
     let off = match (change, mean) {
         (Some(change), mean) => change + course.level(mean.map(|mean| mean - change)),
         (None, _) if is_known => 0.0,
-        (None, _) if course.waits(present) => return 0.0,
+        (None, _) if course.waits(voters) => return 0.0,
         (None, mean) => mean.unwrap_or(0.0),
     };
     let is_calm = voters == present && mean.is_some_and(|mean| mean.abs() < LEVEL_PPM);
@@ -212,8 +213,8 @@ mod tests {
     use super::*;
 
     /// By how many ppm a new group of three is moved in each of so many rounds, whose first clock leaves
-    /// it after five.
-    fn moved_without_one(rounds: u32) -> Vec<f64> {
+    /// it after five, and is back, without a vote, after so many.
+    fn moved_without_one(rounds: u32, back: u32) -> Vec<f64> {
         let mut baselines = [Baseline::default(); 3];
         let (mut group, mut course) = (0.0, Course::default());
         let moved = |round| {
@@ -227,7 +228,7 @@ mod tests {
             });
             let mut told: Vec<_> = told.collect();
             let turnout = Turnout {
-                present: told.len(),
+                present: if round >= back { 3 } else { told.len() },
                 voters: told.len(),
             };
             let moved = common_rate(&mut told, turnout, None, &mut course);
@@ -239,13 +240,19 @@ mod tests {
 
     #[test]
     fn a_new_group_goes_on_as_one_that_is_away_does_and_not_for_ever() {
-        let moved = moved_without_one(5 + SETTLING + 100);
+        let moved = moved_without_one(5 + SETTLING + 100, u32::MAX);
         assert!(moved[..5].iter().all(|ppm| *ppm > 0.1), "{:?}", &moved[..5]);
         let (held, then) = moved[5..].split_at(SETTLING as usize);
         assert!(held.iter().all(|ppm| *ppm == 0.0), "{held:?}");
         assert!(then[0] < -1.0, "{} ppm", then[0]);
         let group: f64 = moved.iter().sum();
         assert!((group + 10.0).abs() < LEVEL_PPM, "{group} ppm");
+    }
+
+    #[test]
+    fn nor_is_it_moved_while_one_that_is_back_does_not_vote() {
+        let moved = moved_without_one(50, 30);
+        assert!(moved[5..].iter().all(|ppm| *ppm == 0.0), "{moved:?}");
     }
 
     /// For so many rounds nobody lies: what is left of a new group's rate is given up slowly.

@@ -67,9 +67,12 @@ impl Surprise {
     }
 }
 
-/// So many steps one way, with no more than two points between them, were none: the rate has
-/// changed, by so little that it takes some points to be seen.
+/// So many steps one way, each no more than [`NEAR`] points after the one before it, were none: the
+/// rate has changed, by so little that it takes some points to be seen.
 const ONE_WAY: u8 = 4;
+
+/// See [`ONE_WAY`].
+const NEAR: u8 = 3;
 
 /// The last points that were taken for steps of the network, as long as all lead the same way.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,7 +93,7 @@ impl StepsOneWay {
     /// it.
     pub(in crate::discipline) fn make_a_rate(&mut self, miss: i64, elapsed: i64) -> bool {
         let ahead = miss > 0;
-        let goes_on = self.since <= 3 && ahead == self.ahead;
+        let goes_on = self.since <= NEAR && ahead == self.ahead;
         let count = if goes_on { self.count + 1 } else { 1 };
         let is_rate = count >= ONE_WAY && rate_ppm(miss, elapsed) < LEAST_JUMP_PPM;
         *self = Self {

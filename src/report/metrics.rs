@@ -75,7 +75,7 @@ impl Page {
         let help = "How wrong the group's time may be, as this program knows it";
         self.gauge("error_seconds", help, clock.error_ns.map(seconds));
         let help = "By how much the group's time gains on the clock's oscillator";
-        self.gauge("rate_ratio", help, Some(clock.rate_ppm * 1e-6));
+        self.gauge("rate_ratio", help, Some(clock.rate_ppm / 1e6));
         let help = "For how long nobody has corrected the clock, 0 while somebody does";
         let holdover = Some(clock.holdover_s.unwrap_or(0.0));
         self.gauge("holdover_seconds", help, holdover);
@@ -191,7 +191,7 @@ impl Page {
         let ahead = round.reference_ahead_ns.map(seconds);
         self.gauge("reference_offset_seconds", help, ahead);
         let help = "How much faster the group runs on their account than its clocks do";
-        self.gauge("led_rate_ratio", help, round.led_ppm.map(|ppm| ppm * 1e-6));
+        self.gauge("led_rate_ratio", help, round.led_ppm.map(|ppm| ppm / 1e6));
     }
 
     fn votes(&mut self, clocks: &[GroupClock]) {
@@ -225,7 +225,7 @@ impl Page {
             (
                 "clock_rate_ratio",
                 "By how much the group's time gains on a clock's oscillator",
-                |clock, _| clock.rate_ppm.map(|ppm| ppm * 1e-6),
+                |clock, _| clock.rate_ppm.map(|ppm| ppm / 1e6),
             ),
             (
                 "clock_vote_weight_ratio",
@@ -276,7 +276,7 @@ fn reach(reach: &str) -> Option<f64> {
 }
 
 fn seconds(nanoseconds: i64) -> f64 {
-    nanoseconds as f64 * 1e-9
+    nanoseconds as f64 / 1e9
 }
 
 #[cfg(test)]
