@@ -20,6 +20,7 @@
 use std::time::Duration;
 
 use crate::average::consensus::mean_rate;
+use crate::average::reputation::PROBATION;
 use crate::average::round::{Heard, Vote};
 use crate::clock::CRYSTAL_PPM;
 
@@ -107,20 +108,28 @@ pub struct Turnout {
 pub struct Course {
     /// By how many ppm the mean of the rates themselves has moved the group, since they are known.
     level_ppm: f64,
-    /// For how many clocks those stood who voted in the fullest round, before they were known.
+    /// For how many clocks those stood who were there in the fullest round, before they were known.
     fullest: usize,
-    /// In how many rounds some of those did not: [`SETTLING`] at most, for who is away for longer may
-    /// never come back.
-    short: u32,
+    /// In how many rounds all have been there since some were away.
+    complete: u32,
+    /// In how many rounds the others have waited for those: [`SETTLING`] at most, for who is away
+    /// for longer may never come back. One that waits only for the votes of those who are back
+    /// counts as [`CALM`] of them.
+    waited: u32,
 }
 
 impl Course {
-    /// Whether so many are fewer than there were, and are to wait for the others. Who has just come
-    /// back does not vote at once.
-    fn waits(&mut self, voters: usize) -> bool {
-        self.fullest = self.fullest.max(voters);
-        let waits = voters < self.fullest && self.short < SETTLING;
-        self.short += u32::from(waits);
+    /// Whether some are away, or were until shortly and do not vote yet, and the others are to wait
+    /// for them.
+    fn waits(&mut self, Turnout { present, voters }: Turnout) -> bool {
+        self.fullest = self.fullest.max(present);
+        let away = present < self.fullest;
+        self.complete = if away { 0 } else { self.complete + 1 };
+        let back = self.waited > 0 && voters < present && self.complete <= PROBATION;
+        let waits = (away || back) && self.waited < SETTLING;
+        if waits {
+            self.waited += if away { 1 } else { CALM };
+        }
         waits
     }
 
@@ -174,7 +183,7 @@ pub fn common_rate(
     let off = match (change, mean) {
         (Some(change), mean) => change + course.level(mean.map(|mean| mean - change)),
         (None, _) if is_known => 0.0,
-        (None, _) if course.waits(voters) => return 0.0,
+        (None, _) if course.waits(turnout) => return 0.0,
         (None, mean) => mean.unwrap_or(0.0),
     };
     let is_calm = voters == present && mean.is_some_and(|mean| mean.abs() < LEVEL_PPM);
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn nor_is_it_moved_while_one_that_is_back_does_not_vote() {
-        let moved = moved_without_one(50, 30);
+        let moved = moved_without_one(30 + PROBATION, 30);
         assert!(moved[5..].iter().all(|ppm| *ppm == 0.0), "{moved:?}");
     }
 
