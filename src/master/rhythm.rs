@@ -202,8 +202,11 @@ impl Rhythm {
         let width = parts(SPREAD_PER_FOLLOWER.saturating_mul(self.followers));
         let width = width.min(latest - BEGIN.0);
         let spread = (node.0 as f64 * 0.618_033_988_749_895).fract();
-        // Not twice in an interval, if it begins later from now on.
-        let after = last.began.map_or(now, |began| now.max(began + pause / 2));
+        // Not twice in an interval, if it begins later from now on; but in each, and the first one
+        // begins when a round was held.
+        let end = self.next(now, 0.0);
+        let is_done = last.began.is_some_and(|began| began + pause >= end);
+        let after = if is_done { end } else { now };
         self.next(after, latest - width * (1.0 - spread))
     }
 
@@ -287,6 +290,35 @@ mod tests {
         let now = began + INTERVAL.mul_f64(0.71);
         let next = rhythm.next_burst(now, NodeId(1), last);
         assert!(next > began + INTERVAL, "twice in an interval");
+    }
+
+    #[test]
+    fn who_was_measured_just_before_a_first_round_is_measured_before_the_second() {
+        let measured = Instant::now();
+        let began = measured + Duration::from_millis(1);
+        let rhythm = regular(began, INTERVAL);
+        for node in (0..1000).map(NodeId) {
+            let last = Burst {
+                began: Some(measured),
+                took: Duration::from_millis(1),
+            };
+            let now = began + Duration::from_millis(1);
+            let next = rhythm.next_burst(now, node, last);
+            assert!(next < began + INTERVAL, "{node:?} misses a round");
+            let after = rhythm.next_burst(
+                next,
+                node,
+                Burst {
+                    began: Some(next),
+                    ..last
+                },
+            );
+            let pause = after - next;
+            assert!(
+                pause > INTERVAL / 2 && pause < INTERVAL * 3 / 2,
+                "{pause:?}"
+            );
+        }
     }
 
     #[test]
