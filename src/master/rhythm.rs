@@ -202,12 +202,16 @@ impl Rhythm {
         let width = parts(SPREAD_PER_FOLLOWER.saturating_mul(self.followers));
         let width = width.min(latest - BEGIN.0);
         let spread = (node.0 as f64 * 0.618_033_988_749_895).fract();
-        // Not twice in an interval, if it begins later from now on; but in each, and the first one
-        // begins when a round was held.
-        let end = self.next(now, 0.0);
-        let is_done = last.began.is_some_and(|began| began + pause >= end);
-        let after = if is_done { end } else { now };
-        self.next(after, latest - width * (1.0 - spread))
+        let part = latest - width * (1.0 - spread);
+        let (next, end) = (self.next(now, part), self.next(now, 0.0));
+        // Not again in this interval, if it begins a little later from now on. A burst before this
+        // interval, or at its beginning because a thread was late, stands for none of it.
+        let again = |began: Instant| began + pause >= end && next < began + pause / 2;
+        if last.began.is_some_and(again) {
+            self.next(end, part)
+        } else {
+            next
+        }
     }
 
     /// How long a burst may take.
@@ -318,6 +322,22 @@ mod tests {
                 pause > INTERVAL / 2 && pause < INTERVAL * 3 / 2,
                 "{pause:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_burst_that_was_due_before_a_round_and_came_after_it_does_not_stand_for_the_next() {
+        let began = Instant::now();
+        let rhythm = regular(began, INTERVAL);
+        let late = began + INTERVAL + Duration::from_millis(5);
+        for node in (0..1000).map(NodeId) {
+            let last = Burst {
+                began: Some(late),
+                took: Duration::from_millis(1),
+            };
+            let next = rhythm.next_burst(late + last.took, node, last);
+            let pause = next - late;
+            assert!(pause < INTERVAL * 3 / 2, "{node:?} after {pause:?}");
         }
     }
 
