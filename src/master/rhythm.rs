@@ -204,8 +204,9 @@ impl Rhythm {
         let spread = (node.0 as f64 * 0.618_033_988_749_895).fract();
         let part = latest - width * (1.0 - spread);
         let (next, end) = (self.next(now, part), self.next(now, 0.0));
-        // Not again in this interval, if it begins a little later from now on. A burst before this
-        // interval, or at its beginning because a thread was late, stands for none of it.
+        // Not twice in an interval, if bursts begin a little later from now on. But each round needs
+        // one of its own: neither a burst before this interval nor the one of the last interval that
+        // a late thread has begun in this is one.
         let again = |began: Instant| began + pause >= end && next < began + pause / 2;
         if last.began.is_some_and(again) {
             self.next(end, part)
