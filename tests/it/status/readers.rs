@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{Machine, get, site, text};
 use crate::support::programs::SOON;
+use crate::tree::wait;
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -100,15 +101,11 @@ fn a_thousand_hostile_readers_cost_no_round_and_no_poll() {
         "{held} rounds where {due} were due"
     );
     // No more threads than there are places, but for those that have just given theirs up.
-    let began = Instant::now();
-    loop {
+    wait("there are no more threads than places", || {
         let threads = master.threads();
         let busy = |name: &str| threads.iter().filter(|thread| *thread == name).count();
-        if busy("http") <= 33 && busy("status") <= 33 {
-            break;
-        }
-        assert!(began.elapsed() < SOON, "{threads:?}");
-    }
+        busy("http") <= 33 && busy("status") <= 33
+    });
     drop(readers);
 }
 

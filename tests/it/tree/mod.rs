@@ -97,7 +97,7 @@ fn apart(sites: &[&Site]) -> Option<TimeDelta> {
 
 /// Waits until something is so.
 #[track_caller]
-fn wait(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < SOON, "not within {SOON:?}: {what}");
