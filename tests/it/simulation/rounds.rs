@@ -137,7 +137,7 @@ fn big_offsets_of_up_to_an_hour() {
         network.rounds(1);
         let (_, worst) = micros(network.skew());
         println!("worst {worst} µs in the fourth round");
-        assert!(worst <= 500, "{worst} µs in the fourth round");
+        assert!(worst <= 310, "{worst} µs in the fourth round");
         let (median, worst) = settled(&mut network);
         assert!(median <= 27 && worst <= 55, "{median} {worst}");
     });
@@ -254,7 +254,7 @@ fn a_third_of_the_clocks_lie_at_random() {
                 ..Scenario::default()
             },
             27,
-            60,
+            43,
         );
     });
 }
@@ -305,8 +305,15 @@ fn a_third_of_the_clocks_drag_the_others() {
             // Half of 20 ppm of an interval and of the median deviation in it, see `standing`.
             assert!(dragged.abs() <= 12.0, "{lie:?}: {dragged} ppm");
             // Who is surer than anybody else makes the others look unsure, and they differ by more.
-            let limit = if let Lie::Early(_) = lie { 250 } else { 200 };
-            assert!(median <= 70 && worst <= limit, "{lie:?}: {median} {worst}");
+            let limits = if let Lie::Early(_) = lie {
+                (46, 92)
+            } else {
+                (35, 68)
+            };
+            assert!(
+                median <= limits.0 && worst <= limits.1,
+                "{lie:?}: {median} {worst}"
+            );
         }
     });
 }
@@ -329,7 +336,7 @@ fn one_clock_is_stepped_by_an_hour() {
         let off = (target(&network.nodes[5]) - target(&network.nodes[6])).abs();
         println!("its target is off by {off} after two rounds");
         assert!(
-            off <= TimeDelta::microseconds(120),
+            off <= TimeDelta::microseconds(40),
             "its target is off by {off}"
         );
         network.rounds(200);
@@ -359,9 +366,9 @@ fn the_master_restarts_with_its_raw_clock() {
         let off = (moved - TimeDelta::nanoseconds(network.now - then)).abs();
         println!("agreement after {rounds} rounds; the others moved by {off}");
         assert!(rounds <= 1, "agreement after {rounds} rounds");
-        // In ten seconds the network itself gains up to a millisecond on the true time.
+        // In a round the network itself gains some of that on the true time.
         assert!(
-            off <= TimeDelta::milliseconds(1),
+            off <= TimeDelta::microseconds(120),
             "the others moved by {off}"
         );
         let (median, worst) = settled(&mut network);
@@ -397,7 +404,7 @@ fn a_node_joins_late() {
         assert!(rounds <= 1, "agreement after {rounds} rounds");
         let rounds = network.rounds_until_within(TimeDelta::microseconds(100));
         println!("100 µs after {rounds} more rounds");
-        assert!(rounds <= 12, "{rounds} rounds to 100 µs");
+        assert!(rounds <= 1, "{rounds} rounds to 100 µs");
     });
 }
 
@@ -518,11 +525,11 @@ fn a_new_group_is_exact_within_seconds() {
         network.rounds_until(60 * SECOND);
         let (median, worst) = micros(network.skew());
         println!("from 25 s to a minute: median {median} µs, worst {worst} µs");
-        assert!(median <= 8 && worst <= 30, "{median} {worst}");
+        assert!(median <= 1 && worst <= 4, "{median} {worst}");
         network.rounds_until(150 * SECOND);
         let (median, worst) = micros(network.skew());
         println!("from then to 150 s: median {median} µs, worst {worst} µs");
-        assert!(median <= 4 && worst <= 8, "{median} {worst}");
+        assert!(median <= 1 && worst <= 2, "{median} {worst}");
     });
 }
 
@@ -540,10 +547,11 @@ fn bursts_of_traffic_on_one_link() {
         network.rounds_until(161 * SECOND);
         let (median, worst) = micros(network.skew());
         println!("in it: median {median} µs, worst {worst} µs");
-        assert!(median <= 3 && worst <= 8, "{median} {worst}");
+        assert!(median <= 1 && worst <= 1, "{median} {worst}");
         network.rounds_until(176 * SECOND);
         let (_, worst) = micros(network.skew());
-        assert!(worst <= 5, "{worst} µs after it");
+        println!("after it: worst {worst} µs");
+        assert!(worst <= 1, "{worst} µs after it");
     });
 }
 
@@ -564,7 +572,7 @@ fn a_clock_is_away_for_40_s_and_the_others_keep_the_rate_of_all() {
         network.rounds(10);
         let (_, worst) = micros(network.skew());
         println!("worst {worst} µs");
-        assert!(worst <= 30, "{worst} µs");
+        assert!(worst <= 3, "{worst} µs");
     });
 }
 
@@ -588,12 +596,13 @@ fn an_oscillator_jumps_by_100_ppm() {
         network.round();
         let (_, worst) = micros(network.skew());
         println!("worst {worst} µs");
-        assert!(worst <= 220, "{worst} µs");
+        assert!(worst <= 130, "{worst} µs");
         let rounds = network.rounds_until_within(TimeDelta::microseconds(20));
         println!("20 µs after {rounds} more rounds");
-        assert!(rounds <= 2, "{rounds} rounds");
+        assert!(rounds <= 1, "{rounds} rounds");
         network.rounds(60);
         let (median, worst) = micros(network.skew());
+        println!("then median {median} µs, worst {worst} µs");
         assert!(median <= 3 && worst <= 20, "{median} {worst}");
     });
 }
@@ -601,13 +610,6 @@ fn an_oscillator_jumps_by_100_ppm() {
 #[test]
 fn a_day_with_oscillators_that_wander_and_a_busy_hour() {
     const HOUR: i64 = 3600;
-    let mut network = Network::new(Scenario {
-        wander_ppm: 0.02,
-        traffic: Some(traffic(6, 12 * HOUR..13 * HOUR)),
-        ..Scenario::default()
-    });
-    network.rounds(200);
-    network.skew();
     let report = |network: &mut Network, until: i64, median, worst| {
         network.rounds_until(until * HOUR * SECOND);
         let skew = micros(network.skew());
@@ -617,7 +619,17 @@ fn a_day_with_oscillators_that_wander_and_a_busy_hour() {
         );
         assert!(skew.0 <= median && skew.1 <= worst, "{skew:?}");
     };
-    report(&mut network, 12, 30, 70);
-    report(&mut network, 13, 40, 100);
-    report(&mut network, 24, 30, 70);
+    with_seeds(|seed| {
+        let mut network = Network::new(Scenario {
+            seed,
+            wander_ppm: 0.02,
+            traffic: Some(traffic(6, 12 * HOUR..13 * HOUR)),
+            ..Scenario::default()
+        });
+        network.rounds(200);
+        network.skew();
+        report(&mut network, 12, 27, 60);
+        report(&mut network, 13, 32, 68);
+        report(&mut network, 24, 27, 72);
+    });
 }
