@@ -1,16 +1,21 @@
-//! How far apart the system clocks of three hosts are, ours beside chronyd's, where machines are
-//! switched on, links are busy and oscillators change: User-mode Linux kernels with clocks of
+//! How far apart the system clocks of three hosts are, ours beside those of others, where machines
+//! are switched on, links are busy and oscillators change: User-mode Linux kernels with clocks of
 //! their own, compared by the processor's counter, which all of them share.
 //!
 //! ```text
-//! cargo bench --bench peers -- [--quick] [--only berkeley|chronyd] [SCENARIO]...
+//! cargo bench --bench peers -- [--quick] [--only PEER] [SCENARIO]...
 //! ```
+//!
+//! The peers are `berkeley`, `chronyd` and, where it is installed, `ptpd`, which is left to its
+//! defaults: a message every second, and no step below one.
 //!
 //! It needs root and Debian's `user-mode-linux iproute2 busybox util-linux gcc chrony`, and an idle
 //! machine if the figures are to mean anything. Each scenario is run three times by each, or once
-//! with `--quick`, alternating, and the medians are printed: 2 hours, or 40 minutes.
+//! with `--quick`, alternating: three hours, or one, and two thirds of that without ptpd. It fails
+//! if any of ours misses its goal.
 
 mod scenarios;
+mod table;
 #[path = "../../tests/it/support/virtual_hosts/mod.rs"]
 mod virtual_hosts;
 
@@ -19,78 +24,85 @@ use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 
-use scenarios::SCENARIOS;
+use scenarios::{SCENARIOS, Scenario};
+use table::Table;
 use virtual_hosts::Who;
 
 /// How often each scenario is run.
 const RUNS: usize = 3;
 
-const PEERS: [(Who, &str); 2] = [(Who::Berkeley, "berkeley"), (Who::Chronyd, "chronyd")];
+/// Who keeps clocks; the last one where it is installed.
+const PEERS: [(Who, &str); 3] = [
+    (Who::Berkeley, "berkeley"),
+    (Who::Chronyd, "chronyd"),
+    (Who::Ptpd, "ptpd"),
+];
+
+/// What the bench was told.
+struct Arguments {
+    runs: usize,
+    peers: Vec<(Who, &'static str)>,
+    scenarios: Vec<Scenario>,
+}
 
 fn main() -> Result<()> {
     if virtual_hosts::traffic::send_if_told() {
         return Ok(());
     }
-    // Cargo tells every benchmark that it is one.
-    let arguments: Vec<_> = std::env::args()
-        .skip(1)
-        .filter(|word| word != "--bench")
-        .collect();
-    let known = |word: &String| {
-        let mut words = SCENARIOS.iter().map(|scenario| scenario.name);
-        ["--quick", "--only", "berkeley", "chronyd"].contains(&&**word)
-            || words.any(|name| name == word)
-    };
-    if let Some(unknown) = arguments.iter().find(|word| !known(word)) {
-        let names = SCENARIOS.map(|scenario| scenario.name).join(" ");
-        bail!("'{unknown}' is none of: --quick, --only berkeley|chronyd, {names}");
-    }
+    let arguments = Arguments::parse()?;
     check()?;
     // What else the machine does is not to be measured.
     let this = std::process::id().to_string();
     let _ = Command::new("renice")
         .args(["-n", "-15", "-p", &this])
         .output();
-    let runs = if arguments.iter().any(|word| word == "--quick") {
-        1
-    } else {
-        RUNS
-    };
-    let only = arguments.iter().position(|word| word == "--only");
-    let only = only.and_then(|at| Some(arguments.get(at + 1)?.as_str()));
-    let names: Vec<_> = arguments
-        .iter()
-        .filter(|word| !word.starts_with("--") && only != Some(word))
-        .collect();
-    println!(
-        "{:<64}{:>12}{:>12}",
-        "medians; µs, or s where it says so", "berkeley", "chronyd"
-    );
-    for scenario in SCENARIOS {
-        if !names.is_empty() && !names.iter().any(|name| *name == scenario.name) {
-            continue;
-        }
-        let mut found = [Vec::new(), Vec::new()];
-        for _ in 0..runs {
-            for ((who, name), found) in PEERS.into_iter().zip(&mut found) {
-                if only.is_none_or(|only| only == name) {
-                    found.push((scenario.run)(who));
-                }
+    let mut table = Table::begin(&arguments.peers);
+    for scenario in &arguments.scenarios {
+        let mut found = vec![Vec::new(); arguments.peers.len()];
+        for _ in 0..arguments.runs {
+            for ((who, _), found) in arguments.peers.iter().zip(&mut found) {
+                found.push((scenario.run)(*who));
             }
         }
-        for (row, what) in scenario.rows.iter().enumerate() {
-            let [ours, theirs] = found.each_ref().map(|runs| {
-                let mut values: Vec<_> = runs.iter().map(|run: &Vec<f64>| run[row]).collect();
-                values.sort_by(f64::total_cmp);
-                values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-            });
-            println!(
-                "{:<64}{ours:>12.1}{theirs:>12.1}",
-                format!("{}: {what}", scenario.name)
-            );
-        }
+        table.show(scenario, &found);
     }
-    Ok(())
+    table.end()
+}
+
+impl Arguments {
+    fn parse() -> Result<Self> {
+        // Cargo tells every benchmark that it is one.
+        let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+        let (mut runs, mut only, mut names) = (RUNS, None, Vec::new());
+        while let Some(word) = words.next() {
+            match &*word {
+                "--quick" => runs = 1,
+                "--only" => only = words.next(),
+                _ if SCENARIOS.iter().any(|it| it.name == word) => names.push(word),
+                _ => bail!(
+                    "'{word}' is none of: --quick, --only PEER, {}",
+                    SCENARIOS.map(|scenario| scenario.name).join(" ")
+                ),
+            }
+        }
+        let mut peers = PEERS.to_vec();
+        match only {
+            Some(only) => peers.retain(|(_, name)| *name == only),
+            None => peers.retain(|(who, _)| *who != Who::Ptpd || is_there("ptpd")),
+        }
+        ensure!(
+            !peers.is_empty(),
+            "--only takes one of: {}",
+            PEERS.map(|(_, name)| name).join(" ")
+        );
+        let mut scenarios = SCENARIOS.to_vec();
+        scenarios.retain(|it| names.is_empty() || names.iter().any(|name| name == it.name));
+        Ok(Self {
+            runs,
+            peers,
+            scenarios,
+        })
+    }
 }
 
 /// Says what is missing.

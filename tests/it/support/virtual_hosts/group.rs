@@ -1,4 +1,4 @@
-//! Three hosts whose clocks are kept together, by us or by chronyd.
+//! Three hosts whose clocks are kept together, by us or by others.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use super::{Clock, Counter, Host, Network, Trace};
 pub(crate) enum Who {
     Berkeley,
     Chronyd,
+    Ptpd,
 }
 
 /// Three hosts, of which the first is the master or server.
@@ -50,7 +51,7 @@ impl Group {
     }
 
     /// Starts the programs, with rounds or polls every second or by the defaults: 5 s for ours, 4 s
-    /// for chronyd. When that was.
+    /// for chronyd, a second for ptpd. When that was.
     pub(crate) fn start(&self, every_second: bool) -> f64 {
         let began = self.now();
         let [master, followers @ ..] = &self.hosts;
@@ -76,6 +77,13 @@ impl Group {
                 let client = self.chrony("client", &client);
                 for host in followers {
                     host.run(&format!("chronyd -n -U -u root -f {client} &"));
+                }
+            }
+            Who::Ptpd => {
+                let program = "ptpd -C -L -i vec0";
+                master.run(&format!("{program} -M &"));
+                for host in followers {
+                    host.run(&format!("{program} -s &"));
                 }
             }
         }

@@ -10,6 +10,12 @@ const STEP: f64 = 0.05;
 /// How far apart two readings of a clock may be to tell what it showed between them, in seconds.
 const GAP: f64 = 1.0;
 
+/// How fast a kernel slews at most, and a little: a tenth by its tick, 0.05 % by its frequency.
+const SLEW: f64 = 0.101;
+
+/// For how long a clock is looked at to tell where it is going, in seconds.
+const LOOK: f64 = 20.0;
+
 /// The processor's counter: when its seconds began, and how many counts they have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counter {
@@ -130,7 +136,9 @@ impl Clock {
         let (before, after) = (self.0.get(next.checked_sub(1)?)?, self.0.get(next)?);
         let part = (at - before.at) / (after.at - before.at);
         let ahead = before.ahead + part * (after.ahead - before.ahead);
-        (after.at - before.at < GAP).then_some((ahead, before.stated))
+        // A clock that is set between them is no longer synchronized from then on.
+        let stated = before.stated.filter(|_| after.stated.is_some());
+        (after.at - before.at < GAP).then_some((ahead, stated))
     }
 
     /// How far ahead of the counter it was at a moment, in seconds.
@@ -148,6 +156,32 @@ impl Clock {
         let gained = (after.ahead - before.ahead) / (after.at - before.at);
         let at = before.at + (shown - before.ahead - before.at) / (1.0 + gained);
         (after.at - before.at < GAP).then_some(at)
+    }
+}
+
+impl Clock {
+    /// How far it came, at most, from where it was going until a moment, in seconds: it had run
+    /// evenly, and was to run on like that.
+    pub(crate) fn moved(&self, from: f64) -> f64 {
+        let (before, after) = self.0.split_at(self.0.partition_point(|it| it.at < from));
+        let begin = before.partition_point(|it| it.at < from - LOOK);
+        let before = &before[begin..];
+        let mean =
+            |of: &dyn Fn(&Reading) -> f64| before.iter().map(of).sum::<f64>() / before.len() as f64;
+        let (at, ahead) = (mean(&|it| it.at), mean(&|it| it.ahead));
+        let gained =
+            mean(&|it| (it.at - at) * (it.ahead - ahead)) / mean(&|it| (it.at - at).powi(2));
+        let off = |it: &Reading| (it.ahead - ahead - gained * (it.at - at)).abs();
+        after.iter().map(off).fold(0.0, f64::max)
+    }
+
+    /// How far it was stepped back since a moment, in seconds: what it lost between two readings
+    /// and can't have lost by being slewed.
+    pub(crate) fn stepped_back(&self, from: f64) -> f64 {
+        let since = self.0.partition_point(|reading| reading.at < from);
+        let lost =
+            |pair: &[Reading]| pair[0].ahead - pair[1].ahead - SLEW * (pair[1].at - pair[0].at);
+        self.0[since..].windows(2).map(lost).fold(0.0, f64::max)
     }
 }
 
@@ -194,6 +228,12 @@ impl Trace {
         let last = self.0.iter().rposition(out);
         let first = self.0.get(last.map_or(0, |last| last + 1))?;
         Some((first.at - from).max(0.0))
+    }
+
+    /// In which part of the moments all clocks are synchronized.
+    pub(crate) fn synchronized(&self) -> f64 {
+        let known = self.0.iter().filter(|moment| moment.covered.is_some());
+        known.count() as f64 / self.0.len() as f64
     }
 
     /// In which part of the moments at which all clocks are synchronized the stated errors cover
