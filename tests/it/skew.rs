@@ -1,7 +1,8 @@
 //! How far apart system clocks are on kernels of their own: the short form of the bench `peers`.
-//! The limits leave room for a machine that does something else meanwhile.
+//! The limits leave room for a machine that does something else meanwhile: they are twice what was
+//! found on one. The goals, which the bench has, are a fourth of that.
 
-use crate::support::virtual_hosts::{Group, Who, traffic};
+use crate::support::virtual_hosts::{Group, Trace, Who, traffic};
 
 #[test]
 #[ignore = "needs user-mode-linux, iproute2, busybox, cc and root"]
@@ -12,25 +13,32 @@ fn a_group_is_exact_within_seconds_and_stays_so() {
     group.wait(90.0);
     let trace = group.since(began);
     let within = |micros| trace.within(micros, began).unwrap_or(f64::INFINITY);
-    let (first, second) = (within(1000.0), within(200.0));
+    let (first, second) = (within(1000.0), within(100.0));
     let rest = trace.part(began + 60.0, f64::MAX);
-    let (covered, off, stated) = rest.stated();
+    let (_, off, stated) = rest.stated();
     let unknowable = group.unknowable();
     println!(
         "errors up to {off:.1} µs are stated as {stated:.1}, of which round trips make {unknowable:.1}"
     );
-    assert!(
-        covered >= 0.99,
-        "the error is covered for {covered} of the time"
-    );
-    assert!(stated <= 10.0 * off.max(5.0) + unknowable);
     let (median, worst) = (rest.skew(0.5), rest.skew(1.0));
     println!(
-        "1 ms after {first:.1} s, 200 µs after {second:.1} s; then {median:.1}, {worst:.1} µs"
+        "1 ms after {first:.1} s, 100 µs after {second:.1} s, 50 µs after {:.1} s; then {median:.1}, {worst:.1} µs",
+        within(50.0)
     );
-    assert!(first <= 6.0, "within 1 ms after {first} s");
-    assert!(second <= 30.0, "within 200 µs after {second} s");
-    assert!(median <= 40.0 && worst <= 200.0, "{median} {worst} µs");
+    // From the moment at which all are synchronized.
+    errors_are_covered(&trace);
+    assert!((rest.synchronized() - 1.0).abs() < f64::EPSILON);
+    assert!(stated <= 10.0 * off.max(5.0) + unknowable);
+    assert!(first <= 5.0, "within 1 ms after {first} s");
+    assert!(second <= 20.0, "within 100 µs after {second} s");
+    assert!(median <= 40.0 && worst <= 100.0, "{median} {worst} µs");
+}
+
+#[track_caller]
+fn errors_are_covered(trace: &Trace) {
+    let (covered, _, _) = trace.stated();
+    println!("the error is covered for {covered:.4} of the time");
+    assert!(covered >= 0.999, "{covered}");
 }
 
 #[test]
@@ -46,7 +54,9 @@ fn bursts_of_traffic_to_one_host_move_nobody() {
     let trace = group.since(began);
     let (median, worst) = (trace.skew(0.5), trace.skew(1.0));
     println!("median {median:.1} µs, worst {worst:.1} µs");
-    assert!(median <= 40.0 && worst <= 200.0, "{median} {worst} µs");
+    errors_are_covered(&trace);
+    assert!((trace.synchronized() - 1.0).abs() < f64::EPSILON);
+    assert!(median <= 40.0 && worst <= 100.0, "{median} {worst} µs");
 }
 
 /// Sends the traffic of the test above, which runs it.
