@@ -16,18 +16,22 @@ use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 /// How often the clock is looked at.
 pub const PERIOD: Duration = Duration::from_millis(250);
 
-/// From this error on, a slew is made by the tick.
+/// From this error on, a slew is made by the tick. A smaller one is made by the frequency: if the
+/// program is killed meanwhile, what it leaves can't be told from a frequency that was learned, unless
+/// a drift file tells that.
 const BY_TICK: TimeDelta = TimeDelta::milliseconds(1);
 
-/// A slew takes about this time, if the error is small enough for that. It must be longer than
-/// [`PERIOD`], or else a thread that wakes late would slew too far. With [`BY_TICK`] it makes the
-/// least slew by the tick: 2000 ppm, which no oscillator is off by, so that whoever finds it knows
-/// it for a slew that was left behind ([`Speed::mended`]).
+/// A slew takes about this time, if the error is small enough for that: three quarters of it at
+/// least, as slews by the tick have steps. It must be longer than [`PERIOD`], or else a thread that
+/// wakes late would slew too far. With [`BY_TICK`] it makes the
+/// least slew by the tick: 2000 ppm, of which all are a multiple ([`Speed::slewed_by`]) and which no
+/// oscillator is off by, so that whoever finds one that was left behind can undo it
+/// ([`Speed::mended`]).
 const SLEW_SECONDS: f64 = 0.5;
 
 /// The largest slew, in ppm: like that of the clock inside the program, with what the kernel
-/// needs for oscillators that are off by 10 ticks.
-const LARGEST_SLEW_PPM: f64 = 99_000.0;
+/// needs for oscillators that are off by 9 ticks.
+const LARGEST_SLEW_PPM: f64 = 98_000.0;
 
 /// A clock that is this far from where it was left was set by somebody else. What is less is
 /// steered away.
@@ -306,15 +310,31 @@ mod tests {
     }
 
     #[test]
-    fn a_slew_by_the_tick_is_large_enough_to_be_known_for_one() {
-        for micros in [1000, -1000, 1300, 90_000] {
-            let speed = slewing(
-                Speed::of_its_own(10_009, 0.0),
-                TimeDelta::microseconds(micros),
-                0.0,
-            );
+    fn whoever_finds_a_slew_by_the_tick_finds_the_own_tick() {
+        for micros in [1000, -1000, 1300, -1999, 90_000, -90_000] {
+            let own = Speed::of_its_own(10_009, 0.0);
+            let speed = slewing(own, TimeDelta::microseconds(micros), 0.0);
             let found = Speed::of_its_own(speed.tick, speed.frequency_ppm);
-            assert_eq!(found.mended(), Some(Speed::NOMINAL), "{speed:?}");
+            assert_eq!(found.mended(), Some(own), "{speed:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_any_size_is_slewed_away_without_going_too_far() {
+        // Around the least that is slewed by the tick, and between two of its steps.
+        for ahead in [999_i64, 1000, 1001, 1499, 1500, 1999, 2501, 5555, 123_456] {
+            for ahead in [ahead, -ahead] {
+                let mut kernel = Kernel::new();
+                let towards = ahead.signum() as f64;
+                let mut left = f64::INFINITY;
+                for _ in 0..14 + ahead.abs() / 24_000 {
+                    kernel.pass(ahead, 0.0, false);
+                    let before = std::mem::replace(&mut left, -kernel.off(ahead) * towards);
+                    assert!(left > -1.0, "{left} µs left of {ahead}");
+                    assert!(left <= before, "{left} of {before} µs left of {ahead}");
+                }
+                assert!(left < 130.0, "{left} µs left of {ahead}");
+            }
         }
     }
 
