@@ -33,8 +33,8 @@ const SLEW_SECONDS: f64 = 0.5;
 /// needs for oscillators that are off by 9 ticks.
 const LARGEST_SLEW_PPM: f64 = 98_000.0;
 
-/// A clock that is this far from where it was left was set by somebody else. What is less is
-/// steered away.
+/// A clock that is this far from where it can be, as it was left, was set by somebody else. What is
+/// less is steered away.
 const SET_BY_HAND: TimeDelta = TimeDelta::milliseconds(10);
 
 /// A clock that may be this wrong is not synchronized: the kernel knows no larger error
@@ -96,13 +96,24 @@ pub struct Steer {
     raw: DateTime<Utc>,
     wall: DateTime<Utc>,
     speed: Speed,
+    /// By how many ppm that is faster than the speed before.
+    faster_ppm: f64,
+    /// How far the clock may be from where it is expected, as nobody knows since when it has the
+    /// speed.
+    unsure: TimeDelta,
 }
 
 impl Steer {
     /// Begins with a clock that runs at the given speed.
     #[must_use]
     pub fn new(raw: DateTime<Utc>, wall: DateTime<Utc>, speed: Speed) -> Self {
-        Self { raw, wall, speed }
+        Self {
+            raw,
+            wall,
+            speed,
+            faster_ppm: 0.0,
+            unsure: TimeDelta::zero(),
+        }
     }
 
     /// What to do next.
@@ -112,9 +123,12 @@ impl Steer {
         let elapsed = raw - self.raw;
         let expected = self.wall + elapsed + at_rate(elapsed, self.speed.gain_ppm());
         let moved = wall - expected;
+        let unsure = self.unsure + self.unsure_of_foreign(seen, elapsed);
         self.raw = raw;
         self.wall = wall;
-        if moved.abs() > SET_BY_HAND {
+        self.faster_ppm = 0.0;
+        self.unsure = TimeDelta::zero();
+        if moved.abs() > SET_BY_HAND + unsure {
             // The raw clock goes along, and what it is aimed at has to be found anew.
             self.raw += moved;
             actions.push(Action::WasSet(moved));
@@ -136,8 +150,10 @@ impl Steer {
         if aim.rate_ppm.abs() > LARGEST_FREQUENCY_PPM {
             actions.push(Action::TooFarOff(aim.rate_ppm));
         }
-        self.speed = slewing(self.speed, error, aim.rate_ppm);
-        actions.push(Action::SetSpeed(self.speed));
+        let speed = slewing(self.speed, error, aim.rate_ppm);
+        self.faster_ppm = speed.gain_ppm() - self.speed.gain_ppm();
+        self.speed = speed;
+        actions.push(Action::SetSpeed(speed));
         let maximum = aim.error.map(|target_error| error.abs() + target_error);
         actions.push(match maximum {
             Some(maximum) if maximum < HOPELESS => Action::State {
@@ -147,6 +163,23 @@ impl Steer {
             _ => Action::Unsynchronized,
         });
         actions
+    }
+
+    /// What there was to do was done when the raw clock showed this, or before. A thread that was
+    /// held up has set another speed long after it looked, and the clock is where it is not expected.
+    pub fn has_acted(&mut self, raw: DateTime<Utc>) {
+        self.unsure = at_rate(raw - self.raw, self.faster_ppm).abs();
+    }
+
+    /// How much difference it makes since when, of the time that has passed, the clock has the speed
+    /// that it is found at, if somebody else has set that.
+    fn unsure_of_foreign(&self, seen: &Seen, elapsed: TimeDelta) -> TimeDelta {
+        let found = Speed {
+            tick: seen.tick,
+            frequency_ppm: seen.frequency_ppm,
+            ..self.speed
+        };
+        at_rate(elapsed, found.gain_ppm() - self.speed.gain_ppm()).abs()
     }
 
     fn is_foreign(&self, tick: i32, frequency_ppm: f64) -> bool {
@@ -405,6 +438,51 @@ mod tests {
             panic!("{actions:?}");
         };
         assert!((by - TimeDelta::hours(1)).abs() < TimeDelta::milliseconds(1));
+    }
+
+    #[test]
+    fn a_thread_that_is_held_up_before_it_sets_the_speed_takes_nobody_for_who_set_the_clock() {
+        // At the begin of a slew by a tenth, and at the end of one.
+        for (before, ahead) in [(0, 400_000), (400_000, 0)] {
+            let mut kernel = Kernel::new();
+            kernel.pass(before, 0.0, false);
+            let old = kernel.speed;
+            let actions = kernel.pass(ahead, 0.0, false);
+            assert!((kernel.speed.gain_ppm() - old.gain_ppm()).abs() > 90_000.0);
+            assert!(matches!(actions[0], Action::SetSpeed(_)), "{actions:?}");
+            // It is another half a second until the speed is set.
+            kernel.now += 500_000;
+            kernel.wall += 500_000.0 * (1.0 + old.gain_ppm() * 1e-6);
+            kernel.steer.has_acted(at(kernel.now + kernel.set));
+            let actions = kernel.pass(ahead, 0.0, false);
+            assert!(matches!(actions[0], Action::SetSpeed(_)), "{actions:?}");
+            // Later it is known where the clock is.
+            kernel.wall += 12_000.0;
+            let actions = kernel.pass(ahead, 0.0, false);
+            assert!(matches!(actions[0], Action::WasSet(_)), "{actions:?}");
+        }
+    }
+
+    #[test]
+    fn a_tick_that_is_set_in_the_middle_of_a_slew_is_not_taken_for_another_time() {
+        let mut kernel = Kernel::new();
+        for _ in 0..4 {
+            kernel.pass(400_000, 0.0, false);
+        }
+        assert!(kernel.speed.tick > 10_900, "it slews");
+        // Just after it was looked at.
+        kernel.speed = Speed {
+            tick: 10_003,
+            ..kernel.speed
+        };
+        let actions = kernel.pass(400_000, 0.0, false);
+        let own = Speed::of_its_own(10_003, 0.0);
+        assert_eq!(actions[0], Action::ForeignSpeed(own));
+        for _ in 0..40 {
+            let actions = kernel.pass(400_000, 0.0, false);
+            assert!(matches!(actions[0], Action::SetSpeed(_)), "{actions:?}");
+        }
+        assert_eq!(kernel.speed.tick, 10_003);
     }
 
     #[test]
