@@ -41,6 +41,13 @@ pub(in crate::average) struct Seen {
 }
 
 impl Ballot {
+    /// The same, measured against a clock that was ahead by `ahead`.
+    #[must_use]
+    pub fn against(mut self, ahead: TimeDelta) -> Self {
+        self.sample.offset -= ahead;
+        self
+    }
+
     /// The same, as it is seen from somewhere.
     #[inline]
     pub(in crate::average) fn seen_from(&self, origin: TimeDelta) -> Seen {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::average::acquaintances::{Acquaintances, known_as};
+use crate::average::ballot::Ballot;
 use crate::average::beginning::Beginning;
 use crate::average::dropped::Dropped;
 use crate::average::member::Member;
@@ -254,6 +255,7 @@ impl Ensemble {
         let dropped = self.drop_silent();
         for member in self.members.values_mut() {
             member.fresh = false;
+            member.last_vote = None;
             if let Some(heard) = member.heard {
                 member.keep(-heard.sample.offset);
             }
@@ -270,6 +272,7 @@ impl Ensemble {
         self.intervals += 1;
         for member in self.members.values_mut() {
             member.heard = None;
+            member.last_vote = None;
         }
     }
 
@@ -295,7 +298,8 @@ impl Ensemble {
 
     fn average(&mut self, own: Heard, above: Above) -> Round {
         let clocks = self.clocks(own);
-        let (outcome, votes) = self.agree(&clocks);
+        let (absent, last_votes) = self.absent().into_iter().unzip();
+        let (outcome, votes) = self.agree(&clocks, last_votes);
         let moved = above.moves();
         let told_ppm = told_rate(&clocks, &votes);
         let (led, references, common_ppm) =
@@ -326,6 +330,7 @@ impl Ensemble {
             let Heard {
                 sample, machine, ..
             } = heard;
+            let vote = in_turn.next();
             if let Ok(agreed) = outcome {
                 // A report counts in several rounds, and what is kept for its sender grows.
                 let machine = match member.wire {
@@ -334,8 +339,15 @@ impl Ensemble {
                 };
                 let ahead = |machine| sample.offset + machine - agreed.average - moved.shift;
                 member.machine_ahead = machine.map(ahead);
+                // Where its first vote was it is no more: it is corrected now.
+                let corrected_to = match member.last_vote {
+                    Some(_) => agreed.average,
+                    None => sample.offset,
+                };
+                let votes = vote.is_some_and(Vote::counts) && !self.settings.dry_run;
+                member.last_vote = votes.then(|| Ballot::from(&heard).against(corrected_to));
             }
-            rows.push(row(Some((node, member)), heard, in_turn.next()));
+            rows.push(row(Some((node, member)), heard, vote));
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
@@ -350,6 +362,7 @@ impl Ensemble {
             number: self.rounds,
             interval: self.intervals - 1,
             rows,
+            absent,
             outcome,
             led,
             above,
@@ -402,6 +415,62 @@ mod tests {
             master += closed.outcome.unwrap().average;
             assert_eq!(master, TimeDelta::minutes(2), "round {round}");
         }
+    }
+
+    /// A group of nine followers that has agreed once. From then on so many are not heard, and four
+    /// others say that they are ten hours ahead; by how many seconds the group is moved in each
+    /// round, and `None` where it can't agree.
+    fn moved_where_some_miss(absent: u64, rounds: usize) -> Vec<Option<i64>> {
+        let mut ensemble = ensemble(9, Wire::Line);
+        let hear = |ensemble: &mut Ensemble, nodes: std::ops::RangeInclusive<u64>, hours| {
+            for node in nodes {
+                heard(ensemble, node, TimeDelta::hours(hours));
+            }
+        };
+        hear(&mut ensemble, 1..=9, 0);
+        ensemble.close_round(Heard::OWN);
+        let average = |_| {
+            hear(&mut ensemble, 1..=4, 10);
+            hear(&mut ensemble, 5 + absent..=9, 0);
+            let outcome = ensemble.close_round(Heard::OWN).round.unwrap().outcome;
+            outcome.ok().map(|agreed| agreed.average.num_seconds())
+        };
+        (0..rounds).map(average).collect()
+    }
+
+    #[test]
+    fn who_misses_a_round_does_not_leave_the_group_to_those_who_lie() {
+        for absent in 0..=5 {
+            let moved = moved_where_some_miss(absent, 2);
+            assert_eq!(moved, [Some(0); 2], "without {absent}");
+        }
+    }
+
+    #[test]
+    fn who_was_dropped_for_its_silence_stands_for_nothing() {
+        let moved = moved_where_some_miss(2, 4);
+        // The master and three others are as many as those who lie: they agree on nothing, or
+        // meet in the middle.
+        assert_ne!(moved[3], Some(0), "{moved:?}");
+    }
+
+    #[test]
+    fn those_who_are_not_there_move_nobody() {
+        let mut ensemble = ensemble(5, Wire::Line);
+        for _ in 0..3 {
+            for node in 1..=3 {
+                heard(&mut ensemble, node, TimeDelta::microseconds(900));
+            }
+            for node in 4..=5 {
+                heard(&mut ensemble, node, TimeDelta::zero());
+            }
+            ensemble.close_round(Heard::OWN);
+        }
+        heard(&mut ensemble, 5, TimeDelta::zero());
+        let agreed = ensemble.close_round(Heard::OWN).round.unwrap().outcome;
+        assert_eq!(agreed.unwrap().voters, 2);
+        let average = agreed.unwrap().average;
+        assert!(average < TimeDelta::microseconds(10), "{average}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use crate::average::ballot::Ballot;
 use crate::average::rates::Baseline;
 use crate::average::reputation::Standing;
 use crate::average::round::{Heard, Wire};
@@ -30,6 +31,8 @@ pub struct Member {
     pub fresh: bool,
     /// In how many rounds in a row it gave no time.
     pub missed: u32,
+    /// How it voted when it was heard last, as seen from what was agreed on; `None` if it did not.
+    pub last_vote: Option<Ballot>,
     /// Its reputation.
     pub standing: Standing,
     /// It has no key, where others do.
@@ -63,6 +66,7 @@ impl Member {
             heard: None,
             fresh: false,
             missed: 0,
+            last_vote: None,
             standing,
             unkeyed: false,
             trusted: false,

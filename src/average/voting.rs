@@ -1,23 +1,27 @@
 //! Who votes in a round, and what the clocks agree on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Ballot, Consensus, NoMajority, consensus_of, settled};
+use crate::average::consensus::{Ballot, Consensus, NoMajority, Rules, consensus_of, settled};
 use crate::average::electorate::{Contender, electorate};
 use crate::average::ensemble::Ensemble;
 use crate::average::rates::{Telling, Turnout, common_rate};
 use crate::average::reputation::{Doubt, allowance, most_doubt};
-use crate::average::round::{Heard, MASTER, Vote, Wire};
+use crate::average::round::{Heard, MASTER, NodeId, Vote, Wire};
 use crate::measurement::sample::Sample;
 use crate::wire::machine::Machine;
 
 impl Ensemble {
-    /// What the clocks agree on, the master's own first, and which of them have voted.
+    /// What the clocks agree on, the master's own first, and which of them have voted. Those that are
+    /// absent are taken to be where they voted last: or else half of the clocks need only miss one
+    /// round, and those that lie would be as many as the others. By how much the group is moved is
+    /// for those to say who are there.
     pub(in crate::average) fn agree(
         &mut self,
         clocks: &[Heard],
+        absent: Vec<Ballot>,
     ) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
         let excluded = self.excluded(clocks);
         let asked = clocks
@@ -25,7 +29,7 @@ impl Ensemble {
             .zip(&excluded)
             .filter(|(_, bar)| bar.is_none());
         let ballots: Vec<Ballot> = asked.map(|(clock, _)| clock.into()).collect();
-        let agreed = match consensus_of(&ballots, &self.settings.rules) {
+        let agreed = match agree_with(&ballots, absent, &self.settings.rules) {
             Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
@@ -69,6 +73,26 @@ impl Ensemble {
         } else {
             (Ok(agreed), votes)
         }
+    }
+
+    /// The followers that have missed this round, and how they voted when they were heard last. One
+    /// clock of a machine counts, if none other of it was heard: or else they would add up by missing
+    /// rounds in turn.
+    pub(in crate::average) fn absent(&self) -> Vec<(NodeId, Ballot)> {
+        let members = || self.members.iter();
+        let absent = members().filter_map(|(&node, member)| {
+            let vote = member.last_vote.filter(|_| member.heard.is_none())?;
+            let counts = !self.dropped.contains(&member.name);
+            counts.then_some((node, vote, member.machine))
+        });
+        let mut absent: Vec<_> = absent.collect();
+        if !absent.is_empty() {
+            let heard = members().filter(|(_, member)| member.heard.is_some());
+            let mut machines: BTreeSet<_> = heard.filter_map(|(_, it)| it.machine).collect();
+            absent.retain(|(.., machine)| machine.is_none_or(|it| machines.insert(it)));
+        }
+        let absent = absent.into_iter().map(|(node, vote, _)| (node, vote));
+        absent.collect()
     }
 
     /// The same, where no vote pulls further than a clock in order would: all who lie together would
@@ -221,6 +245,29 @@ impl Ensemble {
         let mut told: Vec<_> = telling.collect();
         common_rate(&mut told, turnout, own_change, &mut self.course)
     }
+}
+
+/// What these clocks agree on, with those that are absent.
+fn agree_with(
+    ballots: &[Ballot],
+    absent: Vec<Ballot>,
+    rules: &Rules,
+) -> Result<Consensus, NoMajority> {
+    if absent.is_empty() {
+        return consensus_of(ballots, rules);
+    }
+    let mut all = absent;
+    all.extend(ballots);
+    let agreed = consensus_of(&all, rules)?;
+    if ballots.iter().any(|it| agreed.votes(it.sample.offset)) {
+        return Ok(agreed);
+    }
+    Err(NoMajority {
+        clocks: all.iter().map(|it| it.weight as usize).sum(),
+        voters: 0,
+        window: agreed.window,
+        limited_by_max_offset: false,
+    })
 }
 
 /// Whether, of the followers that are not barred, most say that they know their group's time: one

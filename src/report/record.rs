@@ -253,6 +253,7 @@ mod tests {
         Round {
             number: 1,
             interval: 0,
+            absent: Vec::new(),
             rows: rows.to_vec(),
             outcome,
             led: Some(Led {

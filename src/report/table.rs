@@ -149,6 +149,7 @@ mod tests {
         Round {
             number: 7,
             interval: 6,
+            absent: Vec::new(),
             rows: samples.iter().enumerate().map(row).collect(),
             outcome,
             led: None,

@@ -201,7 +201,7 @@ mod tests {
         // Behind and ahead, by the frequency and by the tick; and a slew that is killed goes on.
         for behind_micros in [900_000, -900_000, 20_000, 300, -300] {
             let seen = look(behind_micros);
-            let slew_ppm = (behind_micros as f64 / 0.5).clamp(-99_000.0, 99_000.0);
+            let slew_ppm = (behind_micros as f64 / 0.5).clamp(-98_000.0, 98_000.0);
             let speed = Speed::of_its_own(Speed::TICK, 30.0).slewed_by(slew_ppm);
             let told = bound(&Trust::default(), &seen, &[speed]);
             // By the oscillator, in seconds; the monotonic clock runs at the wall clock's speed.

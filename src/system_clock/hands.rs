@@ -8,7 +8,7 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use clock_steering::{Clock, LeapIndicator};
 
-use crate::clock::{Coarse, asleep, coarse};
+use crate::clock::{Clock as _, Coarse, asleep, coarse};
 use crate::discipline::network_clock::NetworkClock;
 use crate::rate_limit::Throttle;
 use crate::span;
@@ -134,6 +134,9 @@ impl Hands {
         self.tell(as_of, &look, &[self.speed, speed]);
         for action in actions {
             self.perform(action)?;
+        }
+        if let Some(steer) = &mut self.steer {
+            steer.has_acted(self.oscillator.read());
         }
         self.tell(as_of, &look, &[speed]);
         Ok(())

@@ -16,21 +16,25 @@ use crate::system_clock::speed::{LARGEST_FREQUENCY_PPM, Speed};
 /// How often the clock is looked at.
 pub const PERIOD: Duration = Duration::from_millis(250);
 
-/// From this error on, a slew is made by the tick.
+/// From this error on, a slew is made by the tick. A smaller one is made by the frequency: if the
+/// program is killed meanwhile, what it leaves can't be told from a frequency that was learned, unless
+/// a drift file tells that.
 const BY_TICK: TimeDelta = TimeDelta::milliseconds(1);
 
-/// A slew takes about this time, if the error is small enough for that. It must be longer than
-/// [`PERIOD`], or else a thread that wakes late would slew too far. With [`BY_TICK`] it makes the
-/// least slew by the tick: 2000 ppm, which no oscillator is off by, so that whoever finds it knows
-/// it for a slew that was left behind ([`Speed::mended`]).
+/// A slew takes about this time, if the error is small enough for that: three quarters of it at
+/// least, as slews by the tick have steps. It must be longer than [`PERIOD`], or else a thread that
+/// wakes late would slew too far. With [`BY_TICK`] it makes the
+/// least slew by the tick: 2000 ppm, of which all are a multiple ([`Speed::slewed_by`]) and which no
+/// oscillator is off by, so that whoever finds one that was left behind can undo it
+/// ([`Speed::mended`]).
 const SLEW_SECONDS: f64 = 0.5;
 
 /// The largest slew, in ppm: like that of the clock inside the program, with what the kernel
-/// needs for oscillators that are off by 10 ticks.
-const LARGEST_SLEW_PPM: f64 = 99_000.0;
+/// needs for oscillators that are off by 9 ticks.
+const LARGEST_SLEW_PPM: f64 = 98_000.0;
 
-/// A clock that is this far from where it was left was set by somebody else. What is less is
-/// steered away.
+/// A clock that is this far from where it can be, as it was left, was set by somebody else. What is
+/// less is steered away.
 const SET_BY_HAND: TimeDelta = TimeDelta::milliseconds(10);
 
 /// A clock that may be this wrong is not synchronized: the kernel knows no larger error
@@ -92,13 +96,24 @@ pub struct Steer {
     raw: DateTime<Utc>,
     wall: DateTime<Utc>,
     speed: Speed,
+    /// By how many ppm that is faster than the speed before.
+    faster_ppm: f64,
+    /// How far the clock may be from where it is expected, as nobody knows since when it has the
+    /// speed.
+    unsure: TimeDelta,
 }
 
 impl Steer {
     /// Begins with a clock that runs at the given speed.
     #[must_use]
     pub fn new(raw: DateTime<Utc>, wall: DateTime<Utc>, speed: Speed) -> Self {
-        Self { raw, wall, speed }
+        Self {
+            raw,
+            wall,
+            speed,
+            faster_ppm: 0.0,
+            unsure: TimeDelta::zero(),
+        }
     }
 
     /// What to do next.
@@ -108,9 +123,12 @@ impl Steer {
         let elapsed = raw - self.raw;
         let expected = self.wall + elapsed + at_rate(elapsed, self.speed.gain_ppm());
         let moved = wall - expected;
+        let unsure = self.unsure + self.unsure_of_foreign(seen, elapsed);
         self.raw = raw;
         self.wall = wall;
-        if moved.abs() > SET_BY_HAND {
+        self.faster_ppm = 0.0;
+        self.unsure = TimeDelta::zero();
+        if moved.abs() > SET_BY_HAND + unsure {
             // The raw clock goes along, and what it is aimed at has to be found anew.
             self.raw += moved;
             actions.push(Action::WasSet(moved));
@@ -132,8 +150,10 @@ impl Steer {
         if aim.rate_ppm.abs() > LARGEST_FREQUENCY_PPM {
             actions.push(Action::TooFarOff(aim.rate_ppm));
         }
-        self.speed = slewing(self.speed, error, aim.rate_ppm);
-        actions.push(Action::SetSpeed(self.speed));
+        let speed = slewing(self.speed, error, aim.rate_ppm);
+        self.faster_ppm = speed.gain_ppm() - self.speed.gain_ppm();
+        self.speed = speed;
+        actions.push(Action::SetSpeed(speed));
         let maximum = aim.error.map(|target_error| error.abs() + target_error);
         actions.push(match maximum {
             Some(maximum) if maximum < HOPELESS => Action::State {
@@ -143,6 +163,23 @@ impl Steer {
             _ => Action::Unsynchronized,
         });
         actions
+    }
+
+    /// What there was to do was done when the raw clock showed this, or before. A thread that was
+    /// held up has set another speed long after it looked, and the clock is where it is not expected.
+    pub fn has_acted(&mut self, raw: DateTime<Utc>) {
+        self.unsure = at_rate(raw - self.raw, self.faster_ppm).abs();
+    }
+
+    /// How much difference it makes since when, of the time that has passed, the clock has the speed
+    /// that it is found at, if somebody else has set that.
+    fn unsure_of_foreign(&self, seen: &Seen, elapsed: TimeDelta) -> TimeDelta {
+        let found = Speed {
+            tick: seen.tick,
+            frequency_ppm: seen.frequency_ppm,
+            ..self.speed
+        };
+        at_rate(elapsed, found.gain_ppm() - self.speed.gain_ppm()).abs()
     }
 
     fn is_foreign(&self, tick: i32, frequency_ppm: f64) -> bool {
@@ -306,15 +343,31 @@ mod tests {
     }
 
     #[test]
-    fn a_slew_by_the_tick_is_large_enough_to_be_known_for_one() {
-        for micros in [1000, -1000, 1300, 90_000] {
-            let speed = slewing(
-                Speed::of_its_own(10_009, 0.0),
-                TimeDelta::microseconds(micros),
-                0.0,
-            );
+    fn whoever_finds_a_slew_by_the_tick_finds_the_own_tick() {
+        for micros in [1000, -1000, 1300, -1999, 90_000, -90_000] {
+            let own = Speed::of_its_own(10_009, 0.0);
+            let speed = slewing(own, TimeDelta::microseconds(micros), 0.0);
             let found = Speed::of_its_own(speed.tick, speed.frequency_ppm);
-            assert_eq!(found.mended(), Some(Speed::NOMINAL), "{speed:?}");
+            assert_eq!(found.mended(), Some(own), "{speed:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_any_size_is_slewed_away_without_going_too_far() {
+        // Around the least that is slewed by the tick, and between two of its steps.
+        for ahead in [999_i64, 1000, 1001, 1499, 1500, 1999, 2501, 5555, 123_456] {
+            for ahead in [ahead, -ahead] {
+                let mut kernel = Kernel::new();
+                let towards = ahead.signum() as f64;
+                let mut left = f64::INFINITY;
+                for _ in 0..14 + ahead.abs() / 24_000 {
+                    kernel.pass(ahead, 0.0, false);
+                    let before = std::mem::replace(&mut left, -kernel.off(ahead) * towards);
+                    assert!(left > -1.0, "{left} µs left of {ahead}");
+                    assert!(left <= before, "{left} of {before} µs left of {ahead}");
+                }
+                assert!(left < 130.0, "{left} µs left of {ahead}");
+            }
         }
     }
 
@@ -385,6 +438,51 @@ mod tests {
             panic!("{actions:?}");
         };
         assert!((by - TimeDelta::hours(1)).abs() < TimeDelta::milliseconds(1));
+    }
+
+    #[test]
+    fn a_thread_that_is_held_up_before_it_sets_the_speed_takes_nobody_for_who_set_the_clock() {
+        // At the begin of a slew by a tenth, and at the end of one.
+        for (before, ahead) in [(0, 400_000), (400_000, 0)] {
+            let mut kernel = Kernel::new();
+            kernel.pass(before, 0.0, false);
+            let old = kernel.speed;
+            let actions = kernel.pass(ahead, 0.0, false);
+            assert!((kernel.speed.gain_ppm() - old.gain_ppm()).abs() > 90_000.0);
+            assert!(matches!(actions[0], Action::SetSpeed(_)), "{actions:?}");
+            // It is another half a second until the speed is set.
+            kernel.now += 500_000;
+            kernel.wall += 500_000.0 * (1.0 + old.gain_ppm() * 1e-6);
+            kernel.steer.has_acted(at(kernel.now + kernel.set));
+            let actions = kernel.pass(ahead, 0.0, false);
+            assert!(matches!(actions[0], Action::SetSpeed(_)), "{actions:?}");
+            // Later it is known where the clock is.
+            kernel.wall += 12_000.0;
+            let actions = kernel.pass(ahead, 0.0, false);
+            assert!(matches!(actions[0], Action::WasSet(_)), "{actions:?}");
+        }
+    }
+
+    #[test]
+    fn a_tick_that_is_set_in_the_middle_of_a_slew_is_not_taken_for_another_time() {
+        let mut kernel = Kernel::new();
+        for _ in 0..4 {
+            kernel.pass(400_000, 0.0, false);
+        }
+        assert!(kernel.speed.tick > 10_900, "it slews");
+        // Just after it was looked at.
+        kernel.speed = Speed {
+            tick: 10_003,
+            ..kernel.speed
+        };
+        let actions = kernel.pass(400_000, 0.0, false);
+        let own = Speed::of_its_own(10_003, 0.0);
+        assert_eq!(actions[0], Action::ForeignSpeed(own));
+        for _ in 0..40 {
+            let actions = kernel.pass(400_000, 0.0, false);
+            assert!(matches!(actions[0], Action::SetSpeed(_)), "{actions:?}");
+        }
+        assert_eq!(kernel.speed.tick, 10_003);
     }
 
     #[test]

@@ -113,26 +113,35 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Sends the whole of `message`, within [`MESSAGE_DEADLINE`] of the first bytes that leave.
-    pub(crate) fn write(&mut self, mut message: &[u8]) -> io::Result<()> {
-        // Not looked at before the first write: messages say when they leave.
-        let mut deadline = None;
-        while !message.is_empty() {
-            match self.stream.write(message) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(length) => message = &message[length..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => return Err(reads_nothing()),
-                Err(error) => return Err(error),
-            }
-            if !message.is_empty() {
-                let now = Instant::now();
-                if now >= *deadline.get_or_insert(now + MESSAGE_DEADLINE) {
-                    return Err(reads_nothing());
-                }
-            }
+    /// Sends the whole of `message`. It may wait for so long until the peer takes the first bytes of
+    /// it, and again until it has taken the last: [`MESSAGE_DEADLINE`].
+    pub(crate) fn write(&mut self, message: &[u8]) -> io::Result<()> {
+        // Nothing comes before the first write: messages say when they leave.
+        let mut rest = write_some(self.stream, message)?;
+        if rest.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let deadline = Instant::now() + MESSAGE_DEADLINE;
+        while !rest.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(reads_nothing());
+            }
+            self.stream.set_write_timeout(Some(left))?;
+            rest = write_some(self.stream, rest)?;
+        }
+        self.stream.set_write_timeout(Some(MESSAGE_DEADLINE))
+    }
+}
+
+/// Sends as much of it as the peer takes at once, within the write time-out; what is left.
+fn write_some<'m>(mut stream: &TcpStream, message: &'m [u8]) -> io::Result<&'m [u8]> {
+    match stream.write(message) {
+        Ok(0) if !message.is_empty() => Err(ErrorKind::WriteZero.into()),
+        Ok(length) => Ok(&message[length..]),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(message),
+        Err(error) if is_timeout(&error) => Err(reads_nothing()),
+        Err(error) => Err(error),
     }
 }
 

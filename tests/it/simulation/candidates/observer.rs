@@ -6,6 +6,7 @@
 //! A **cohort** is those clocks that agree because they were corrected to one time. A round in
 //! which more than half of the clocks are of one cohort, measured without delay, goes on from that
 //! cohort's time, and whoever follows it is of the cohort too; any other round begins a new one.
+//! Those that have missed a round count as the leader takes them to be, see [`Round::absent`].
 //! Where the leader has just started and others have not, only these others are counted.
 //! A cohort outlives its leader, and a partition: neither is a reason to disagree.
 
@@ -73,16 +74,21 @@ impl Observer {
             None => &clocks[rank],
         };
         let mut synchronized = 0;
-        for row in &round.rows {
+        let heard = round.rows.iter().map(|row| (row.node, row.sample.error));
+        let absent = round
+            .absent
+            .iter()
+            .map(|node| (Some(*node), TimeDelta::zero()));
+        for (node, error) in heard.chain(absent) {
             // Who has left since it was measured may have been corrected elsewhere.
-            let left = row.node.is_some_and(|NodeId(id)| {
+            let left = node.is_some_and(|NodeId(id)| {
                 clients[(id & 0xff) as usize].connection != (id >> 8) as u32
             });
-            let clock = clock(row.node);
+            let clock = clock(node);
             synchronized += usize::from(clock.corrections > 0);
             if let Some(cohort) = clock.cohort
                 && !left
-                && row.sample.error <= SURE
+                && error <= SURE
                 && clock.sure > 0
             {
                 match self.votes.iter_mut().find(|(voted, _)| *voted == cohort) {
@@ -91,11 +97,12 @@ impl Observer {
                 }
             }
         }
-        let followers = round.rows.len() - 1;
+        let clocks_there = round.rows.len() + round.absent.len();
+        let followers = clocks_there - 1;
         let all = if clocks[rank].corrections == 0 && synchronized * 2 > followers {
             synchronized
         } else {
-            round.rows.len()
+            clocks_there
         };
         let majority = self.votes.iter().find(|(_, votes)| votes * 2 > all);
         if let Some((cohort, _)) = majority {
