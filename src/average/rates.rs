@@ -108,6 +108,10 @@ pub struct Turnout {
 pub struct Course {
     /// By how many ppm the mean of the rates themselves has moved the group, since they are known.
     level_ppm: f64,
+    /// The rates of most clocks have been known. Where they no longer are, because clocks come and go,
+    /// the group goes on as it does until they are again: the mean of those who are there is
+    /// another one each time.
+    known: bool,
     /// For how many clocks those stood who were there in the fullest round, before they were known.
     fullest: usize,
     /// In how many rounds all have been there since some were away.
@@ -139,6 +143,7 @@ impl Course {
         let wanted = off_ppm.map_or(self.level_ppm, |ppm| ppm.clamp(-LEVEL_PPM, LEVEL_PPM));
         *self = Self {
             level_ppm: self.level_ppm + LEVEL_GAIN * (wanted - self.level_ppm),
+            known: self.known,
             ..Self::default()
         };
         self.level_ppm
@@ -182,15 +187,18 @@ pub fn common_rate(
     let mean = mean_of_most(&rates, voters);
     let off = match (change, mean) {
         (Some(change), mean) => change + course.level(mean.map(|mean| mean - change)),
-        (None, _) if is_known => 0.0,
+        (None, _) if is_known || course.known => 0.0,
         (None, _) if course.waits(turnout) => return 0.0,
         (None, mean) => mean.unwrap_or(0.0),
     };
     let is_calm = voters == present && mean.is_some_and(|mean| mean.abs() < LEVEL_PPM);
     let counts = if is_calm && change.is_none() { CALM } else { 1 };
+    let mut known = 0;
     for it in told {
         it.baseline.note(it.ppm, change.unwrap_or(0.0), counts);
+        known += it.baseline.change(it.ppm).map_or(0, |_| it.weight as usize);
     }
+    course.known |= known * 2 > voters;
     (-RATE_GAIN * off).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
 
@@ -262,6 +270,39 @@ mod tests {
     fn nor_is_it_moved_while_one_that_is_back_does_not_vote() {
         let moved = moved_without_one(30 + PROBATION, 30);
         assert!(moved[5..].iter().all(|ppm| *ppm == 0.0), "{moved:?}");
+    }
+
+    #[test]
+    fn nor_where_one_leaves_of_two_whose_rates_are_known_of_three() {
+        let mut baselines = [Baseline::default(); 3];
+        let mut course = Course::default();
+        let mut group = 0.0;
+        let mut round = |who: &[usize]| {
+            let told = baselines.iter_mut().zip([10.0, 0.0, -10.0]).enumerate();
+            let told = told.filter(|(clock, _)| who.contains(clock));
+            let told = told.map(|(_, (baseline, oscillator))| Telling {
+                baseline,
+                ppm: group - oscillator,
+                weight: 1,
+            });
+            let mut told: Vec<_> = told.collect();
+            let turnout = Turnout {
+                present: 3,
+                voters: told.len(),
+            };
+            let moved = common_rate(&mut told, turnout, None, &mut course);
+            group += moved;
+            let known = baselines.iter().filter(|it| it.change(0.0).is_some());
+            (moved, known.count())
+        };
+        // The last has missed some votes, and its rate is known later.
+        for _ in 0..50 {
+            round(&[0, 1]);
+        }
+        while round(&[0, 1, 2]).1 < 2 {}
+        for _ in 0..20 {
+            assert_eq!(round(&[1, 2]), (0.0, 2));
+        }
     }
 
     /// For so many rounds nobody lies: what is left of a new group's rate is given up slowly.
