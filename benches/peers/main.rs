@@ -77,7 +77,7 @@ impl Arguments {
         while let Some(word) = words.next() {
             match &*word {
                 "--quick" => runs = 1,
-                "--only" => only = words.next(),
+                "--only" => only = Some(words.next().unwrap_or_default()),
                 _ if SCENARIOS.iter().any(|it| it.name == word) => names.push(word),
                 _ => bail!(
                     "'{word}' is none of: --quick, --only PEER, {}",

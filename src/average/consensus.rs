@@ -229,10 +229,22 @@ pub struct NoMajority {
     pub window: TimeDelta,
     /// Whether `max_offset` made the window, not the tolerance.
     pub limited_by_max_offset: bool,
+    /// How many of the clocks were not heard in this round, and counted as being where they were.
+    pub absent: usize,
 }
 
 impl fmt::Display for NoMajority {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.absent > 0 {
+            return write!(
+                out,
+                "{} of {} clocks gave no time, and those that did are no majority that agrees \
+                 within {}: nobody is corrected; see whether they can be reached",
+                self.absent,
+                self.clocks,
+                span::span(self.window)
+            );
+        }
         write!(
             out,
             "only {} of {} clocks lie within {} of their median, and more than half must: \
@@ -325,6 +337,7 @@ fn agreed_by(
             voters: agreed.voters,
             window: agreed.window,
             limited_by_max_offset: tolerance >= max_offset,
+            absent: 0,
         });
     }
     Ok(agreed)

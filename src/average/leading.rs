@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::average::beginning::Beginning;
 use crate::average::consensus::Consensus;
 use crate::average::ensemble::Ensemble;
+use crate::average::rates::Course;
 use crate::average::reference::{Guide, Reference};
 use crate::average::round::{Heard, Led, MASTER, NodeId, Shown};
 
@@ -18,6 +19,7 @@ impl Ensemble {
         self.beginning = if inherits {
             Beginning::Inherited(0)
         } else {
+            self.course = Course::default();
             Beginning::Founded
         };
     }

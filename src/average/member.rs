@@ -6,9 +6,10 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::average::ballot::Ballot;
+use crate::average::consensus::Consensus;
 use crate::average::rates::Baseline;
 use crate::average::reputation::Standing;
-use crate::average::round::{Heard, Wire};
+use crate::average::round::{Heard, Vote, Wire};
 use crate::wire::machine::Machine;
 use crate::wire::weight::LARGEST_WEIGHT;
 
@@ -31,8 +32,9 @@ pub struct Member {
     pub fresh: bool,
     /// In how many rounds in a row it gave no time.
     pub missed: u32,
-    /// How it voted when it was heard last, as seen from what was agreed on; `None` if it did not.
-    pub last_vote: Option<Ballot>,
+    /// Where its clock counts in a round that it misses, as seen from what was agreed on; `None` if it
+    /// did not count when it was heard last.
+    pub place: Option<Ballot>,
     /// Its reputation.
     pub standing: Standing,
     /// It has no key, where others do.
@@ -66,7 +68,7 @@ impl Member {
             heard: None,
             fresh: false,
             missed: 0,
-            last_vote: None,
+            place: None,
             standing,
             unkeyed: false,
             trusted: false,
@@ -91,6 +93,23 @@ impl Member {
             deviation,
             ..heard
         }
+    }
+
+    /// Notes where its clock counts if it misses the next rounds. It was heard so in a round in which
+    /// `agreed`, if anything, was agreed on, and had this vote.
+    pub fn note_place(&mut self, heard: &Heard, vote: Vote, agreed: Option<&Consensus>) {
+        let before = self.place.take();
+        let Some(agreed) = agreed.filter(|agreed| agreed.votes(heard.sample.offset)) else {
+            return;
+        };
+        let corrected = Ballot::from(heard).against(heard.sample.offset);
+        self.place = match vote {
+            Vote::Dropped | Vote::SameMachine => None,
+            // Where it was when it came it is no more: it is corrected now.
+            Vote::Yes if before.is_some() => Some(Ballot::from(heard).against(agreed.average)),
+            // What was measured badly says nothing of where it is.
+            _ => before.or(Some(corrected)),
+        };
     }
 
     /// Keeps a correction for a peer that never corrects itself. With it, the peer now agrees with

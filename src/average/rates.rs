@@ -108,10 +108,10 @@ pub struct Turnout {
 pub struct Course {
     /// By how many ppm the mean of the rates themselves has moved the group, since they are known.
     level_ppm: f64,
-    /// The rates of most clocks have been known. Where they no longer are, because clocks come and go,
-    /// the group goes on as it does until they are again: the mean of those who are there is
-    /// another one each time.
-    known: bool,
+    /// The rates of so many clocks were known at most, while they were a majority.
+    known: usize,
+    /// In how many rounds the group has gone on as it did because they no longer are.
+    held: u32,
     /// For how many clocks those stood who were there in the fullest round, before they were known.
     fullest: usize,
     /// In how many rounds all have been there since some were away.
@@ -135,6 +135,15 @@ impl Course {
             self.waited += if away { 1 } else { CALM };
         }
         waits
+    }
+
+    /// Whether most of the voters would be known if nobody had come or gone: then the group goes on as
+    /// it does until they are again, for [`SETTLING`] rounds at most. The mean of those who are there
+    /// is another one each time.
+    fn holds(&mut self, voters: usize) -> bool {
+        let holds = self.known * 2 > voters && self.held < SETTLING;
+        self.held += u32::from(holds);
+        holds
     }
 
     /// Notes that the rates are known, by which those who are away don't matter any more, and by how
@@ -187,7 +196,7 @@ pub fn common_rate(
     let mean = mean_of_most(&rates, voters);
     let off = match (change, mean) {
         (Some(change), mean) => change + course.level(mean.map(|mean| mean - change)),
-        (None, _) if is_known || course.known => 0.0,
+        (None, _) if is_known || course.holds(voters) => 0.0,
         (None, _) if course.waits(turnout) => return 0.0,
         (None, mean) => mean.unwrap_or(0.0),
     };
@@ -198,7 +207,9 @@ pub fn common_rate(
         it.baseline.note(it.ppm, change.unwrap_or(0.0), counts);
         known += it.baseline.change(it.ppm).map_or(0, |_| it.weight as usize);
     }
-    course.known |= known * 2 > voters;
+    if known * 2 > voters {
+        course.known = course.known.max(known);
+    }
     (-RATE_GAIN * off).clamp(-CRYSTAL_PPM, CRYSTAL_PPM)
 }
 
@@ -299,7 +310,8 @@ mod tests {
         for _ in 0..50 {
             round(&[0, 1]);
         }
-        while round(&[0, 1, 2]).1 < 2 {}
+        let known_first = (0..SETTLING).find(|_| round(&[0, 1, 2]).1 == 2);
+        assert!(known_first.is_some());
         for _ in 0..20 {
             assert_eq!(round(&[1, 2]), (0.0, 2));
         }

@@ -106,7 +106,7 @@ pub struct Round {
     pub interval: u64,
     /// The master's own clock, then every follower's that gave its time.
     pub rows: Vec<Row>,
-    /// Followers that gave no time in it, and counted as being where they last voted: the median
+    /// Followers that gave no time in it, and counted as being where they were before: the median
     /// and the window are theirs too.
     pub absent: Vec<NodeId>,
     /// What the clocks agree on, if they do.

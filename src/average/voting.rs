@@ -1,6 +1,6 @@
 //! Who votes in a round, and what the clocks agree on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
@@ -15,9 +15,8 @@ use crate::wire::machine::Machine;
 
 impl Ensemble {
     /// What the clocks agree on, the master's own first, and which of them have voted. Those that are
-    /// absent are taken to be where they voted last: or else half of the clocks need only miss one
-    /// round, and those that lie would be as many as the others. By how much the group is moved is
-    /// for those to say who are there.
+    /// absent are taken to be in these places: or else half of the clocks need only miss one round,
+    /// and those that lie would be as many as the others.
     pub(in crate::average) fn agree(
         &mut self,
         clocks: &[Heard],
@@ -29,14 +28,18 @@ impl Ensemble {
             .zip(&excluded)
             .filter(|(_, bar)| bar.is_none());
         let ballots: Vec<Ballot> = asked.map(|(clock, _)| clock.into()).collect();
-        let agreed = match agree_with(&ballots, absent, &self.settings.rules) {
+        let followers = &ballots[usize::from(excluded[0].is_none())..];
+        let missing = absent.len();
+        let mut all = absent;
+        all.extend(&ballots);
+        let agreed = match majority(&all, missing, followers, &self.settings.rules) {
             Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
-        let groups = ballots.iter().any(|ballot| ballot.weight > 1);
+        let groups = all.iter().any(|ballot| ballot.weight > 1);
         let settled_for_long = groups && clocks.iter().all(|clock| clock.synchronized);
         let once = settled_for_long
-            .then(|| settled(&agreed, &ballots, &self.settings.rules))
+            .then(|| settled(&agreed, &all, &self.settings.rules))
             .flatten();
         let agreed = self.limited(once.unwrap_or(agreed));
         // Why a clock may not vote, whatever its reputation.
@@ -75,23 +78,30 @@ impl Ensemble {
         }
     }
 
-    /// The followers that have missed this round, and how they voted when they were heard last. One
-    /// clock of a machine counts, if none other of it was heard: or else they would add up by missing
-    /// rounds in turn.
+    /// The followers that have missed this round, and where they count in it. Of one machine, so many
+    /// count as share its votes: they are not to add up by missing rounds in turn.
     pub(in crate::average) fn absent(&self) -> Vec<(NodeId, Ballot)> {
         let members = || self.members.iter();
         let absent = members().filter_map(|(&node, member)| {
-            let vote = member.last_vote.filter(|_| member.heard.is_none())?;
+            let place = member.place.filter(|_| member.heard.is_none())?;
             let counts = !self.dropped.contains(&member.name);
-            counts.then_some((node, vote, member.machine))
+            counts.then_some((node, place, member.machine))
         });
         let mut absent: Vec<_> = absent.collect();
         if !absent.is_empty() {
+            let mut counting: BTreeMap<Machine, usize> = BTreeMap::new();
             let heard = members().filter(|(_, member)| member.heard.is_some());
-            let mut machines: BTreeSet<_> = heard.filter_map(|(_, it)| it.machine).collect();
-            absent.retain(|(.., machine)| machine.is_none_or(|it| machines.insert(it)));
+            for machine in heard.filter_map(|(_, member)| member.machine) {
+                *counting.entry(machine).or_default() += 1;
+            }
+            absent.retain(|(.., machine)| {
+                let Some(machine) = machine else { return true };
+                let counting = counting.entry(*machine).or_default();
+                *counting += 1;
+                *counting <= self.settings.votes_per_address
+            });
         }
-        let absent = absent.into_iter().map(|(node, vote, _)| (node, vote));
+        let absent = absent.into_iter().map(|(node, place, _)| (node, place));
         absent.collect()
     }
 
@@ -247,26 +257,26 @@ impl Ensemble {
     }
 }
 
-/// What these clocks agree on, with those that are absent.
-fn agree_with(
-    ballots: &[Ballot],
-    absent: Vec<Ballot>,
+/// What these clocks agree on, of which the first were not heard. Where those are taken to be is as
+/// wrong as the master's clock: it does not agree with them alone, without one of the `followers` that
+/// were heard.
+fn majority(
+    clocks: &[Ballot],
+    absent: usize,
+    followers: &[Ballot],
     rules: &Rules,
 ) -> Result<Consensus, NoMajority> {
-    if absent.is_empty() {
-        return consensus_of(ballots, rules);
-    }
-    let mut all = absent;
-    all.extend(ballots);
-    let agreed = consensus_of(&all, rules)?;
-    if ballots.iter().any(|it| agreed.votes(it.sample.offset)) {
+    let with_absent = |refused| NoMajority { absent, ..refused };
+    let agreed = consensus_of(clocks, rules).map_err(with_absent)?;
+    if absent == 0 || followers.iter().any(|it| agreed.votes(it.sample.offset)) {
         return Ok(agreed);
     }
     Err(NoMajority {
-        clocks: all.iter().map(|it| it.weight as usize).sum(),
-        voters: 0,
+        clocks: clocks.iter().map(|it| it.weight as usize).sum(),
+        voters: 1,
         window: agreed.window,
         limited_by_max_offset: false,
+        absent,
     })
 }
 

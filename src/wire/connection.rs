@@ -152,6 +152,9 @@ fn is_timeout(error: &io::Error) -> bool {
 fn reads_nothing() -> io::Error {
     io::Error::new(
         ErrorKind::TimedOut,
-        format!("it has not read for {} s", MESSAGE_DEADLINE.as_secs()),
+        format!(
+            "it does not read within {} s what it is sent",
+            MESSAGE_DEADLINE.as_secs()
+        ),
     )
 }

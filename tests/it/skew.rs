@@ -1,6 +1,6 @@
 //! How far apart system clocks are on kernels of their own: the short form of the bench `peers`.
-//! The limits leave room for a machine that does something else meanwhile: they are twice what was
-//! found on one. The goals, which the bench has, are a fourth of that.
+//! The limits leave room for a machine that does something else meanwhile, where up to 24 µs in the
+//! median and 46 at worst were found. The bench has the goals, for a quiet machine.
 
 use crate::support::virtual_hosts::{Group, Trace, Who, traffic};
 
@@ -31,7 +31,7 @@ fn a_group_is_exact_within_seconds_and_stays_so() {
     assert!(stated <= 10.0 * off.max(5.0) + unknowable);
     assert!(first <= 5.0, "within 1 ms after {first} s");
     assert!(second <= 20.0, "within 100 µs after {second} s");
-    assert!(median <= 40.0 && worst <= 100.0, "{median} {worst} µs");
+    assert!(median <= 32.0 && worst <= 80.0, "{median} {worst} µs");
 }
 
 #[track_caller]
@@ -56,7 +56,7 @@ fn bursts_of_traffic_to_one_host_move_nobody() {
     println!("median {median:.1} µs, worst {worst:.1} µs");
     errors_are_covered(&trace);
     assert!((trace.synchronized() - 1.0).abs() < f64::EPSILON);
-    assert!(median <= 40.0 && worst <= 100.0, "{median} {worst} µs");
+    assert!(median <= 32.0 && worst <= 80.0, "{median} {worst} µs");
 }
 
 /// Sends the traffic of the test above, which runs it.

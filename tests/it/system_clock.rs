@@ -488,7 +488,11 @@ fn ends_slewing(group: &Group, signal: &str, status: u8) {
 fn a_terminal_that_is_closed_leaves_nothing_slewing() {
     let group = Group::boot();
     ends_slewing(&group, "HUP", 0);
-    assert_eq!(tick(&group.hosts[FOLLOWER]), OSCILLATORS[FOLLOWER]);
+    let follower = &group.hosts[FOLLOWER];
+    assert_eq!(tick(follower), OSCILLATORS[FOLLOWER]);
+    // Two rounds have told it next to nothing of its rate.
+    let left = frequency_ppm(follower);
+    assert!(left.abs() < 30.0, "{left} ppm are left");
 }
 
 #[test]

@@ -172,16 +172,19 @@ impl Clock {
         let gained =
             mean(&|it| (it.at - at) * (it.ahead - ahead)) / mean(&|it| (it.at - at).powi(2));
         let off = |it: &Reading| (it.ahead - ahead - gained * (it.at - at)).abs();
-        after.iter().map(off).fold(0.0, f64::max)
+        // What was not read is not known.
+        let off = after.iter().map(off);
+        off.reduce(f64::max).unwrap_or(f64::NAN)
     }
 
     /// How far it was stepped back since a moment, in seconds: what it lost between two readings
-    /// and can't have lost by being slewed.
+    /// and can't have lost by being slewed. A few milliseconds may hide in a slew.
     pub(crate) fn stepped_back(&self, from: f64) -> f64 {
         let since = self.0.partition_point(|reading| reading.at < from);
         let lost =
             |pair: &[Reading]| pair[0].ahead - pair[1].ahead - SLEW * (pair[1].at - pair[0].at);
-        self.0[since..].windows(2).map(lost).fold(0.0, f64::max)
+        let lost = self.0[since..].windows(2).map(lost);
+        lost.reduce(f64::max).map_or(f64::NAN, |lost| lost.max(0.0))
     }
 }
 
