@@ -30,7 +30,7 @@ use socket2::{Domain, Socket, Type};
 use crate::INTERVAL;
 
 /// How long something may take that has to happen.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long an attempt to connect may take, and the pause after the first one that has failed; it
 /// doubles up to the longest one. They are a real follower's.

@@ -50,8 +50,8 @@ const ASKED_ROUNDS: u64 = 3;
 /// `server.py` with more is another story: its threads start too slowly to be ready in time.
 const MOST_FOR_PYTHON: usize = 1_000;
 
-/// So many rounds after the last follower has joined, rounds come at the interval.
-const FIRST_ROUNDS: usize = 2;
+/// The first rounds come sooner after one another, until their pauses are this part of an interval.
+const REGULAR: f64 = 0.99;
 
 /// Where in an interval the master has no bursts to take and no corrections to send: the moment
 /// to look at it.
@@ -393,7 +393,12 @@ fn berkeley(followers: usize, manner: Manner) -> Result<Measured> {
     // To the quiet moment of an interval that all took part in, when the first rounds are over,
     // which come sooner after one another.
     let first = load.rounds().len();
-    load.run_until(|load| load.rounds().len() > first + FIRST_ROUNDS)?;
+    load.run_until(|load| {
+        let rounds = &load.rounds()[first..];
+        let pause = |pair: &[RoundSpan]| pair[1].first_correction - pair[0].first_correction;
+        let last = rounds.windows(2).next_back().map(pause);
+        last.is_some_and(|pause| pause >= INTERVAL.mul_f64(REGULAR))
+    })?;
     let round = load.rounds().last().context("no round was seen")?;
     load.run_for(round.first_correction + INTERVAL.mul_f64(QUIET))?;
     let start = Look::at(&mut master, &load)?;
