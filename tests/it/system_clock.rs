@@ -349,28 +349,20 @@ fn a_master_that_is_set_between_two_bursts_moves_nobody() {
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn a_signal_leaves_nothing_slewing() {
     let group = Group::boot();
-    group.run(OSCILLATORS.map(|tick| format!("busybox adjtimex -q -t {tick}")));
-    group.run(["0", "-0.4", "0.4"].map(|by| format!("date --set '{by} sec'")));
-    group.slew();
-    group.rounds(1..=1);
-    let follower = &group.hosts[FOLLOWER];
-    is_slewed(follower, OSCILLATORS[FOLLOWER]);
-    is_ended(follower);
-    nothing_is_left(follower, OSCILLATORS[FOLLOWER], NOTHING_LEARNED);
+    ends_slewing(&group, FOLLOWER, ["0", "-0.4", "0.4"], "TERM", 0);
+    nothing_is_left(
+        &group.hosts[FOLLOWER],
+        OSCILLATORS[FOLLOWER],
+        NOTHING_LEARNED,
+    );
 }
 
 #[test]
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn a_signal_leaves_nothing_slewing_on_a_master() {
     let group = Group::boot();
-    group.run(OSCILLATORS.map(|tick| format!("busybox adjtimex -q -t {tick}")));
-    group.run(["0.4", "0", "0"].map(|by| format!("date --set '{by} sec'")));
-    group.slew();
-    group.rounds(1..=1);
-    let master = &group.hosts[MASTER];
-    is_slewed(master, OSCILLATORS[MASTER]);
-    is_ended(master);
-    nothing_is_left(master, OSCILLATORS[MASTER], NOTHING_LEARNED);
+    ends_slewing(&group, MASTER, ["0.4", "0", "0"], "TERM", 0);
+    nothing_is_left(&group.hosts[MASTER], OSCILLATORS[MASTER], NOTHING_LEARNED);
 }
 
 #[test]
@@ -470,36 +462,36 @@ fn the_last_round_leaves_nothing_slewing() {
     nothing_is_left(last, OSCILLATORS[2], 25.0..=175.0);
 }
 
-/// Ends a follower in the middle of a slew.
+/// Ends one program of a group, whose clocks are off by so many seconds, in the middle of a slew.
 #[track_caller]
-fn ends_slewing(group: &Group, signal: &str, status: u8) {
+fn ends_slewing(group: &Group, index: usize, seconds: [&str; 3], signal: &str, status: u8) {
     group.run(OSCILLATORS.map(|tick| format!("busybox adjtimex -q -t {tick}")));
-    group.run(["0", "-0.4", "0.4"].map(|by| format!("date --set '{by} sec'")));
+    group.run(seconds.map(|by| format!("date --set '{by} sec'")));
     group.slew();
     group.rounds(1..=1);
-    let follower = &group.hosts[FOLLOWER];
-    is_slewed(follower, OSCILLATORS[FOLLOWER]);
-    follower.run(&format!("kill -{signal} $!; wait $!; echo ended with $?"));
-    follower.line(&format!("ended with {status}"));
+    let host = &group.hosts[index];
+    is_slewed(host, OSCILLATORS[index]);
+    host.run(&format!("kill -{signal} $!; wait $!; echo ended with $?"));
+    host.line(&format!("ended with {status}"));
 }
 
 #[test]
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn a_terminal_that_is_closed_leaves_nothing_slewing() {
     let group = Group::boot();
-    ends_slewing(&group, "HUP", 0);
-    let follower = &group.hosts[FOLLOWER];
-    assert_eq!(tick(follower), OSCILLATORS[FOLLOWER]);
-    // Two rounds have told it next to nothing of its rate.
-    let left = frequency_ppm(follower);
-    assert!(left.abs() < 30.0, "{left} ppm are left");
+    ends_slewing(&group, FOLLOWER, ["0", "-0.4", "0.4"], "HUP", 0);
+    nothing_is_left(
+        &group.hosts[FOLLOWER],
+        OSCILLATORS[FOLLOWER],
+        NOTHING_LEARNED,
+    );
 }
 
 #[test]
 #[ignore = "needs user-mode-linux, iproute2, busybox and root"]
 fn what_a_killed_program_left_slewing_is_mended_on_request() {
     let group = Group::boot();
-    ends_slewing(&group, "KILL", 137);
+    ends_slewing(&group, FOLLOWER, ["0", "-0.4", "0.4"], "KILL", 137);
     let follower = &group.hosts[FOLLOWER];
     assert!(tick(follower) < 9_100, "it is left slewing");
     let program = env!("CARGO_BIN_EXE_berkeley-follower");

@@ -157,9 +157,7 @@ impl Clock {
         let at = before.at + (shown - before.ahead - before.at) / (1.0 + gained);
         (after.at - before.at < GAP).then_some(at)
     }
-}
 
-impl Clock {
     /// How far it came, at most, from where it was going until a moment, in seconds: it had run
     /// evenly, and was to run on like that.
     pub(crate) fn moved(&self, from: f64) -> f64 {
