@@ -25,6 +25,8 @@ pub(crate) struct Connections {
     known: Mutex<Known>,
     /// Somebody has proven itself, or has ended.
     place: Condvar,
+    /// A client is not told the time again before this has passed.
+    apart: Duration,
 }
 
 struct Known {
@@ -45,7 +47,13 @@ struct Contact {
     /// For a client on the timestamp wire, the clock whose time it is told. Its thread only listens,
     /// so that thousands of clients wake nobody, and is told nothing that it need not know.
     announced: OnceLock<NetworkClock>,
+    /// When a client was told the time last.
+    told: Mutex<Option<Instant>>,
 }
+
+/// Two times that come at once are read as one by `client.py`, which ends of it. A program on a busy
+/// machine reads so late.
+const APART: Duration = Duration::from_millis(200);
 
 /// A connection whose place was taken by another one with the same key.
 #[derive(Debug, Clone, Copy)]
@@ -60,11 +68,11 @@ pub(crate) struct Replaced {
 
 impl Contact {
     /// Does what is to be done, or leaves it for the thread.
-    fn deliver(&self, command: Command) {
+    fn deliver(&self, command: Command, apart: Duration) {
         if let (Command::Correct { .. } | Command::Announce, Some(clock)) =
             (&command, self.announced.get())
         {
-            return self.announce(clock);
+            return self.announce(clock, apart);
         }
         let dismisses = matches!(command, Command::Dismiss(_));
         self.mailbox.leave(command);
@@ -74,9 +82,22 @@ impl Contact {
         }
     }
 
-    /// Tells the time without waiting. A client that has not read so many of them as the socket
-    /// holds is let go.
-    fn announce(&self, clock: &NetworkClock) {
+    /// Whether it is told the time at this moment, which is noted.
+    fn tells(&self, now: Instant, apart: Duration) -> bool {
+        let mut told = lock(&self.told);
+        let is_due = told.is_none_or(|last| now >= last + apart);
+        if is_due {
+            *told = Some(now);
+        }
+        is_due
+    }
+
+    /// Tells the time without waiting, if it was not told just now. A client that has not read so
+    /// many of them as the socket holds is let go.
+    fn announce(&self, clock: &NetworkClock, apart: Duration) {
+        if !self.tells(Instant::now(), apart) {
+            return;
+        }
         let text = timestamp::format(timestamp::local(clock.mark().target));
         let socket = SockRef::from(&*self.stream);
         let sent = socket.send_with_flags(text.as_bytes(), DONT_WAIT);
@@ -93,16 +114,20 @@ const DONT_WAIT: libc::c_int = libc::MSG_DONTWAIT;
 const DONT_WAIT: i32 = 0;
 
 impl Connections {
-    /// Connections within these limits, which have to prove a key where `keyed`.
-    pub(crate) fn new(limits: Limits, keyed: bool) -> Self {
+    /// Connections within these limits, which have to prove a key where `keyed`, of a master that
+    /// holds its rounds at this interval.
+    pub(crate) fn new(limits: Limits, keyed: bool, interval: Duration) -> Self {
         let known = Mutex::new(Known {
             admission: Admission::new(limits, Instant::now()),
             unproven: keyed.then(Unproven::default),
             proven: HashMap::new(),
             contacts: HashMap::new(),
         });
-        let place = Condvar::new();
-        Self { known, place }
+        Self {
+            known,
+            place: Condvar::new(),
+            apart: APART.min(interval / 2),
+        }
     }
 
     /// Notes a new connection, and how it is commanded, unless it is one too many. Where there are
@@ -124,6 +149,7 @@ impl Connections {
             from,
             proven: OnceLock::new(),
             announced: OnceLock::new(),
+            told: Mutex::default(),
         };
         let crowded_out = known
             .unproven
@@ -219,6 +245,13 @@ impl Connections {
         }
     }
 
+    /// Tells a client of the timestamp wire the time, as [`Command::Announce`] does.
+    pub(crate) fn announce(&self, node: NodeId, clock: &NetworkClock) {
+        if let Some(contact) = self.contact(node) {
+            contact.announce(clock, self.apart);
+        }
+    }
+
     fn contact(&self, node: NodeId) -> Option<Arc<Contact>> {
         lock(&self.known).contacts.get(&node).cloned()
     }
@@ -226,7 +259,7 @@ impl Connections {
     /// Does something on one connection, or leaves it for its thread.
     pub(crate) fn command(&self, node: NodeId, command: Command) {
         if let Some(contact) = self.contact(node) {
-            contact.deliver(command);
+            contact.deliver(command, self.apart);
         }
     }
 
@@ -234,7 +267,7 @@ impl Connections {
     pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
         let all: Vec<_> = lock(&self.known).contacts.values().cloned().collect();
         for contact in all {
-            contact.deliver(command());
+            contact.deliver(command(), self.apart);
         }
     }
 
@@ -243,5 +276,49 @@ impl Connections {
         for contact in lock(&self.known).contacts.values() {
             let _ = contact.stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+    use crate::clock::SteadyClock;
+    use crate::discipline::correction::Steering;
+
+    const NODE: NodeId = NodeId(1);
+
+    /// What a client reads that joins while a round ends: its thread welcomes it, the coordinator
+    /// tells the round.
+    fn read_at_once(apart: Duration) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, from) = listener.accept().unwrap();
+        let limits = Limits {
+            in_all: 1,
+            per_address: 1,
+            candidates: Vec::new(),
+        };
+        let mut connections = Connections::new(limits, false, Duration::ZERO);
+        connections.apart = apart;
+        let stream = Arc::new(stream);
+        let mailbox = connections.register(NODE, &stream, from.ip());
+        assert!(mailbox.is_ok());
+        let clock = NetworkClock::new(Arc::new(SteadyClock::start()), Steering::default());
+        connections.announce(NODE, &clock);
+        connections.announce_directly(NODE, &clock);
+        connections.command(NODE, Command::Announce);
+        connections.close_all();
+        let mut read = String::new();
+        client.read_to_string(&mut read).unwrap();
+        read
+    }
+
+    #[test]
+    fn a_client_that_joins_as_a_round_ends_reads_one_time_and_not_two_in_one_piece() {
+        assert_eq!(read_at_once(Duration::from_hours(1)).len(), 26);
+        assert_eq!(read_at_once(Duration::ZERO).len(), 52);
     }
 }

@@ -124,7 +124,7 @@ impl Shared {
             candidacy,
             parent,
             group,
-            connections: Connections::new(limits, trust.group().is_some()),
+            connections: Connections::new(limits, trust.group().is_some(), rhythm.interval()),
             trust,
             outlet,
             observations: Observations::new(facts),

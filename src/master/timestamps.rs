@@ -87,7 +87,7 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
                 .connections
                 .announce_directly(peer.node, &shared.clock);
         }
-        if obey(peer, connection)? {
+        if obey(peer)? {
             client = Client::Served;
         }
         if let Client::Connected(at) = client {
@@ -105,7 +105,7 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             && *due <= Instant::now()
         {
             *due = Instant::now() + peer.shared.rhythm().interval();
-            tell_stranger(peer, connection)?;
+            tell_stranger(peer);
         }
         let shared = &peer.shared;
         let arrival = |at| {
@@ -130,7 +130,7 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
             // A follower's newline may come in a packet of its own, so a client is welcomed when
             // nothing more has come.
             Heard::Nothing if client == Client::Joined && !reader.newline_seen() => {
-                client = welcome(peer, connection)?;
+                client = welcome(peer)?;
             }
             Heard::Message(timestamp) if !reader.newline_seen() => {
                 if let Stranger::Member | Stranger::Observed | Stranger::Doubted = stranger {
@@ -139,7 +139,7 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
                 if let Client::Connected(_) = client {
                     client = Client::Joined;
                 } else if client == Client::Joined && is_overdue(peer) {
-                    client = welcome(peer, connection)?;
+                    client = welcome(peer)?;
                 }
             }
             Heard::Nothing | Heard::Message(_) => {}
@@ -178,12 +178,12 @@ fn is_overdue(peer: &Peer) -> bool {
 }
 
 /// Welcomes a client: what it is from now on.
-fn welcome(peer: &Peer, connection: &mut Connection) -> Result<Client, End> {
+fn welcome(peer: &Peer) -> Result<Client, End> {
     if let Some(kept) = keep_apart(peer)? {
         return Ok(kept);
     }
     if peer.shared.welcome_kept(peer.node) {
-        announce(peer, connection)?;
+        announce(peer);
     }
     Ok(Client::Served)
 }
@@ -209,11 +209,10 @@ fn keep_apart(peer: &Peer) -> Result<Option<Client>, End> {
 }
 
 /// Tells the time to a client that counts for nothing, if it is the group's.
-fn tell_stranger(peer: &Peer, connection: &mut Connection) -> Result<(), End> {
+fn tell_stranger(peer: &Peer) {
     if peer.shared.clock.is_synchronized() {
-        announce(peer, connection)?;
+        announce(peer);
     }
-    Ok(())
 }
 
 fn report(peer: &mut Peer, received: &Received<Arrival>) {
@@ -226,14 +225,14 @@ fn report(peer: &mut Peer, received: &Received<Arrival>) {
 }
 
 /// Does what the coordinator has left. Whether the time was told.
-fn obey(peer: &Peer, connection: &mut Connection) -> Result<bool, End> {
+fn obey(peer: &Peer) -> Result<bool, End> {
     let mut told = false;
     while let Some(command) = peer.mailbox.take() {
         match command {
             Command::Correct { .. } | Command::Announce | Command::TellSteps
                 if peer.is_member() =>
             {
-                announce(peer, connection)?;
+                announce(peer);
                 told = true;
             }
             Command::Correct { .. }
@@ -247,7 +246,7 @@ fn obey(peer: &Peer, connection: &mut Connection) -> Result<bool, End> {
     Ok(told)
 }
 
-fn announce(peer: &Peer, connection: &mut Connection) -> Result<(), End> {
-    let now = peer.shared.clock.mark().target;
-    Ok(connection.write(timestamp::format(timestamp::local(now)).as_bytes())?)
+fn announce(peer: &Peer) {
+    let shared = &peer.shared;
+    shared.connections.announce(peer.node, &shared.clock);
 }

@@ -27,16 +27,18 @@ fn python_ahead(seconds: i32) -> Command {
     command
 }
 
-/// Calls a function of one of the Python programs, which take no arguments, with a port.
+/// Calls a function of one of the Python programs, which take no arguments, with a port. They write
+/// whole lines: of an unbuffered one, another thread's may come between two pieces.
 fn call(mut python: Command, module: &str, function: &str, port: u16) -> Program {
     let seed = std::env::var("BERKELEY_SEED")
         .expect("BERKELEY_SEED has to name the folder of client.py and server.py");
     let script = format!(
-        "import sys; sys.path.insert(0, sys.argv[1]); import {module}; {module}.{function}(port={port})"
+        "import sys; sys.stdout.reconfigure(line_buffering=True); sys.path.insert(0, sys.argv[1]); \
+         import {module}; {module}.{function}(port={port})"
     );
     Program::start(
         python
-            .args(["-u", "-c", &script, &seed])
+            .args(["-c", &script, &seed])
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
 }
