@@ -453,12 +453,12 @@ fn the_last_round_leaves_nothing_slewing() {
     other.run(&format!("{program} 10.0.0.1 --steer system {flags} &"));
     // Its slew takes four seconds, its rounds less.
     last.run(&format!(
-        "({program} 10.0.0.1 --steer system {flags} --rounds 4; echo ended with $?) &"
+        "({program} 10.0.0.1 --steer system {flags} --rounds 6; echo ended with $?) &"
     ));
     group.rounds(1..=1);
     is_slewed(last, OSCILLATORS[2]);
     last.line("ended with 0");
-    // It is 100 ppm slow, which four rounds tell to some 20 ppm.
+    // It is 100 ppm slow, which six rounds in three seconds tell to some 20 ppm.
     nothing_is_left(last, OSCILLATORS[2], 25.0..=175.0);
 }
 
