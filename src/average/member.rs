@@ -6,10 +6,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::average::ballot::Ballot;
-use crate::average::consensus::Consensus;
 use crate::average::rates::Baseline;
 use crate::average::reputation::Standing;
-use crate::average::round::{Heard, Vote, Wire};
+use crate::average::round::{Heard, Wire};
 use crate::wire::machine::Machine;
 use crate::wire::weight::LARGEST_WEIGHT;
 
@@ -93,23 +92,6 @@ impl Member {
             deviation,
             ..heard
         }
-    }
-
-    /// Notes where its clock counts if it misses the next rounds. It was heard so in a round in which
-    /// `agreed`, if anything, was agreed on, and had this vote.
-    pub fn note_place(&mut self, heard: &Heard, vote: Vote, agreed: Option<&Consensus>) {
-        let before = self.place.take();
-        let Some(agreed) = agreed.filter(|agreed| agreed.votes(heard.sample.offset)) else {
-            return;
-        };
-        let corrected = Ballot::from(heard).against(heard.sample.offset);
-        self.place = match vote {
-            Vote::Dropped | Vote::SameMachine => None,
-            // Where it was when it came it is no more: it is corrected now.
-            Vote::Yes if before.is_some() => Some(Ballot::from(heard).against(agreed.average)),
-            // What was measured badly says nothing of where it is.
-            _ => before.or(Some(corrected)),
-        };
     }
 
     /// Keeps a correction for a peer that never corrects itself. With it, the peer now agrees with

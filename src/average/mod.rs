@@ -1,5 +1,6 @@
 //! Who agrees, who deserves a vote, and what the group agrees on.
 
+pub mod absent;
 pub mod acquaintances;
 pub mod ballot;
 pub mod beginning;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::average::consensus::{Ballot, Consensus, NoMajority, Rules, consensus_of, settled};
+use crate::average::absent::majority;
+use crate::average::consensus::{Ballot, Consensus, NoMajority, settled};
 use crate::average::electorate::{Contender, electorate};
 use crate::average::ensemble::Ensemble;
 use crate::average::rates::{Telling, Turnout, common_rate};
 use crate::average::reputation::{Doubt, allowance, most_doubt};
-use crate::average::round::{Heard, MASTER, NodeId, Vote, Wire};
+use crate::average::round::{Heard, MASTER, Vote, Wire};
 use crate::measurement::sample::Sample;
 use crate::wire::machine::Machine;
 
@@ -20,19 +21,15 @@ impl Ensemble {
     pub(in crate::average) fn agree(
         &mut self,
         clocks: &[Heard],
-        absent: Vec<Ballot>,
+        absent: &[Ballot],
     ) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
         let excluded = self.excluded(clocks);
-        let asked = clocks
-            .iter()
-            .zip(&excluded)
-            .filter(|(_, bar)| bar.is_none());
+        let asked = clocks.iter().zip(&excluded);
+        let asked = asked.filter(|(_, bar)| bar.is_none());
         let ballots: Vec<Ballot> = asked.map(|(clock, _)| clock.into()).collect();
         let followers = &ballots[usize::from(excluded[0].is_none())..];
-        let missing = absent.len();
-        let mut all = absent;
-        all.extend(&ballots);
-        let agreed = match majority(&all, missing, followers, &self.settings.rules) {
+        let all = [absent, &ballots].concat();
+        let agreed = match majority(&all, absent.len(), followers, &self.settings.rules) {
             Ok(agreed) => agreed,
             Err(refused) => return (Err(refused), vec![Vote::Abandoned; clocks.len()]),
         };
@@ -42,25 +39,7 @@ impl Ensemble {
             .then(|| settled(&agreed, &all, &self.settings.rules))
             .flatten();
         let agreed = self.limited(once.unwrap_or(agreed));
-        // Why a clock may not vote, whatever its reputation.
-        let bar = |(clock, excluded): (&Heard, Option<Vote>)| match excluded {
-            Some(Vote::Dropped | Vote::SameMachine) => excluded,
-            _ if !agreed.votes(clock.sample.offset) => Some(Vote::Outlier),
-            _ => excluded,
-        };
-        let barred: Vec<_> = clocks.iter().zip(excluded).map(bar).collect();
-        let doubts = self.doubts(&agreed);
-        let voting = doubts.iter().zip(clocks).zip(&barred);
-        let voting = voting.filter(|(_, barred)| barred.is_none());
-        let voting = voting.map(|((doubt, clock), _)| (*doubt, clock.weight));
-        let all = ballots.iter().map(|ballot| ballot.weight as usize).sum();
-        let most = most_doubt(voting, all);
-        let vote = |(doubt, barred): (Doubt, Option<Vote>)| match barred {
-            Some(why) => why,
-            None if doubt <= most => Vote::Yes,
-            None => Vote::from(doubt),
-        };
-        let votes: Vec<Vote> = doubts.into_iter().zip(barred).map(vote).collect();
+        let votes = self.votes(&agreed, clocks, &excluded);
         self.note(&agreed, &votes);
         let voting = clocks.iter().zip(&votes).filter(|(_, vote)| vote.counts());
         let cast: Vec<Ballot> = voting.map(|(clock, _)| clock.into()).collect();
@@ -70,42 +49,45 @@ impl Ensemble {
         } else {
             agreed.among(cast.iter().copied())
         };
-        if self.beginning.knows_no_reputations() {
+        let agreed = if self.beginning.knows_no_reputations() {
             let samples: Vec<Sample> = ballots.iter().map(|ballot| ballot.sample).collect();
-            (Ok(agreed.at_median(&samples)), votes)
+            agreed.at_median(&samples)
         } else {
-            (Ok(agreed), votes)
-        }
+            agreed
+        };
+        (Ok(agreed), votes)
     }
 
-    /// The followers that have missed this round, and where they count in it. Of one machine, so many
-    /// count as share its votes: they are not to add up by missing rounds in turn.
-    pub(in crate::average) fn absent(&self) -> Vec<(NodeId, Ballot)> {
-        let members = || self.members.iter();
-        let absent = members().filter_map(|(&node, member)| {
-            let place = member.place.filter(|_| member.heard.is_none())?;
-            let counts = !self.dropped.contains(&member.name);
-            counts.then_some((node, place, member.machine))
-        });
-        let mut absent: Vec<_> = absent.collect();
-        if !absent.is_empty() {
-            let mut counting: BTreeMap<Machine, usize> = BTreeMap::new();
-            let heard = members().filter(|(_, member)| member.heard.is_some());
-            for machine in heard.filter_map(|(_, member)| member.machine) {
-                *counting.entry(machine).or_default() += 1;
-            }
-            absent.retain(|(.., machine)| {
-                let Some(machine) = machine else { return true };
-                let counting = counting.entry(*machine).or_default();
-                *counting += 1;
-                *counting <= self.settings.votes_per_address
-            });
-        }
-        let absent = absent.into_iter().map(|(node, place, _)| (node, place));
-        absent.collect()
+    /// Which clocks vote, in the same order: those that no rule bars, within the window, that are the
+    /// least in doubt; of the others, as many as it takes for a majority.
+    fn votes(&self, agreed: &Consensus, clocks: &[Heard], excluded: &[Option<Vote>]) -> Vec<Vote> {
+        // Why a clock may not vote, whatever its reputation.
+        let bar = |(clock, excluded): (&Heard, &Option<Vote>)| match excluded {
+            Some(Vote::Dropped | Vote::SameMachine) => *excluded,
+            _ if !agreed.votes(clock.sample.offset) => Some(Vote::Outlier),
+            _ => *excluded,
+        };
+        let barred: Vec<_> = clocks.iter().zip(excluded).map(bar).collect();
+        let doubts = self.doubts(agreed);
+        let voting = doubts.iter().zip(clocks).zip(&barred);
+        let voting = voting.filter(|(_, barred)| barred.is_none());
+        let voting = voting.map(|((doubt, clock), _)| (*doubt, clock.weight));
+        let asked = clocks.iter().zip(excluded);
+        let asked = weight(
+            asked
+                .filter(|(_, bar)| bar.is_none())
+                .map(|(clock, _)| clock),
+        );
+        let most = most_doubt(voting, asked);
+        let vote = |(doubt, barred): (Doubt, Option<Vote>)| match barred {
+            Some(why) => why,
+            None if doubt <= most => Vote::Yes,
+            None => Vote::from(doubt),
+        };
+        doubts.into_iter().zip(barred).map(vote).collect()
     }
 
-    /// The same, where no vote pulls further than a clock in order would: all who lie together would
+    /// What was agreed on, where no vote pulls further than a clock in order would: all who lie together would
     /// move the group by as much at once as reputation allows them in many rounds. A new group
     /// has no time to keep yet, and begins with the mean of its clocks.
     fn limited(&self, agreed: Consensus) -> Consensus {
@@ -255,29 +237,6 @@ impl Ensemble {
         let mut told: Vec<_> = telling.collect();
         common_rate(&mut told, turnout, own_change, &mut self.course)
     }
-}
-
-/// What these clocks agree on, of which the first were not heard. Where those are taken to be is as
-/// wrong as the master's clock: it does not agree with them alone, without one of the `followers` that
-/// were heard.
-fn majority(
-    clocks: &[Ballot],
-    absent: usize,
-    followers: &[Ballot],
-    rules: &Rules,
-) -> Result<Consensus, NoMajority> {
-    let with_absent = |refused| NoMajority { absent, ..refused };
-    let agreed = consensus_of(clocks, rules).map_err(with_absent)?;
-    if absent == 0 || followers.iter().any(|it| agreed.votes(it.sample.offset)) {
-        return Ok(agreed);
-    }
-    Err(NoMajority {
-        clocks: clocks.iter().map(|it| it.weight as usize).sum(),
-        voters: 1,
-        window: agreed.window,
-        limited_by_max_offset: false,
-        absent,
-    })
 }
 
 /// Whether, of the followers that are not barred, most say that they know their group's time: one
