@@ -15,6 +15,7 @@ use crate::master::observations;
 use crate::master::peer::Peer;
 use crate::master::rhythm::Burst;
 use crate::master::shared::Welcome;
+use crate::measurement::burst::combined;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::{Limit, Throttle};
 use crate::wire::answer::Answer;
@@ -256,7 +257,7 @@ impl Polling<'_, '_, '_> {
         Ok((n, Mark { steps, ..t1 }))
     }
 
-    /// Polls back to back and keeps the sample of least delay.
+    /// Polls back to back: what all answers tell together, as that of least delay.
     // Not inlined: what it needs of the stack is given back before the rest is done, and each page that
     // a peer's thread has touched once stays in memory.
     #[inline(never)]
@@ -265,7 +266,7 @@ impl Polling<'_, '_, '_> {
         let rhythm = self.peer.shared.rhythm();
         let interval = self.peer.shared.ensemble().interval();
         let mut best: Option<Measured> = None;
-        self.answers.clear();
+        let mut samples = Vec::with_capacity(rhythm.burst() as usize);
         for _ in 0..rhythm.burst() {
             let (n, t1) = self.poll()?;
             let clock = &self.peer.shared.clock;
@@ -299,7 +300,7 @@ impl Polling<'_, '_, '_> {
                 Err(_) if self.is_possible_by_now(&t1, &answer) => continue,
                 Err(impossible) => return Err(impossible.into()),
             };
-            self.answers.push(observations::Answer::from(&sample));
+            samples.push(sample);
             if best.is_none_or(|best| sample.error < best.heard.sample.error) {
                 best = Some(Measured {
                     interval,
@@ -320,6 +321,10 @@ impl Polling<'_, '_, '_> {
             if began.elapsed() > rhythm.burst_time() {
                 break;
             }
+        }
+        self.answers = samples.iter().map(observations::Answer::from).collect();
+        if let (Some(best), Some(sample)) = (&mut best, combined(&samples)) {
+            best.heard.sample = sample;
         }
         Ok(best)
     }

@@ -175,7 +175,7 @@ fn group_clock(follower: &Follower, now: Instant) -> GroupClock {
 }
 
 fn burst(answers: &[Answer]) -> Option<BurstStatus> {
-    // The first one of least delay, as the burst itself has chosen.
+    // The first one of least delay, as in the burst itself.
     let (won, _) = (answers.iter().enumerate()).min_by_key(|(_, answer)| answer.delay_ns)?;
     Some(BurstStatus {
         offsets_ns: answers.iter().map(|answer| answer.offset_ns).collect(),

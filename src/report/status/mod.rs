@@ -332,7 +332,8 @@ pub struct BurstStatus {
     pub offsets_ns: Vec<i64>,
     /// The round trip.
     pub delays_ns: Vec<i64>,
-    /// Which one counted, from 0: the one of least delay.
+    /// Which one bounds the others, from 0: the one of least delay. The offset is a mean of all
+    /// that waited little longer.
     pub won: usize,
 }
 

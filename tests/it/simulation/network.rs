@@ -7,6 +7,7 @@ use berkeley::internals::average::ensemble::{Ensemble, Settings};
 use berkeley::internals::average::round::{Heard, NodeId, Round, Wire};
 use berkeley::internals::discipline::correction::{Applied, Discipline, Mark, Steering};
 use berkeley::internals::discipline::told::NetworkTime;
+use berkeley::internals::measurement::burst::combined;
 use berkeley::internals::measurement::sample::Sample;
 use berkeley::internals::ntp::answer::answer;
 use berkeley::internals::ntp::packet::Question;
@@ -537,7 +538,9 @@ impl Network {
                 answers.push((sample, mark));
             }
         }
-        answers.into_iter().min_by_key(|(sample, _)| sample.error)
+        let samples: Vec<Sample> = answers.iter().map(|(sample, _)| *sample).collect();
+        let (_, mark) = (answers.into_iter()).min_by_key(|(sample, _)| sample.error)?;
+        Some((combined(&samples)?, mark))
     }
 
     /// For how long a node keeps its answer.
