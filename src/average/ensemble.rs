@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
@@ -44,6 +45,8 @@ pub struct Ensemble {
     pub(in crate::average) stands: Stands,
     intervals: u64,
     pub(in crate::average) rounds: u64,
+    /// For how long the next round was waited for.
+    pub(in crate::average) pause: Duration,
 }
 
 impl Ensemble {
@@ -58,6 +61,7 @@ impl Ensemble {
     #[must_use]
     pub fn knowing(settings: Settings, acquaintances: Acquaintances) -> Self {
         Self {
+            pause: settings.interval,
             settings,
             members: BTreeMap::new(),
             dropped: Dropped::default(),
@@ -186,6 +190,11 @@ impl Ensemble {
             member.keep(correction.offset);
         }
         true
+    }
+
+    /// The next round comes so long after the last one: an interval later, if not in a new group.
+    pub fn next_round_after(&mut self, pause: Duration) {
+        self.pause = pause;
     }
 
     /// The interval that samples are being collected in, to be passed to [`Ensemble::report`].

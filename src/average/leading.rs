@@ -45,11 +45,10 @@ impl Ensemble {
             .filter(|(_, name, _)| !self.dropped.contains(name))
             .filter_map(|(node, _, heard)| reference(node, heard?, agreed))
             .collect();
-        let interval = self.settings.interval;
         let told_ppm = told_ppm.unwrap_or(0.0);
         let led = self
             .guide
-            .lead(&mut references, told_ppm, interval, slew_ppm);
+            .lead(&mut references, told_ppm, self.pause, slew_ppm);
         let shown = references.into_iter().map(|it| {
             let Reference {
                 ahead, followed, ..

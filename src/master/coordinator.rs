@@ -25,6 +25,10 @@ use crate::wire::correction::{Correction, Learned};
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
 
+/// A new group is stepped to its references in so many rounds at most: whoever else comes later and
+/// says that it is one can only lead it there slowly.
+const STEPPED_ROUNDS: u64 = 5;
+
 /// What has become of a group's references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum References {
@@ -155,6 +159,7 @@ impl Coordinator {
         } else {
             Group::New
         };
+        let (present, heard) = ensemble.present();
         let Closed { round, dropped } = ensemble.close_round_below(own, self.above);
         if let Some(round) = &round {
             ensemble.remember(round, self.shared.clock.mark().target.date_naive());
@@ -167,13 +172,14 @@ impl Coordinator {
         }
         self.shared.observations.interval_ended(round.as_ref());
         self.dismiss(dropped);
+        let held = round.as_ref().map(|round| (group, round.rows.len()));
+        self.shared.round_ended(held, heard == present);
         let Some(round) = round else {
             self.follow_parent_alone();
             return false;
         };
-        let opening = group == Group::New || self.shared.rhythm().is_opening();
+        let opening = group == Group::New || rhythm.is_opening();
         self.held = round.number;
-        self.shared.round_held(group, round.rows.len());
         self.shared_votes.tell(&round);
         if !self.dry_run {
             self.correct(&round);
@@ -216,14 +222,15 @@ impl Coordinator {
         }
     }
 
-    /// A new group that is far from its references is stepped to them, once, while `opening`: to be
-    /// led there would take years.
+    /// A new group that is far from its references is stepped to them, once, in the first rounds of
+    /// its `opening`: to be led there would take years.
     fn step_to_references(&mut self, round: &Round, opening: bool) {
         let Some(led) = round.led.filter(|led| led.followed > 0 && !self.dry_run) else {
             return;
         };
         let before = std::mem::replace(&mut self.references, References::Followed);
-        if before != References::Followed && opening && led.ahead.abs() > STEP_THRESHOLD {
+        let first = opening && round.number <= STEPPED_ROUNDS;
+        if before != References::Followed && first && led.ahead.abs() > STEP_THRESHOLD {
             let made = self.shared.clock.steps();
             if let Some(steps) = made.and_then(|made| made.and(led.ahead)) {
                 log::info!(

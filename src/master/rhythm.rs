@@ -38,8 +38,10 @@ const KNOWN_PATIENCE: Duration = Duration::from_secs(10);
 const OPENING: Duration = Duration::from_millis(500);
 
 /// See [`OPENING`]. To 5 s it takes 26 rounds and 49 s. A line through so many points is known nearly as
-/// well as it ever is.
+/// well as it ever is, so where intervals are longer, pauses are twice as long each from then on. So
+/// they are where somebody's answers came too late for a round.
 const GROWTH: f64 = 1.1;
+const LONGEST_TO_GROW: Duration = Duration::from_secs(5);
 
 /// No pause is shorter than this for each follower: the rounds of an opening are not to take more
 /// processor time than the others.
@@ -138,16 +140,28 @@ impl Rhythm {
         self.is_gathering()
     }
 
-    /// Notes that a round was held, with so many followers. Intervals are counted from the first
-    /// one, or from the end of the opening.
-    pub(crate) fn round_held(&mut self, now: Instant, group: Group, followers: usize) {
+    /// Notes that a round was held, with so many followers, which were `all` that were here or not.
+    /// Intervals are counted from the first one, or from the end of the opening.
+    pub(crate) fn round_held(&mut self, now: Instant, group: Group, followers: usize, all: bool) {
         self.followers = u32::try_from(followers).unwrap_or(u32::MAX);
         let pause = match self.phase {
             Phase::Regular => return,
             Phase::Gathering { .. } if group == Group::Known => self.interval,
             Phase::Gathering { .. } => OPENING,
-            Phase::Opening { pause } => pause.mul_f64(GROWTH),
+            Phase::Opening { pause } if all && pause < LONGEST_TO_GROW => pause.mul_f64(GROWTH),
+            Phase::Opening { pause } => pause * 2,
         };
+        self.pause_for(now, pause);
+    }
+
+    /// Notes that no round could be held, for nobody was heard: in an opening, because all are slow.
+    pub(crate) fn nobody_heard(&mut self, now: Instant) {
+        if let Phase::Opening { pause } = self.phase {
+            self.pause_for(now, pause * 2);
+        }
+    }
+
+    fn pause_for(&mut self, now: Instant, pause: Duration) {
         let pause = pause.max(PAUSE_PER_FOLLOWER.saturating_mul(self.followers));
         self.began = now;
         self.phase = if pause < self.interval {
@@ -158,7 +172,7 @@ impl Rhythm {
     }
 
     /// From one round to the next, at the moment.
-    fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self) -> Duration {
         match self.phase {
             Phase::Opening { pause } => pause,
             Phase::Gathering { .. } | Phase::Regular => self.interval,
@@ -259,7 +273,7 @@ mod tests {
 
     fn regular(now: Instant, interval: Duration) -> Rhythm {
         let mut rhythm = Rhythm::new(interval, 8, now);
-        rhythm.round_held(now, Group::Known, 1000);
+        rhythm.round_held(now, Group::Known, 1000, true);
         rhythm
     }
 
@@ -267,7 +281,7 @@ mod tests {
     fn a_small_group_is_measured_shortly_before_the_round() {
         let began = Instant::now();
         let mut rhythm = regular(began, INTERVAL);
-        rhythm.round_held(began, Group::Known, 3);
+        rhythm.round_held(began, Group::Known, 3, true);
         let parts = |last: Burst| {
             let part = |node| {
                 let burst = rhythm.next_burst(began, NodeId(node), last);
@@ -391,7 +405,7 @@ mod tests {
         assert!(!rhythm.first_round_is_due(answer) && rhythm.first_round_is_due(due));
         // Not enough have answered by then: it is held when they have, see the coordinator.
         assert_eq!(rhythm.next_round(due), began + INTERVAL);
-        rhythm.round_held(due, Group::Known, 1);
+        rhythm.round_held(due, Group::Known, 1, true);
         assert!(!rhythm.answered(due) && !rhythm.first_round_is_due(due));
         assert_eq!(rhythm.next_round(due), due + INTERVAL);
         rhythm.restart(due);
@@ -405,7 +419,7 @@ mod tests {
         let mut pauses = Vec::new();
         while pauses.last() != Some(&INTERVAL) {
             assert!(pauses.len() < 100, "{pauses:?}");
-            rhythm.round_held(now, Group::New, 10);
+            rhythm.round_held(now, Group::New, 10, true);
             let next = rhythm.next_round(now);
             for node in (0..100).map(NodeId) {
                 let burst = rhythm.next_burst(now, node, SLOW);
@@ -423,11 +437,48 @@ mod tests {
     }
 
     #[test]
+    fn an_opening_is_over_in_a_minute_and_a_few_intervals_at_any_interval() {
+        for minutes in [1, 60, 24 * 60] {
+            let interval = Duration::from_mins(minutes);
+            let began = Instant::now();
+            let (mut now, mut rhythm) = (began, Rhythm::new(interval, 8, began));
+            rhythm.round_held(now, Group::New, 10, true);
+            while rhythm.is_opening() {
+                now += rhythm.pause();
+                rhythm.round_held(now, Group::New, 10, true);
+            }
+            let most = Duration::from_mins(1) + interval * 2;
+            assert!(now - began < most, "{:?}", now - began);
+        }
+    }
+
+    #[test]
+    fn those_who_are_too_slow_for_an_opening_are_waited_for_twice_as_long_each_time() {
+        // One of them is, or all.
+        for one in [true, false] {
+            let mut now = Instant::now();
+            let mut rhythm = Rhythm::new(INTERVAL, 8, now);
+            rhythm.round_held(now, Group::New, 10, true);
+            let mut pauses = Vec::new();
+            while rhythm.is_opening() {
+                pauses.push(rhythm.pause().as_millis());
+                now += rhythm.pause();
+                if one {
+                    rhythm.round_held(now, Group::New, 9, false);
+                } else {
+                    rhythm.nobody_heard(now);
+                }
+            }
+            assert_eq!(pauses, [500, 1000, 2000, 4000]);
+        }
+    }
+
+    #[test]
     fn many_followers_are_not_hurried() {
         let now = Instant::now();
         for (followers, pause) in [(1000, 500), (4000, 2000), (10_000, 5000), (90_000, 5000)] {
             let mut rhythm = Rhythm::new(INTERVAL, 8, now);
-            rhythm.round_held(now, Group::New, followers);
+            rhythm.round_held(now, Group::New, followers, true);
             let first = (rhythm.next_round(now) - now).as_millis();
             assert_eq!(first, pause, "{followers} followers");
         }

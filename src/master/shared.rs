@@ -147,9 +147,17 @@ impl Shared {
         *lock(&self.rhythm)
     }
 
-    /// Notes that a round was held, of so many followers.
-    pub(crate) fn round_held(&self, group: Group, followers: usize) {
-        lock(&self.rhythm).round_held(Instant::now(), group, followers);
+    /// Notes that a round was held, of so many followers, `all` that are here or not; `None` if nobody
+    /// was heard.
+    pub(crate) fn round_ended(&self, held: Option<(Group, usize)>, all: bool) {
+        let (now, mut rhythm) = (Instant::now(), lock(&self.rhythm));
+        match held {
+            Some((group, followers)) => rhythm.round_held(now, group, followers, all),
+            None => rhythm.nobody_heard(now),
+        }
+        let pause = rhythm.pause();
+        drop(rhythm);
+        self.ensemble().next_round_after(pause);
     }
 
     pub(crate) fn ensemble(&self) -> MutexGuard<'_, Ensemble> {

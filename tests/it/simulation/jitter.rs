@@ -7,7 +7,7 @@
 
 use chrono::TimeDelta;
 
-use super::network::{Network, SECOND, Scenario};
+use super::network::{Network, OPENING, SECOND, Scenario};
 use super::rounds::three_hosts;
 
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=60;
@@ -22,7 +22,7 @@ fn started(seed: u64) -> Network {
     let mut network = three_hosts(&Scenario {
         seed,
         interval: SECOND,
-        first_rounds: &[SECOND / 2, SECOND / 2],
+        first_rounds: &OPENING[..8],
         cold: 500_000,
         ..Scenario::default()
     });

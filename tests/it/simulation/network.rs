@@ -21,6 +21,18 @@ pub const MILLISECOND: i64 = 1_000_000;
 pub const SECOND: i64 = 1000 * MILLISECOND;
 pub const HOUR: i64 = 3600 * SECOND;
 
+/// From each of a new group's first rounds to the next, as `master/rhythm.rs` has it where an interval
+/// is 5 s. The first eight are those of 1 s.
+pub const OPENING: [i64; 25] = {
+    let mut pauses = [SECOND / 2; 25];
+    let mut round = 1;
+    while round < pauses.len() {
+        pauses[round] = pauses[round - 1] * 11 / 10;
+        round += 1;
+    }
+    pauses
+};
+
 /// When the simulations begin, by a clock that is right: 2026-01-01.
 const EPOCH: i64 = 1_767_225_600 * SECOND;
 

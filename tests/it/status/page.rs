@@ -158,7 +158,7 @@ fn the_page_shows_a_live_group() {
     let told = browser.evaluate("document.getElementById('burst-text').textContent");
     assert!(
         told.as_str()
-            .is_some_and(|told| told.contains("of 8 counts")),
+            .is_some_and(|told| told.contains("of 8 waited least")),
         "{told}"
     );
     picture(&mut browser, "page-desktop.png");

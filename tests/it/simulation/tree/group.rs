@@ -10,13 +10,14 @@ use std::thread;
 use berkeley::internals::average::ensemble::{Ensemble, Settings};
 use berkeley::internals::average::round::{Above, Heard, NodeId, Wire};
 use berkeley::internals::discipline::correction::{Discipline, Mark, Steering};
+use berkeley::internals::measurement::burst::combined;
 use berkeley::internals::measurement::sample::Sample;
 use berkeley::internals::wire::correction::{Correction, FromAbove, Learned};
 use berkeley::internals::wire::steps::Steps;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::super::network::{MILLISECOND, Node, SECOND};
+use super::super::network::{MILLISECOND, Node, OPENING, SECOND};
 
 /// What all groups of a tree have in common.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +41,7 @@ impl Default for Scenario {
     fn default() -> Self {
         Self {
             interval: 5 * SECOND,
-            opening: &[500 * MILLISECOND, SECOND, 2 * SECOND, 4 * SECOND],
+            opening: &OPENING,
             burst: 8,
             offset: 0,
             drift_ppm: 100.0,
@@ -569,7 +570,7 @@ impl Child {
     }
 }
 
-/// The best of a burst of polls that begins and ends then.
+/// What a burst of polls tells that begins and ends then.
 fn burst(
     master: &Node,
     scenario: &Scenario,
@@ -579,6 +580,7 @@ fn burst(
 ) -> Option<Found> {
     let mut now = begins;
     let mut best: Option<Found> = None;
+    let mut samples = Vec::with_capacity(scenario.burst);
     for _ in 0..scenario.burst {
         let t1 = master.discipline.mark(master.raw(now));
         now += way(scenario, rng);
@@ -592,8 +594,10 @@ fn burst(
         if best.is_none_or(|(best, _, _)| sample.error < best.error) {
             best = Some((sample, mark, t1.raw));
         }
+        samples.push(sample);
     }
-    best
+    let (_, mark, at) = best?;
+    Some((combined(&samples)?, mark, at))
 }
 
 fn way(scenario: &Scenario, rng: &mut Rng) -> i64 {
