@@ -42,6 +42,9 @@ pub fn combined(samples: &[Sample]) -> Option<Sample> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A sample with this offset and error, in microseconds.
@@ -115,6 +118,30 @@ mod tests {
             // Halves are cut off.
             let bound = found.error + TimeDelta::nanoseconds(1);
             assert!(found.offset.abs() <= bound, "{found:?} of {burst:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_instants_that_a_peer_may_tell_make_a_sample_within_its_error_of_the_best(
+            instants in prop::collection::vec(any::<[i64; 4]>(), 1..9),
+        ) {
+            let samples: Vec<_> = instants
+                .iter()
+                .filter_map(|at| {
+                    let [t1, t2, t3, t4] = at.map(DateTime::from_timestamp_nanos);
+                    Sample::round_trip(t1, t2, t3, t4).ok()
+                })
+                .collect();
+            let best = samples.iter().min_by_key(|sample| sample.error);
+            let found = combined(&samples);
+            prop_assert_eq!(found.is_some(), best.is_some());
+            for (found, best) in found.iter().zip(best) {
+                let away = (found.offset - best.offset).abs();
+                prop_assert_eq!(found.error, best.error + away);
+                let most = best.error * 3 + TimeDelta::nanoseconds(10);
+                prop_assert!(away <= most, "{found:?} of {samples:?}");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 
 use crate::support::programs::{Program, assert_exact};
+use crate::support::relay::{BOTH, Link, Relay};
 use crate::support::timestamp_client::Client;
 
 /// How soon after its start a clock has to be corrected.
@@ -85,6 +86,20 @@ fn the_first_rounds_of_a_new_group_follow_each_other_quickly() {
     let took = first.elapsed();
     let expected = Duration::from_millis(500 + 550 + 605 + 665);
     assert!(took > expected / 2 && took < expected * 2, "{took:?}");
+}
+
+#[test]
+fn a_new_group_that_is_slower_than_its_first_rounds_waits_longer_for_each() {
+    let master = Program::master(&LONG);
+    let relay = Relay::to(master.address());
+    for way in BOTH {
+        relay.set(way, Link::delayed(Duration::from_millis(200)));
+    }
+    let follower = Program::follower(relay.address(), &[]);
+    let first = follower.line("Synchronized time: ").read;
+    // After half a second there is no answer yet, nor a second after that, perhaps.
+    master.line("Round 2: 2 of 2 clocks agree");
+    assert!(first.elapsed() < Duration::from_secs(8));
 }
 
 #[test]
