@@ -37,15 +37,17 @@ fn a_chronyd_that_is_told_the_time_keeps_its_host_with_the_group() {
         let took = group.now() - began;
         println!("{took:.0} s after its start, chronyd's clock is off the group's time by {off}");
         if off.0[1] <= limit(&apart) {
-            break;
+            let settled = group.now();
+            group.wait(30.0);
+            let [off, apart] = distances(&group, settled, 30.0);
+            println!("then by {off}; the two that we steer are apart by {apart}");
+            // Or else it came by, on its way to the other side.
+            if off.0[1] <= limit(&apart) {
+                break;
+            }
         }
         assert!(took < SETTLED, "it has not settled in {took:.0} s");
     }
-    let settled = group.now();
-    group.wait(30.0);
-    let [off, apart] = distances(&group, settled, 30.0);
-    println!("then by {off}; the two that we steer are apart by {apart}");
-    assert!(off.0[1] <= limit(&apart), "{off}");
 }
 
 /// In how many seconds chronyd finds the group's time and rate.
