@@ -16,6 +16,7 @@ impl Ensemble {
     /// the group's time until now: then it takes it over, and begins with caution.
     pub fn begin_to_lead(&mut self, inherits: bool) {
         self.guide = Guide::default();
+        self.pause = self.settings.interval;
         self.beginning = if inherits {
             Beginning::Inherited(0)
         } else {
@@ -77,6 +78,7 @@ mod tests {
     use crate::average::round::Wire;
     use crate::measurement::sample::Sample;
     use chrono::TimeDelta;
+    use std::time::Duration;
 
     #[test]
     fn who_has_no_key_where_others_have_one_leads_nobody() {
@@ -94,5 +96,26 @@ mod tests {
         let round = ensemble.close_round(Heard::OWN).round.unwrap();
         let led = round.led.unwrap();
         assert_eq!((led.references, led.ahead), (1, TimeDelta::seconds(1)));
+    }
+
+    #[test]
+    fn a_group_is_led_by_the_time_that_its_rounds_take() {
+        let mut ensemble = Ensemble::new(Settings::default());
+        ensemble.join(NodeId(1), "gps", None, Wire::Line);
+        let mut led_ppm = |pause| {
+            let interval = ensemble.interval();
+            let heard = Heard {
+                reference: Some(TimeDelta::microseconds(1)),
+                machine: Some(TimeDelta::microseconds(100)),
+                ..Heard::from(Sample::one_way(TimeDelta::zero()))
+            };
+            ensemble.report(NodeId(1), interval, heard);
+            ensemble.next_round_after(pause);
+            let round = ensemble.close_round(Heard::OWN).round.unwrap();
+            round.led.unwrap().rate_ppm
+        };
+        // 100 µs in eight rounds.
+        assert!((led_ppm(Duration::from_secs(5)) - 2.5).abs() < 0.1);
+        assert!((led_ppm(Duration::from_millis(500)) - 25.0).abs() < 0.2);
     }
 }

@@ -80,7 +80,7 @@ impl Guide {
         self.change_ppm
     }
 
-    /// A round with these references, an interval after the one before; says which of them are
+    /// A round with these references, so long after the one before; says which of them are
     /// followed. `mean_ppm` is how much faster the group runs than its clocks do on average: where
     /// another master led it before, it goes on from there. The group comes nearer by `slew_ppm` at
     /// most. `None` where there is no reference and was none.

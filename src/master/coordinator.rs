@@ -25,9 +25,9 @@ use crate::wire::correction::{Correction, Learned};
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
 
-/// A new group is stepped to its references in so many rounds at most: whoever else comes later and
-/// says that it is one can only lead it there slowly.
-const STEPPED_ROUNDS: u64 = 5;
+/// A new group is stepped to its references in so many rounds at most, which take nine seconds:
+/// whoever else comes later and says that it is one can only lead it there slowly.
+const STEPPED_ROUNDS: u64 = 12;
 
 /// What has become of a group's references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,14 +166,16 @@ impl Coordinator {
         }
         let waits = round.is_none() && ensemble.present().1 >= ensemble.wanted();
         let waits = waits && !ensemble.awaits_known();
+        let held = round.as_ref().map(|round| (group, round.rows.len()));
+        // Nobody is measured for the next round before it is known when that will be.
+        self.shared
+            .round_ended(&mut ensemble, held, present - heard);
         drop(ensemble);
         if waits {
             self.shared_votes.tell_waiting();
         }
         self.shared.observations.interval_ended(round.as_ref());
         self.dismiss(dropped);
-        let held = round.as_ref().map(|round| (group, round.rows.len()));
-        self.shared.round_ended(held, heard == present);
         let Some(round) = round else {
             self.follow_parent_alone();
             return false;

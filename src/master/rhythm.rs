@@ -39,9 +39,10 @@ const OPENING: Duration = Duration::from_millis(500);
 
 /// See [`OPENING`]. To 5 s it takes 26 rounds and 49 s. A line through so many points is known nearly as
 /// well as it ever is, so where intervals are longer, pauses are twice as long each from then on. So
-/// they are where somebody's answers came too late for a round.
+/// they are where the answers of more than one in ten come too late for a round.
 const GROWTH: f64 = 1.1;
 const LONGEST_TO_GROW: Duration = Duration::from_secs(5);
+const LATE_ONE_IN: usize = 10;
 
 /// No pause is shorter than this for each follower: the rounds of an opening are not to take more
 /// processor time than the others.
@@ -140,21 +141,22 @@ impl Rhythm {
         self.is_gathering()
     }
 
-    /// Notes that a round was held, with so many followers, which were `all` that were here or not.
-    /// Intervals are counted from the first one, or from the end of the opening.
-    pub(crate) fn round_held(&mut self, now: Instant, group: Group, followers: usize, all: bool) {
+    /// Notes that a round was held, with so many followers, and that so many others were too `late` for
+    /// it. Intervals are counted from the first one, or from the end of the opening.
+    pub(crate) fn round_held(&mut self, now: Instant, group: Group, followers: usize, late: usize) {
+        let in_time = late * LATE_ONE_IN <= followers + late;
         self.followers = u32::try_from(followers).unwrap_or(u32::MAX);
         let pause = match self.phase {
             Phase::Regular => return,
             Phase::Gathering { .. } if group == Group::Known => self.interval,
             Phase::Gathering { .. } => OPENING,
-            Phase::Opening { pause } if all && pause < LONGEST_TO_GROW => pause.mul_f64(GROWTH),
+            Phase::Opening { pause } if in_time && pause < LONGEST_TO_GROW => pause.mul_f64(GROWTH),
             Phase::Opening { pause } => pause * 2,
         };
         self.pause_for(now, pause);
     }
 
-    /// Notes that no round could be held, for nobody was heard: in an opening, because all are slow.
+    /// Notes that no round could be held, for nobody of those who are here was in time for it.
     pub(crate) fn nobody_heard(&mut self, now: Instant) {
         if let Phase::Opening { pause } = self.phase {
             self.pause_for(now, pause * 2);
@@ -273,7 +275,7 @@ mod tests {
 
     fn regular(now: Instant, interval: Duration) -> Rhythm {
         let mut rhythm = Rhythm::new(interval, 8, now);
-        rhythm.round_held(now, Group::Known, 1000, true);
+        rhythm.round_held(now, Group::Known, 1000, 0);
         rhythm
     }
 
@@ -281,7 +283,7 @@ mod tests {
     fn a_small_group_is_measured_shortly_before_the_round() {
         let began = Instant::now();
         let mut rhythm = regular(began, INTERVAL);
-        rhythm.round_held(began, Group::Known, 3, true);
+        rhythm.round_held(began, Group::Known, 3, 0);
         let parts = |last: Burst| {
             let part = |node| {
                 let burst = rhythm.next_burst(began, NodeId(node), last);
@@ -405,7 +407,7 @@ mod tests {
         assert!(!rhythm.first_round_is_due(answer) && rhythm.first_round_is_due(due));
         // Not enough have answered by then: it is held when they have, see the coordinator.
         assert_eq!(rhythm.next_round(due), began + INTERVAL);
-        rhythm.round_held(due, Group::Known, 1, true);
+        rhythm.round_held(due, Group::Known, 1, 0);
         assert!(!rhythm.answered(due) && !rhythm.first_round_is_due(due));
         assert_eq!(rhythm.next_round(due), due + INTERVAL);
         rhythm.restart(due);
@@ -419,7 +421,7 @@ mod tests {
         let mut pauses = Vec::new();
         while pauses.last() != Some(&INTERVAL) {
             assert!(pauses.len() < 100, "{pauses:?}");
-            rhythm.round_held(now, Group::New, 10, true);
+            rhythm.round_held(now, Group::New, 10, 0);
             let next = rhythm.next_round(now);
             for node in (0..100).map(NodeId) {
                 let burst = rhythm.next_burst(now, node, SLOW);
@@ -442,10 +444,10 @@ mod tests {
             let interval = Duration::from_mins(minutes);
             let began = Instant::now();
             let (mut now, mut rhythm) = (began, Rhythm::new(interval, 8, began));
-            rhythm.round_held(now, Group::New, 10, true);
+            rhythm.round_held(now, Group::New, 10, 0);
             while rhythm.is_opening() {
                 now += rhythm.pause();
-                rhythm.round_held(now, Group::New, 10, true);
+                rhythm.round_held(now, Group::New, 10, 0);
             }
             let most = Duration::from_mins(1) + interval * 2;
             assert!(now - began < most, "{:?}", now - began);
@@ -458,19 +460,25 @@ mod tests {
         for one in [true, false] {
             let mut now = Instant::now();
             let mut rhythm = Rhythm::new(INTERVAL, 8, now);
-            rhythm.round_held(now, Group::New, 10, true);
+            rhythm.round_held(now, Group::New, 10, 0);
             let mut pauses = Vec::new();
             while rhythm.is_opening() {
                 pauses.push(rhythm.pause().as_millis());
                 now += rhythm.pause();
                 if one {
-                    rhythm.round_held(now, Group::New, 9, false);
+                    rhythm.round_held(now, Group::New, 9, 2);
                 } else {
                     rhythm.nobody_heard(now);
                 }
             }
             assert_eq!(pauses, [500, 1000, 2000, 4000]);
         }
+        // A few of many are not waited for.
+        let now = Instant::now();
+        let mut rhythm = Rhythm::new(INTERVAL, 8, now);
+        rhythm.round_held(now, Group::New, 95, 0);
+        rhythm.round_held(now, Group::New, 90, 5);
+        assert_eq!(rhythm.pause(), OPENING.mul_f64(GROWTH));
     }
 
     #[test]
@@ -478,7 +486,7 @@ mod tests {
         let now = Instant::now();
         for (followers, pause) in [(1000, 500), (4000, 2000), (10_000, 5000), (90_000, 5000)] {
             let mut rhythm = Rhythm::new(INTERVAL, 8, now);
-            rhythm.round_held(now, Group::New, followers, true);
+            rhythm.round_held(now, Group::New, followers, 0);
             let first = (rhythm.next_round(now) - now).as_millis();
             assert_eq!(first, pause, "{followers} followers");
         }

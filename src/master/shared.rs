@@ -147,17 +147,21 @@ impl Shared {
         *lock(&self.rhythm)
     }
 
-    /// Notes that a round was held, of so many followers, `all` that are here or not; `None` if nobody
-    /// was heard.
-    pub(crate) fn round_ended(&self, held: Option<(Group, usize)>, all: bool) {
+    /// Notes how an interval has ended: with a round of so many followers, `late` others being too late
+    /// for it; or with `None`, when nobody was heard.
+    pub(crate) fn round_ended(
+        &self,
+        ensemble: &mut Ensemble,
+        held: Option<(Group, usize)>,
+        late: usize,
+    ) {
         let (now, mut rhythm) = (Instant::now(), lock(&self.rhythm));
         match held {
-            Some((group, followers)) => rhythm.round_held(now, group, followers, all),
-            None => rhythm.nobody_heard(now),
+            Some((group, followers)) => rhythm.round_held(now, group, followers, late),
+            None if late > 0 => rhythm.nobody_heard(now),
+            None => {}
         }
-        let pause = rhythm.pause();
-        drop(rhythm);
-        self.ensemble().next_round_after(pause);
+        ensemble.next_round_after(rhythm.pause());
     }
 
     pub(crate) fn ensemble(&self) -> MutexGuard<'_, Ensemble> {

@@ -85,7 +85,8 @@ fn the_first_rounds_of_a_new_group_follow_each_other_quickly() {
     }
     let took = first.elapsed();
     let expected = Duration::from_millis(500 + 550 + 605 + 665);
-    assert!(took > expected / 2 && took < expected * 2, "{took:?}");
+    // A burst that comes too late on a busy machine doubles a pause.
+    assert!(took > expected / 2 && took < expected * 3, "{took:?}");
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_new_group_that_is_slower_than_its_first_rounds_waits_longer_for_each() {
     }
     let follower = Program::follower(relay.address(), &[]);
     let first = follower.line("Synchronized time: ").read;
-    // After half a second there is no answer yet, nor a second after that, perhaps.
+    // After half a second there is no answer yet, nor a second after that.
     master.line("Round 2: 2 of 2 clocks agree");
     assert!(first.elapsed() < Duration::from_secs(8));
 }

@@ -22,7 +22,7 @@ fn started(seed: u64) -> Network {
     let mut network = three_hosts(&Scenario {
         seed,
         interval: SECOND,
-        first_rounds: &OPENING[..8],
+        first_rounds: &OPENING,
         cold: 500_000,
         ..Scenario::default()
     });

@@ -22,7 +22,7 @@ pub const SECOND: i64 = 1000 * MILLISECOND;
 pub const HOUR: i64 = 3600 * SECOND;
 
 /// From each of a new group's first rounds to the next, as `master/rhythm.rs` has it where an interval
-/// is 5 s. The first eight are those of 1 s.
+/// is 5 s. Where it is shorter, those that are longer are an interval.
 pub const OPENING: [i64; 25] = {
     let mut pauses = [SECOND / 2; 25];
     let mut round = 1;
@@ -362,7 +362,8 @@ impl Network {
     /// How long the present interval lasts.
     fn interval(&self) -> i64 {
         let first = self.scenario.first_rounds.get(self.rounds - 1);
-        *first.unwrap_or(&self.scenario.interval)
+        let interval = self.scenario.interval;
+        first.map_or(interval, |pause| interval.min(*pause))
     }
 
     pub fn rounds_until(&mut self, until: i64) {

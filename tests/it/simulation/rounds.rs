@@ -566,7 +566,7 @@ fn a_clock_is_away_for_40_s_and_the_others_keep_the_rate_of_all() {
         let mut network = three_hosts(&Scenario {
             seed,
             interval: SECOND,
-            first_rounds: &OPENING[..8],
+            first_rounds: &OPENING,
             ..Scenario::default()
         });
         network.rounds(61);

@@ -264,7 +264,8 @@ impl Group {
     /// The length of the present interval.
     fn length(&self) -> i64 {
         let opening = (self.rounds.checked_sub(1)).and_then(|held| self.scenario.opening.get(held));
-        *opening.unwrap_or(&self.scenario.interval)
+        let interval = self.scenario.interval;
+        opening.map_or(interval, |pause| interval.min(*pause))
     }
 
     fn plan_polls(&mut self) {
