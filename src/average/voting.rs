@@ -24,9 +24,7 @@ impl Ensemble {
         absent: &[Ballot],
     ) -> (Result<Consensus, NoMajority>, Vec<Vote>) {
         let excluded = self.excluded(clocks);
-        let asked = clocks.iter().zip(&excluded);
-        let asked = asked.filter(|(_, bar)| bar.is_none());
-        let ballots: Vec<Ballot> = asked.map(|(clock, _)| clock.into()).collect();
+        let ballots: Vec<Ballot> = asked(clocks, &excluded).map(Into::into).collect();
         let followers = &ballots[usize::from(excluded[0].is_none())..];
         let all = [absent, &ballots].concat();
         let agreed = match majority(&all, absent.len(), followers, &self.settings.rules) {
@@ -72,13 +70,7 @@ impl Ensemble {
         let voting = doubts.iter().zip(clocks).zip(&barred);
         let voting = voting.filter(|(_, barred)| barred.is_none());
         let voting = voting.map(|((doubt, clock), _)| (*doubt, clock.weight));
-        let asked = clocks.iter().zip(excluded);
-        let asked = weight(
-            asked
-                .filter(|(_, bar)| bar.is_none())
-                .map(|(clock, _)| clock),
-        );
-        let most = most_doubt(voting, asked);
+        let most = most_doubt(voting, weight(asked(clocks, excluded)));
         let vote = |(doubt, barred): (Doubt, Option<Vote>)| match barred {
             Some(why) => why,
             None if doubt <= most => Vote::Yes,
@@ -87,8 +79,8 @@ impl Ensemble {
         doubts.into_iter().zip(barred).map(vote).collect()
     }
 
-    /// What was agreed on, where no vote pulls further than a clock in order would: all who lie together would
-    /// move the group by as much at once as reputation allows them in many rounds. A new group
+    /// What was agreed on, where no vote pulls further than a clock in order would: all who lie together
+    /// would move the group by as much at once as reputation allows them in many rounds. A new group
     /// has no time to keep yet, and begins with the mean of its clocks.
     fn limited(&self, agreed: Consensus) -> Consensus {
         let settings = &self.settings;
@@ -246,6 +238,13 @@ fn most_follow<'a>(followers: impl Iterator<Item = (&'a Heard, &'a Option<Vote>)
     let counting = counting.map(|(clock, _)| clock);
     let group = counting.clone().filter(|clock| clock.synchronized);
     weight(group) * 2 > weight(counting)
+}
+
+/// The clocks that nothing excludes.
+fn asked<'a>(clocks: &'a [Heard], excluded: &'a [Option<Vote>]) -> impl Iterator<Item = &'a Heard> {
+    let asked = clocks.iter().zip(excluded);
+    let asked = asked.filter(|(_, bar)| bar.is_none());
+    asked.map(|(clock, _)| clock)
 }
 
 /// For how many clocks these stand.

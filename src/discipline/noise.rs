@@ -16,9 +16,8 @@ const COMMON_PART: i64 = 4;
 /// Half the delay is a bound that a sample seldom reaches: on a network where nothing waits, the
 /// two ways are alike. What a delay has above the least one seen is waiting, and that is what makes
 /// a sample wrong, or what the samples of its burst differ by, which is in its error too. Besides,
-/// there is an error that every point has: a few points can't tell how low
-/// the least delay can be; and the average is wrong itself, by a part of what the waiting makes
-/// wrong in all clocks' samples.
+/// there is an error that every point has: a few points can't tell how low the least delay can be;
+/// and the average is wrong itself, by a part of what the waiting makes wrong in all clocks' samples.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::discipline) struct Noise {
     /// The smallest error that was seen.
