@@ -167,29 +167,21 @@ impl Ensemble {
     /// for the end of a round. `group` is how wrong the master's own target may be, `None` when it
     /// does not know the group's time. A clock that has followed a correction waits: its group
     /// may be the larger one, which only a round can tell.
+    ///
+    /// A round that is closed before it is heard again takes it for where the correction puts it, or
+    /// it would be corrected once more.
     #[must_use]
-    pub fn welcome(&self, heard: &Heard, group: Option<TimeDelta>) -> Option<Correction> {
-        let group = group.filter(|_| !heard.synchronized && !self.settings.dry_run)?;
-        Some(Correction {
+    pub fn welcome(&mut self, node: NodeId, group: Option<TimeDelta>) -> Option<Correction> {
+        let group = group.filter(|_| !self.settings.dry_run)?;
+        let member = self.members.get_mut(&node)?;
+        let heard = member.heard.filter(|heard| !heard.synchronized)?;
+        let correction = Correction {
             offset: -heard.sample.offset,
             error: heard.sample.error + group,
             ..Correction::default()
-        })
-    }
-
-    /// The same for a clock on the timestamp wire, whose correction is kept for it. Whether there
-    /// is something to tell it.
-    pub fn welcome_kept(&mut self, node: NodeId, group: Option<TimeDelta>) -> bool {
-        let Some(heard) = self.members.get(&node).and_then(|member| member.heard) else {
-            return false;
         };
-        let Some(correction) = self.welcome(&heard, group) else {
-            return false;
-        };
-        if let Some(member) = self.members.get_mut(&node) {
-            member.keep(correction.offset);
-        }
-        true
+        member.follows(correction.offset);
+        Some(correction)
     }
 
     /// The next round comes so long after the last one: an interval later, if not in a new group.
@@ -265,7 +257,7 @@ impl Ensemble {
             member.fresh = false;
             member.place = None;
             if let Some(heard) = member.heard {
-                member.keep(-heard.sample.offset);
+                member.follows(-heard.sample.offset);
             }
         }
         Closed {
@@ -356,7 +348,7 @@ impl Ensemble {
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
-                member.keep(agreed.correction(sample.offset));
+                member.follows(agreed.correction(sample.offset));
                 // The master is moved too, so the two go on agreeing.
                 member.kept += moved.shift;
             }
@@ -699,24 +691,26 @@ mod tests {
         let mut ensemble = ensemble(1, Wire::Line);
         let sample = Sample::one_way(TimeDelta::minutes(20));
         let error = TimeDelta::microseconds(7);
-        let correction = ensemble.welcome(&sample.into(), Some(error)).unwrap();
-        assert_eq!(correction.offset, TimeDelta::minutes(-20));
-        assert_eq!(correction.error, sample.error + error);
-        assert_eq!(ensemble.welcome(&sample.into(), None), None, "no group yet");
         let synchronized = Heard {
             synchronized: true,
             ..Heard::from(sample)
         };
-        let told = ensemble.welcome(&synchronized, Some(error));
+        ensemble.report(NodeId(1), ensemble.interval(), synchronized);
+        let told = ensemble.welcome(NodeId(1), Some(error));
         assert_eq!(told, None, "its own group may be the larger one");
-        // What is kept for a client that can't correct itself counts at once.
+        heard(&mut ensemble, 1, TimeDelta::minutes(20));
+        assert_eq!(ensemble.welcome(NodeId(1), None), None, "no group yet");
+        let correction = ensemble.welcome(NodeId(1), Some(error)).unwrap();
+        assert_eq!(correction.offset, TimeDelta::minutes(-20));
+        assert_eq!(correction.error, sample.error + error);
+        // A client that can't correct itself goes on telling the same time.
         ensemble.join(NodeId(2), "client", None, Wire::Timestamp);
-        assert!(
-            !ensemble.welcome_kept(NodeId(2), Some(error)),
-            "no time yet"
-        );
+        assert_eq!(ensemble.welcome(NodeId(2), Some(error)), None, "no time");
         heard(&mut ensemble, 2, TimeDelta::minutes(20));
-        assert!(ensemble.welcome_kept(NodeId(2), Some(error)));
+        assert!(ensemble.welcome(NodeId(2), Some(error)).is_some());
+        // Neither is corrected once more if it is not heard again in time.
+        let round = ensemble.close_round(Heard::OWN).round.unwrap();
+        assert_eq!(corrections(&round), [0, 0, 0]);
         heard(&mut ensemble, 2, TimeDelta::minutes(20));
         heard(&mut ensemble, 1, TimeDelta::zero());
         let round = ensemble.close_round(Heard::OWN).round.unwrap();

@@ -179,7 +179,7 @@ impl Polling<'_, '_, '_> {
     /// Corrects a clock that has just come, or was set by hand, from what the group knows already,
     /// and measures it anew: the next round is to count the corrected clock.
     fn welcome(&mut self, found: Measured) -> Result<(), End> {
-        match self.peer.shared.welcome(found.interval, &found.heard) {
+        match self.peer.shared.welcome(self.peer.node, found.interval) {
             Welcome::Correct(correction) => self.adjust(found.n, correction)?,
             Welcome::Outdated => {}
             Welcome::Wait => return Ok(()),

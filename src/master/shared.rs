@@ -401,11 +401,13 @@ impl Shared {
     }
 
     /// What a clock that has just come is to do, which was measured in this interval.
-    pub(crate) fn welcome(&self, interval: u64, heard: &Heard) -> Welcome {
+    pub(crate) fn welcome(&self, node: NodeId, interval: u64) -> Welcome {
         let group = self.group_error();
-        let ensemble = self.ensemble();
-        match ensemble.welcome(heard, group) {
-            Some(_) if ensemble.interval() != interval => Welcome::Outdated,
+        let mut ensemble = self.ensemble();
+        if ensemble.interval() != interval {
+            return Welcome::Outdated;
+        }
+        match ensemble.welcome(node, group) {
             Some(correction) => Welcome::Correct(correction),
             None => Welcome::Wait,
         }
@@ -414,7 +416,7 @@ impl Shared {
     /// Corrects a clock on the timestamp wire that has just come. Whether it is to be told.
     pub(crate) fn welcome_kept(&self, node: NodeId) -> bool {
         let group = self.group_error();
-        self.ensemble().welcome_kept(node, group)
+        self.ensemble().welcome(node, group).is_some()
     }
 
     /// How wrong our target may be, if we know the group's time and may tell it.

@@ -74,6 +74,27 @@ fn a_clock_that_joins_a_group_is_corrected_at_once_and_moves_nobody() {
     assert!(next.contains(" ns ±") || next.contains(" µs ±"), "{next}");
 }
 
+/// A round may end between its correction and the moment when it is heard again.
+#[test]
+fn a_clock_that_joins_over_a_slow_link_is_corrected_once() {
+    let master = Program::master(&["--interval", "500ms"]);
+    let address = master.address();
+    let near = Program::follower(address, &[]);
+    let relay = Relay::to(address);
+    for way in BOTH {
+        relay.set(way, Link::delayed(Duration::from_millis(100)));
+    }
+    near.line("Synchronized time: ");
+    let late = ["20m", "15m", "10m", "5m", "-5m", "-10m", "-15m", "-20m"];
+    let late = late.map(|off| Program::follower(relay.address(), &["--simulate-offset", off]));
+    for follower in &late {
+        for _ in 0..4 {
+            let told = follower.line("Synchronized time: ");
+            assert_exact(told.told_ahead("Synchronized time: "), TimeDelta::zero());
+        }
+    }
+}
+
 #[test]
 fn the_first_rounds_of_a_new_group_follow_each_other_quickly() {
     let master = Program::master(&LONG);
