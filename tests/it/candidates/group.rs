@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use berkeley::internals::clock::{Clock, Simulation, WallClock};
+use berkeley::internals::clock::Simulation;
 use berkeley::internals::discipline::network_clock::NetworkClock;
 use berkeley::internals::election::candidates::Candidates;
 use berkeley::internals::wire::address::Address;
@@ -17,7 +17,7 @@ use chrono::TimeDelta;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::keys::{self, Keys};
-use crate::support::programs::{Program, SOON};
+use crate::support::programs::{Program, SOON, steady};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const FOLLOWERS: usize = 10;
@@ -139,9 +139,9 @@ pub(crate) fn take_corrections(followers: &mut [Watched], corrections: usize) {
     }
 }
 
-/// How far the group's time is ahead of the machine's.
+/// How far the group's time is ahead of what the machine's oscillator has counted.
 pub(crate) fn ahead_of_the_machine(followers: &[Watched]) -> TimeDelta {
-    followers[0].follower.clock().now().time - WallClock.read()
+    followers[0].follower.clock().mark().target - steady()
 }
 
 pub(crate) struct Group {

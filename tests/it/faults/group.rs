@@ -1,8 +1,7 @@
 //! A master with healthy followers, and what they notice while something fails beside them.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 
 use crate::support::programs::{Program, SOON};
+use crate::support::records::{Moment, apart, moments};
 
 /// Between rounds. Short, for the tests to be; long enough for a busy machine to hold each round.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
@@ -40,14 +40,6 @@ pub(crate) struct Group {
 struct Healthy {
     program: Program,
     record: PathBuf,
-}
-
-/// A correction, as the follower that made it recorded it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
-    pub(crate) time: DateTime<Utc>,
-    /// How far network time is ahead of the machine's clock.
-    pub(crate) ahead: TimeDelta,
 }
 
 /// What the healthy followers noticed since a watch began.
@@ -179,7 +171,9 @@ impl Watch<'_> {
         let missed = records.iter().map(|record| self.missed(record)).max();
         Noticed {
             missed: missed.expect("a healthy follower"),
-            skew: skew(&records, self.began),
+            skew: *apart(&records, self.began, WallClock.read())
+                .last()
+                .expect("a moment"),
         }
     }
 
@@ -193,40 +187,11 @@ impl Watch<'_> {
             span.as_secs_f64() / self.group.interval.as_secs_f64()
         };
         let held = record.len() as i64 - 1;
-        let due = rounds(last.time - first.time).round() as i64;
+        let due = rounds(last.clock - first.clock).round() as i64;
         // One that is due now may still come, even to a busy machine.
         let overdue = rounds(WallClock.read() - last.time) - 1.5;
         (due - held).max(0) + overdue.max(0.0).ceil() as i64
     }
-}
-
-/// The corrections in a follower's record.
-pub(crate) fn moments(path: &Path) -> Vec<Moment> {
-    // It may not have been made yet.
-    let record = fs::read_to_string(path).unwrap_or_default();
-    let whole_lines = record.rfind('\n').map_or("", |end| &record[..end]);
-    let moment = |line: &str| {
-        let columns: Vec<_> = line.split(',').collect();
-        let nanoseconds = |column: usize| columns[column].parse::<i64>().expect("a number");
-        Moment {
-            time: columns[0].parse().expect("a time"),
-            ahead: TimeDelta::nanoseconds(nanoseconds(4) - nanoseconds(3)),
-        }
-    };
-    whole_lines.lines().skip(1).map(moment).collect()
-}
-
-/// The farthest that two clocks were apart, each taken to be where its last correction left it.
-fn skew(records: &[Vec<Moment>], began: DateTime<Utc>) -> TimeDelta {
-    let apart = |time: DateTime<Utc>| {
-        let last = |record: &Vec<Moment>| record.iter().rfind(|m| m.time <= time).copied();
-        let there = records.iter().map(|record| Some(last(record)?.ahead));
-        let there: Vec<_> = there.collect::<Option<_>>()?;
-        Some(*there.iter().max()? - *there.iter().min()?)
-    };
-    let moments = records.iter().flatten().map(|moment| moment.time);
-    let spans = moments.filter(|time| *time >= began).filter_map(apart);
-    spans.max().unwrap_or_default()
 }
 
 impl Noticed {

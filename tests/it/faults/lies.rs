@@ -7,9 +7,10 @@ use std::time::Duration;
 use berkeley::internals::span;
 use chrono::TimeDelta;
 
-use super::group::{Group, LIMIT, Moment, Noticed, Watch, row};
+use super::group::{Group, LIMIT, Noticed, Watch, row};
 use super::peer::{Liar, Lie};
 use crate::support::programs::Program;
+use crate::support::records::Moment;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -49,14 +50,14 @@ fn a_third_lies(lie: impl Fn(u64) -> Box<dyn FnMut(i64) -> i64 + Send>) -> Notic
     watch.noticed()
 }
 
-/// Nobody is to be dragged along: healthy clocks are the machine's.
+/// Nobody is to be dragged along: healthy clocks are right.
 #[track_caller]
 fn stay_with_the_machine(watch: &Watch) {
     let corrections = watch.corrections();
     let ahead = corrections
         .iter()
         .flatten()
-        .map(|moment| moment.ahead.abs());
+        .map(|moment| moment.ahead_of_own().abs());
     let dragged = ahead.max().unwrap_or_default();
     assert!(dragged < LIMIT.skew, "they were dragged away by {dragged}");
 }
@@ -146,11 +147,12 @@ fn a_third_lies_slowly() {
     );
 }
 
-/// How fast network time gains on the machine's clock.
+/// How fast network time gains on the follower's own clock.
 fn rate_ppm(record: &[Moment]) -> f64 {
     let [first, .., last] = record else {
         panic!("too few corrections");
     };
     let nanoseconds = |span: TimeDelta| span.num_nanoseconds().expect("a short span") as f64;
-    nanoseconds(last.ahead - first.ahead) / nanoseconds(last.time - first.time) * 1e6
+    let gained = last.ahead_of_own() - first.ahead_of_own();
+    nanoseconds(gained) / nanoseconds(last.clock - first.clock) * 1e6
 }

@@ -15,25 +15,25 @@ use crate::support::relay::{Link, Relay, Toward};
 /// What a follower behind a bad link shows to applications, while it is corrected.
 #[derive(Debug, Default)]
 struct Shown {
-    /// The farthest from the right time.
+    /// The farthest from the time of the group.
     wrong: TimeDelta,
-    /// By how much it was further from the right time than it stated.
+    /// By how much it was further from that than it stated.
     beyond: TimeDelta,
 }
 
-/// The healthy followers' clocks are the machine's; how far they may be from it meanwhile.
+/// How far the healthy followers may be from each other meanwhile.
 const GROUP_ERROR: TimeDelta = TimeDelta::microseconds(500);
 
-/// Reads the clock of a follower, in this process, until it was corrected so many times.
-fn shown_behind(relay: SocketAddr, corrections: usize) -> Shown {
-    let follower = LocalFollower::of(relay, FollowerOptions::default());
-    let clock = follower.clock.clone();
+/// Reads the clock of a follower behind a relay, in this process, until it was corrected so many
+/// times, and beside it that of one that is not.
+fn shown_behind(relay: SocketAddr, group: SocketAddr, corrections: usize) -> Shown {
+    let [follower, healthy] =
+        [relay, group].map(|to| LocalFollower::of(to, FollowerOptions::default()));
+    healthy.is_corrected(1);
     let mut shown = Shown::default();
     for _ in 0..corrections {
         while !follower.was_corrected_within(Duration::from_millis(2)) {
-            let (machine, network) = clock.raw_and_now();
-            if let Some(stated) = network.error {
-                let wrong = (network.time - machine).abs();
+            if let (wrong, Some(stated)) = follower.away_from(&healthy) {
                 shown.wrong = shown.wrong.max(wrong);
                 shown.beyond = shown.beyond.max(wrong - stated - GROUP_ERROR);
             }
@@ -63,7 +63,7 @@ fn a_link_is_asymmetric_by_10_ms() {
     let relay = Relay::to(group.address());
     relay.set(Toward::Server, Link::delayed(Duration::from_millis(10)));
     let watch = group.watch();
-    let shown = shown_behind(relay.address(), 8);
+    let shown = shown_behind(relay.address(), group.address(), 8);
     watch.rounds(8);
     let fault = "a link that is asymmetric by 10 ms";
     watch.noticed().row(fault, LIMIT);
@@ -88,7 +88,7 @@ fn four_of_ten_polls_come_half_a_second_late() {
     };
     let watch = group.watch();
     relay.set(Toward::Client, late);
-    let shown = shown_behind(relay.address(), 5);
+    let shown = shown_behind(relay.address(), group.address(), 5);
     watch.rounds(6);
     let fault = "40 % of polls 500 ms late";
     watch.noticed().row(fault, LIMIT);

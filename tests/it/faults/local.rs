@@ -10,6 +10,7 @@ use berkeley::internals::discipline::correction::Applied;
 use berkeley::internals::discipline::network_clock::NetworkClock;
 use berkeley::internals::wire::address::Address;
 use berkeley::{Follower, FollowerEvent, FollowerOptions, FollowerStopper};
+use chrono::TimeDelta;
 
 use crate::support::keys;
 use crate::support::programs::SOON;
@@ -57,6 +58,15 @@ impl LocalFollower {
             }
             _ => false,
         }
+    }
+
+    /// How far its clock is from where another's is to be, and how far that may be by what it states.
+    pub(crate) fn away_from(&self, other: &Self) -> (TimeDelta, Option<TimeDelta>) {
+        // Whatever the machine does in between makes no difference.
+        let before = other.clock.mark().target;
+        let own = self.clock.now();
+        let after = other.clock.mark().target;
+        ((before - own.time).max(own.time - after), own.error)
     }
 
     pub(crate) fn is_corrected(&self, mut times: usize) {

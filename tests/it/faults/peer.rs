@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use berkeley::internals::clock::{Clock, WallClock};
-
-use crate::support::programs::SOON;
+use crate::support::programs::{SOON, steady};
 
 /// What a follower opens with that would rather be polled.
 pub(crate) const OPENING: &[u8] = b"2024-01-02 03:04:05.678901\n";
@@ -151,7 +149,7 @@ fn answer(
         let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
             ["POLL", n, ..] => {
-                let honest = WallClock.read().timestamp_nanos_opt().unwrap_or(0);
+                let honest = steady().timestamp_nanos_opt().unwrap_or(0);
                 let shown = tale.show(honest);
                 let words = tale.words();
                 stream.write_all(format!("TIME {n} {shown} {shown}{words}\n").as_bytes())?;

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 
 use crate::faults::local::LocalFollower;
 use crate::support::keys::Keys;
+use crate::support::programs::steady;
 use crate::support::relay::{Link, Relay, Toward};
 
 /// So long corrections of a delayed path come.
@@ -33,24 +34,25 @@ fn delayed(milliseconds: u64) {
     let relay = Relay::to(address);
     let behind = local("behind", relay.address());
     let others = ["db1", "db2"].map(|name| local(name, address));
-    behind.is_corrected(8);
+    for follower in others.iter().chain([&behind]) {
+        follower.is_corrected(8);
+    }
+    let ahead = |follower: &LocalFollower| follower.clock.mark().target - steady();
+    let began = others.each_ref().map(ahead);
     let delay = Duration::from_millis(milliseconds);
     relay.set(Toward::Server, Link::delayed(delay));
-    let wrong = |follower: &LocalFollower| {
-        let (machine, network) = follower.clock.raw_and_now();
-        let stated = network.error.unwrap_or_default();
-        ((network.time - machine).abs(), stated)
-    };
     let (mut group, mut own, mut beyond) = (TimeDelta::zero(), TimeDelta::zero(), TimeDelta::MIN);
     let end = Instant::now() + DELAYED;
     while Instant::now() < end {
         let _ = behind.was_corrected_within(Duration::from_millis(5));
-        group = others
+        let moved = others
             .iter()
-            .map(|follower| wrong(follower).0)
-            .fold(group, TimeDelta::max);
-        let (wrong, stated) = wrong(&behind);
-        (own, beyond) = (own.max(wrong), beyond.max(wrong - stated));
+            .zip(began)
+            .map(|(it, began)| (ahead(it) - began).abs());
+        group = moved.fold(group, TimeDelta::max);
+        let (wrong, stated) = behind.away_from(&others[0]);
+        own = own.max(wrong);
+        beyond = beyond.max(wrong - stated.unwrap_or_default());
     }
     println!(
         "delay | {milliseconds} ms one way | the others were moved by {} | who is behind it by {}, \

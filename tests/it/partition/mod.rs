@@ -112,8 +112,8 @@ fn each_side_of_a_partition_keeps_its_time_and_the_larger_one_moves_less() {
         apart(left, cut_at + TimeDelta::seconds(3), before[0].time),
         apart(right, cut_at + TimeDelta::seconds(3), before[3].time),
     );
-    let sides = median(before[..3].iter().map(|moment| moment.ahead).collect())
-        - median(before[3..].iter().map(|moment| moment.ahead).collect());
+    let sides = median(before[..3].iter().map(Moment::ahead).collect())
+        - median(before[3..].iter().map(Moment::ahead).collect());
     assert!(
         apart_left <= APART && apart_right <= APART,
         "{apart_left} {apart_right}"
@@ -137,11 +137,12 @@ fn each_side_of_a_partition_keeps_its_time_and_the_larger_one_moves_less() {
     }
     let after: Vec<_> = followers.iter().map(Follower::last).collect();
     let moved = |followers: std::ops::Range<usize>| {
-        let moved = followers.map(|number| (after[number].ahead - before[number].ahead).abs());
+        let moved = followers
+            .map(|number| (after[number].ahead_of_own() - before[number].ahead_of_own()).abs());
         median(moved.collect())
     };
     let (small, large) = (moved(0..3), moved(3..10));
-    let ahead = after.iter().map(|moment| moment.ahead);
+    let ahead = after.iter().map(Moment::ahead);
     let together = ahead.clone().max().unwrap() - ahead.min().unwrap();
     println!(
         "fault | network cut for a minute | a leader after {:.2} s, each side {} apart at most; \

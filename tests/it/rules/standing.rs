@@ -9,9 +9,10 @@ use berkeley::internals::span::span;
 use chrono::TimeDelta;
 
 use crate::candidates::group::Ports;
-use crate::faults::group::{Group, INTERVAL, moments};
+use crate::faults::group::{Group, INTERVAL};
 use crate::faults::peer::{Liar, Lie};
 use crate::support::programs::Program;
+use crate::support::records::moments;
 
 /// So far ahead of the group is the liar, whatever it is told; more than a busy machine's noise.
 const AHEAD: i64 = 80_000_000;
@@ -125,7 +126,7 @@ fn a_liar_gains_nothing_by_elections() {
     for (follower, record) in honest {
         follower.stops_at("TERM");
         let moments = moments(&record);
-        let moved = moments.iter().map(|it| it.ahead.abs()).max();
+        let moved = moments.iter().map(|it| it.ahead_of_own().abs()).max();
         let moved = moved.expect("corrections");
         println!(
             "rules | a liar {} ahead, two elections | the others moved by {} in all | limit: {}",

@@ -11,6 +11,7 @@ use crate::faults::group::Group;
 use crate::faults::peer::{Liar, Lie};
 use crate::support::own_network::is_in_own_network;
 use crate::support::programs::Program;
+use crate::support::records::Moment;
 
 /// One clock's share of the least window, in a group of seven.
 const SHARE: TimeDelta = TimeDelta::microseconds(1000 / 7);
@@ -51,7 +52,7 @@ fn moved_by<L: Lie + Clone>(lie: &L) -> (TimeDelta, TimeDelta, String) {
     let corrections = watch.corrections();
     let aheads = corrections
         .iter()
-        .map(|record| record.iter().map(|it| it.ahead));
+        .map(|record| record.iter().map(Moment::ahead_of_own));
     let in_all = aheads.clone().flatten().map(|it| it.abs()).max();
     let steps = aheads.filter_map(|record| {
         let record: Vec<_> = record.collect();

@@ -12,13 +12,13 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use berkeley::internals::clock::{Clock, WallClock};
+use berkeley::internals::clock::{Clock, SteadyClock, WallClock};
 use berkeley::internals::wire::timestamp;
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use socket2::{Domain, Socket, Type};
 
 use super::keys;
@@ -35,6 +35,14 @@ pub(crate) const EXACT: TimeDelta = TimeDelta::milliseconds(50);
 /// The local time of the machine that runs the tests.
 pub(crate) fn now() -> NaiveDateTime {
     timestamp::local(WallClock.read())
+}
+
+/// A time that goes on as the machine's oscillator does, from whatever the wall clock showed at the
+/// first call: something may set or steer the wall clock while the tests run. What is to be compared
+/// over more than a moment is compared by this one.
+pub(crate) fn steady() -> DateTime<Utc> {
+    static CLOCK: LazyLock<SteadyClock> = LazyLock::new(SteadyClock::start);
+    CLOCK.read()
 }
 
 #[track_caller]

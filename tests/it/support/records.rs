@@ -25,39 +25,57 @@ pub(crate) fn lines(path: &Path, count: usize) -> Vec<String> {
     }
 }
 
-/// A moment of a follower's record: the machine's clock, and network time ahead of it.
+/// A moment of a follower's record: what three clocks showed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
+    /// The machine's wall clock.
     pub(crate) time: DateTime<Utc>,
-    pub(crate) ahead: TimeDelta,
+    /// The follower's own, which nobody steers.
+    pub(crate) clock: DateTime<Utc>,
+    pub(crate) network: DateTime<Utc>,
+}
+
+impl Moment {
+    /// How far network time is ahead of the machine's wall clock.
+    pub(crate) fn ahead(&self) -> TimeDelta {
+        self.network - self.time
+    }
+
+    /// How far network time is ahead of the follower's own clock.
+    pub(crate) fn ahead_of_own(&self) -> TimeDelta {
+        self.network - self.clock
+    }
 }
 
 /// The moments of a record, as far as its lines are whole: it may be growing.
 pub(crate) fn moments(path: &Path) -> Vec<Moment> {
-    let record = fs::read_to_string(path).expect("a record");
+    // It may not have been made yet.
+    let record = fs::read_to_string(path).unwrap_or_default();
     let lines = record.split_inclusive('\n').skip(1);
     let whole = lines.filter_map(|line| line.strip_suffix('\n'));
     let moment = |line: &str| {
         let columns: Vec<_> = line.split(',').collect();
-        let time: DateTime<Utc> = columns[0].parse().expect("a time");
-        let network = DateTime::from_timestamp_nanos(columns[4].parse().expect("a number"));
+        let shown = |column: usize| {
+            DateTime::from_timestamp_nanos(columns[column].parse().expect("a number"))
+        };
         Moment {
-            time,
-            ahead: network - time,
+            time: columns[0].parse().expect("a time"),
+            clock: shown(3),
+            network: shown(4),
         }
     };
     whole.map(moment).collect()
 }
 
-/// Network time ahead of the machine's clock at any moment between the first and the last.
+/// Network time ahead of the machine's wall clock at any moment between the first and the last.
 pub(crate) fn ahead_at(moments: &[Moment], time: DateTime<Utc>) -> Option<TimeDelta> {
     let pair = moments
         .windows(2)
         .find(|pair| pair[0].time <= time && time <= pair[1].time)?;
     let nanoseconds = |span: TimeDelta| span.num_nanoseconds().expect("a short span") as f64;
     let part = nanoseconds(time - pair[0].time) / nanoseconds(pair[1].time - pair[0].time);
-    let gained = nanoseconds(pair[1].ahead - pair[0].ahead) * part;
-    Some(pair[0].ahead + TimeDelta::nanoseconds(gained as i64))
+    let gained = nanoseconds(pair[1].ahead() - pair[0].ahead()) * part;
+    Some(pair[0].ahead() + TimeDelta::nanoseconds(gained as i64))
 }
 
 /// How far apart the clocks of these records were at each moment of a correction between two times,
