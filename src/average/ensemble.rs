@@ -168,8 +168,9 @@ impl Ensemble {
     /// does not know the group's time. A clock that has followed a correction waits: its group
     /// may be the larger one, which only a round can tell.
     ///
-    /// A round that is closed before it is heard again takes it for where the correction puts it, or
-    /// it would be corrected once more.
+    /// What was heard of it is no longer true, and a round that is closed before it is heard again
+    /// does without, or it would be corrected once more. A peer that never corrects itself counts where
+    /// the correction that is kept for it puts it.
     #[must_use]
     pub fn welcome(&mut self, node: NodeId, group: Option<TimeDelta>) -> Option<Correction> {
         let group = group.filter(|_| !self.settings.dry_run)?;
@@ -180,7 +181,10 @@ impl Ensemble {
             error: heard.sample.error + group,
             ..Correction::default()
         };
-        member.follows(correction.offset);
+        match member.wire {
+            Wire::Line => member.heard = None,
+            Wire::Timestamp => member.keep(correction.offset),
+        }
         Some(correction)
     }
 
@@ -257,7 +261,7 @@ impl Ensemble {
             member.fresh = false;
             member.place = None;
             if let Some(heard) = member.heard {
-                member.follows(-heard.sample.offset);
+                member.keep(-heard.sample.offset);
             }
         }
         Closed {
@@ -348,7 +352,7 @@ impl Ensemble {
             if let (Wire::Timestamp, Ok(agreed), false) =
                 (member.wire, outcome, self.settings.dry_run)
             {
-                member.follows(agreed.correction(sample.offset));
+                member.keep(agreed.correction(sample.offset));
                 // The master is moved too, so the two go on agreeing.
                 member.kept += moved.shift;
             }
@@ -710,7 +714,9 @@ mod tests {
         assert!(ensemble.welcome(NodeId(2), Some(error)).is_some());
         // Neither is corrected once more if it is not heard again in time.
         let round = ensemble.close_round(Heard::OWN).round.unwrap();
-        assert_eq!(corrections(&round), [0, 0, 0]);
+        let told: Vec<_> = round.rows.iter().filter_map(|row| row.node).collect();
+        assert_eq!(told, [NodeId(2)]);
+        assert_eq!(corrections(&round), [0, 0]);
         heard(&mut ensemble, 2, TimeDelta::minutes(20));
         heard(&mut ensemble, 1, TimeDelta::zero());
         let round = ensemble.close_round(Heard::OWN).round.unwrap();

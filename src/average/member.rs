@@ -94,12 +94,10 @@ impl Member {
         }
     }
 
-    /// It is corrected by this, and with that agrees with the group, as the master does. For a peer
-    /// that never corrects itself, the correction is kept.
-    pub fn follows(&mut self, offset: TimeDelta) {
-        if self.wire == Wire::Timestamp {
-            self.kept += offset;
-        }
+    /// Keeps a correction for a peer that never corrects itself. With it, the peer now agrees with
+    /// the group, and so does the master.
+    pub fn keep(&mut self, offset: TimeDelta) {
+        self.kept += offset;
         if let Some(heard) = &mut self.heard {
             heard.sample.offset = TimeDelta::zero();
         }

@@ -317,6 +317,19 @@ impl Discipline {
         }
     }
 
+    /// Whether the panic threshold bounds corrections: the first one may be as large as it likes.
+    fn is_bounded(&self) -> bool {
+        self.line.is_some() || self.steering.knows_the_time
+    }
+
+    /// Whether a correction by this would be refused when the raw clock shows `raw`.
+    #[must_use]
+    pub fn refuses(&self, offset: TimeDelta, raw: DateTime<Utc>) -> bool {
+        let moved = self.moved.with(offset, since_epoch(raw));
+        let beyond = |limit| offset.abs() > limit || moved.by.abs() > limit;
+        self.is_bounded() && self.steering.panic_threshold.is_some_and(beyond)
+    }
+
     /// Takes a correction of the target, which was at `mark` when it was measured.
     ///
     /// # Errors
@@ -342,14 +355,12 @@ impl Discipline {
         corrected.timestamp_nanos_opt().ok_or(OutOfRange)?;
         let ahead = corrected - mark.raw - self.handed.since(mark.raw, &mark.handed);
         let point = Point::new(mark.raw, ahead, error - above);
-        if self.line.is_some() || self.steering.knows_the_time {
-            let moved = self.moved.with(offset, since_epoch(raw));
-            let refused = |limit| offset.abs() > limit || moved.by.abs() > limit;
-            if self.steering.panic_threshold.is_some_and(refused) {
-                self.in_doubt = true;
-                return Ok(Applied::Refused);
-            }
-            self.moved = moved;
+        if self.refuses(offset, raw) {
+            self.in_doubt = true;
+            return Ok(Applied::Refused);
+        }
+        if self.is_bounded() {
+            self.moved = self.moved.with(offset, since_epoch(raw));
         }
         let steps = self.rounds < self.steering.step_rounds.into()
             && offset.abs() > self.steering.step_threshold;

@@ -106,6 +106,13 @@ impl NetworkClock {
         discipline.correct(mark, correction, raw)
     }
 
+    /// Whether a correction by this would be refused now: it is above the panic threshold.
+    pub(crate) fn refuses(&self, offset: TimeDelta) -> bool {
+        let mut discipline = self.lock();
+        let raw = self.raw(&mut discipline);
+        discipline.refuses(offset, raw)
+    }
+
     /// The steps of its group that it has taken; `None` before it has heard of any group.
     #[must_use]
     pub fn steps(&self) -> Option<Steps> {

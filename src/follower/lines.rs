@@ -19,7 +19,7 @@ use crate::wire::answer::Answer;
 use crate::wire::candidate::{Leadership, Term};
 use crate::wire::connection::MESSAGE_DEADLINE;
 use crate::wire::correction::Correction;
-use crate::wire::message::{INTERVALS, Message, VERSION};
+use crate::wire::message::{INTERVALS, LARGEST_BURST, Message, VERSION};
 use crate::wire::name::NodeName;
 use crate::wire::path::Path;
 use crate::wire::reader::{Heard, LineReader};
@@ -34,7 +34,7 @@ const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
 
 /// How many answers are remembered, so that a correction can name the one it follows from: as
 /// many as the longest burst has.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = LARGEST_BURST as usize + 16;
 
 /// No tree changes more often than this. Each change is passed on to all groups below.
 const PATHS: Limit = Limit::per(20, Duration::from_secs(10));

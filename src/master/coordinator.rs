@@ -136,7 +136,7 @@ impl Coordinator {
         if self.waits_for_parent(&own) {
             return false;
         }
-        let above = self.shared.above();
+        let above = self.above_unless_refused();
         let before = std::mem::replace(&mut self.above, above);
         if above == Above::Gone && before != Above::Gone {
             self.shared.outlet.tell(MasterEvent::Above(None));
@@ -195,6 +195,17 @@ impl Coordinator {
         let last = self.rounds.is_some_and(|rounds| round.number >= rounds);
         self.shared.outlet.tell(MasterEvent::Round(Box::new(round)));
         last
+    }
+
+    /// What the group above asks for, if the master follows that itself: the others go where it goes.
+    fn above_unless_refused(&mut self) -> Above {
+        let above = self.shared.above();
+        let shift = above.moves().shift;
+        if self.shared.clock.refuses(shift) {
+            self.refusals.warn(shift);
+            return Above::Gone;
+        }
+        above
     }
 
     /// Whether a first round of clocks that belong to no group yet waits for what the group above says.

@@ -109,11 +109,13 @@ pub(crate) fn serve(peer: &mut Peer, connection: &mut Connection) -> Result<Othe
         }
         let shared = &peer.shared;
         let arrival = |at| {
+            // First: a target that a round has moved since belongs to the interval before it.
+            let interval = shared.ensemble().interval();
             let mark = shared.clock.mark_at(at);
             Arrival {
                 target: mark.target,
                 steps: mark.steps,
-                interval: shared.ensemble().interval(),
+                interval,
             }
         };
         let patience = match client {

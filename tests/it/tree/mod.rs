@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use berkeley::internals::clock::Simulation;
-use berkeley::{Follower, FollowerOptions, Master, MasterOptions};
+use berkeley::{Follower, FollowerOptions, Master, MasterOptions, Steering};
 use chrono::TimeDelta;
 
 use crate::support::relay::{Link, Relay, Toward};
@@ -39,7 +39,18 @@ fn simulation(offset_ms: i64, drift_ppm: f64) -> Simulation {
 
 impl Site {
     fn start(parents: &[SocketAddr], own: (i64, f64), others: &[(i64, f64)]) -> Self {
+        Self::steered(Steering::default(), parents, own, others)
+    }
+
+    /// The same, whose master follows corrections like this.
+    fn steered(
+        steering: Steering,
+        parents: &[SocketAddr],
+        own: (i64, f64),
+        others: &[(i64, f64)],
+    ) -> Self {
         let master = Master::start(MasterOptions {
+            steering,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             interval: INTERVAL,
             min_followers: others.len().max(1),

@@ -7,8 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::fake_master::{FakeLink, FakeMaster};
-use crate::support::programs::SOON;
-use crate::tree::{Site, wait};
+use crate::support::programs::{SOON, steady};
+use crate::support::relay::{BOTH, Relay};
+use crate::tree::{Site, apart, wait};
+use berkeley::Steering;
+use chrono::TimeDelta;
 
 /// A parent that says nothing more is let go of after so long.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -223,4 +226,32 @@ fn a_parent_that_speaks_only_timestamps_is_none() {
     assert_eq!(stream.read(&mut [0; 27]).expect("an end"), 0, "it stays");
     let tree = site.master.status().tree.expect("a tree");
     assert_eq!((tree.parent, tree.shift_ns), (None, None));
+}
+
+/// It would be asked for the same in each round, and the others would follow each time.
+#[test]
+fn a_master_that_refuses_what_its_parent_asks_for_keeps_its_group() {
+    const TWENTY_MINUTES: i64 = 1_200_000;
+    let top = Site::start(&[], (TWENTY_MINUTES, 0.0), &[(TWENTY_MINUTES, 0.0)]);
+    let link = Relay::to(top.address());
+    link.silence(&BOTH);
+    let careful = Steering {
+        panic_threshold: Some(TimeDelta::minutes(1)),
+        ..Steering::default()
+    };
+    let site = Site::steered(careful, &[link.address()], (0, 0.0), &[(0, 0.0)]);
+    wait("it agrees by itself", || apart(&[&site]).is_some());
+    let ahead = || site.followers[0].clock().now().time - steady();
+    let before = ahead();
+    link.heal();
+    wait("it hears its parent", || {
+        let tree = site.master.status().tree;
+        tree.is_some_and(|tree| tree.parent.is_some())
+    });
+    let round = || site.master.status().round.map_or(0, |round| round.number);
+    let heard_in = round();
+    wait("ten more rounds", || round() > heard_in + 10);
+    let moved = (ahead() - before).abs();
+    assert!(moved < TimeDelta::milliseconds(100), "moved by {moved}");
+    assert!(site.master.clock().now().error.is_some(), "it is in doubt");
 }
