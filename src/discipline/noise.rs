@@ -22,7 +22,9 @@ const COMMON_PART: i64 = 4;
 pub(in crate::discipline) struct Noise {
     /// The smallest error that was seen.
     smallest: i64,
-    /// How far below that the least may be that there can be.
+    /// The error that half of the points exceed.
+    usual: i64,
+    /// How far below the smallest the least may be that there can be.
     pub(in crate::discipline) base: i64,
     /// What every point has.
     pub(in crate::discipline) doubt: i64,
@@ -41,9 +43,15 @@ impl Noise {
         let common = median.saturating_sub(smallest) / COMMON_PART;
         Self {
             smallest,
+            usual: median,
             base,
             doubt: base.saturating_add(common),
         }
+    }
+
+    /// How much of a point's error is more than half of the points have.
+    pub(in crate::discipline) fn excess(&self, point: &Point) -> i64 {
+        point.error.saturating_sub(self.usual).max(0)
     }
 
     /// How much of a point's error is waiting.

@@ -34,6 +34,10 @@ pub const MOST: usize = 100;
 /// A point that is so many standard deviations away from the line is a surprise.
 const SURPRISING: f64 = 6.0;
 
+/// A standard deviation is so many times what half of the misses stay below, if they are distributed
+/// normally (Rousseeuw and Croux, 1993).
+const DEVIATION_BY_MEDIAN: f64 = 1.4826;
+
 /// A rate that is so many standard deviations away from what was known before the first point is
 /// none.
 const INCREDIBLE: f64 = 12.0;
@@ -144,9 +148,13 @@ impl DriftFit {
         let spread = line.spread(point.raw);
         let beyond = |variance: f64| (SURPRISING * (variance + spread * spread).sqrt()) as i64;
         let limit = beyond(noise.variance(&point));
-        // A point that has waited is wrong by no more than it has waited.
+        // A point that has waited is wrong by no more than it has waited; and one that has waited no
+        // longer than others is wrong by no more than they are.
         let base = noise.base as f64;
+        let usual = self.usual_miss(line).max(base);
         let waited = noise.waiting(&point).saturating_add(beyond(base * base));
+        let unusual = noise.excess(&point).saturating_add(beyond(usual * usual));
+        let waited = waited.min(unusual);
         let elapsed = point.raw.saturating_sub(line.raw);
         self.steps.pass();
         let Some(first) = self.surprise.take() else {
@@ -360,6 +368,18 @@ impl DriftFit {
         bounds.fold(bound(last), i64::min)
     }
 
+    /// One standard deviation of what the points miss the line by, from the median of that.
+    fn usual_miss(&self, line: &Line) -> f64 {
+        let misses = self.points.iter();
+        let mut misses: Vec<_> = misses.map(|it| line.miss(it).saturating_abs()).collect();
+        if misses.is_empty() {
+            return 0.0;
+        }
+        let middle = misses.len() / 2;
+        let (_, &mut median, _) = misses.select_nth_unstable(middle);
+        DEVIATION_BY_MEDIAN * median as f64
+    }
+
     /// How many of the last points lie on one side of the line, however long they had to wait.
     fn last_run(&self, line: &Line) -> usize {
         let points = self.points.iter().rev();
@@ -503,6 +523,21 @@ mod tests {
         assert!((line.rate.ppm - 100.0).abs() < 10.0, "{:?}", line.rate);
         let off = line.ahead(line.raw()) - TimeDelta::microseconds(250);
         assert!(off.abs() < TimeDelta::microseconds(10), "{off}");
+    }
+
+    /// Bounds on what has waited are far wider than what it makes wrong, as a rule.
+    #[test]
+    fn a_jump_is_seen_where_every_point_has_waited_and_few_are_wrong() {
+        let waiting = |n| 100 + 17 * n % 110;
+        let (fit, _) = fit((0..60).map(|n| point(n, 4 * (n % 3) - 4, waiting(n))));
+        let is_surprise = |ahead, error| {
+            let mut fit = fit.clone();
+            fit.add(point(60, ahead, error));
+            fit.surprise.is_some()
+        };
+        assert!(is_surprise(140, 190));
+        // It may have met a queue, or is no worse than others were.
+        assert!(!is_surprise(140, 290) && !is_surprise(40, 190));
     }
 
     #[test]
