@@ -7,7 +7,7 @@ mod network;
 #[allow(dead_code, reason = "the simulation's scenarios need more of it")]
 mod queue;
 
-use berkeley::internals::discipline::correction::Steering;
+use berkeley::internals::discipline::steering::Steering;
 use network::{Network, Scenario};
 
 fn main() {

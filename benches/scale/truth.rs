@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
-use berkeley::internals::discipline::correction::{Discipline, Steering};
+use berkeley::internals::discipline::correction::Discipline;
+use berkeley::internals::discipline::steering::Steering;
 use berkeley::internals::report::record::MASTER_HEADER;
 use berkeley::internals::wire::correction::Correction;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -12,11 +12,11 @@ use crate::command_line::files::{Named, named};
 use crate::command_line::local_clients::{LocalClients, Others};
 use crate::command_line::ntp::Ntp;
 use crate::command_line::values;
-use crate::discipline::correction::{
+use crate::discipline::drift_file::DriftFile;
+use crate::discipline::steering::{
     LARGEST_RATE_PPM, LARGEST_SIMULATED_RATE_PPM, SHARED_STEP_THRESHOLD, STEP_ROUNDS,
     STEP_THRESHOLD, Steering,
 };
-use crate::discipline::drift_file::DriftFile;
 use crate::election::candidates::Candidates;
 use crate::report::record::{Record, RecordError};
 use crate::system_clock::clockbound::ClockBound;

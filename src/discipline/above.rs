@@ -92,7 +92,8 @@ impl Discipline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discipline::correction::{Applied, Mark, Steering};
+    use crate::discipline::correction::{Applied, Mark};
+    use crate::discipline::steering::Steering;
     use crate::wire::correction::Correction;
 
     fn at(seconds: f64) -> DateTime<Utc> {

@@ -9,5 +9,6 @@ mod moved;
 pub mod network_clock;
 mod noise;
 pub mod rate;
+pub mod steering;
 mod surprise;
 pub mod told;

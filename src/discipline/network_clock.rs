@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
-use crate::discipline::correction::{Aim, Applied, Discipline, Mark, OutOfRange, Steering};
+use crate::discipline::correction::{Aim, Applied, Discipline, Mark, OutOfRange};
 use crate::discipline::line::Rate;
+use crate::discipline::steering::Steering;
 use crate::discipline::told::{NetworkTime, Told};
 use crate::lock::lock;
 use crate::wire::correction::{Correction, FromAbove};

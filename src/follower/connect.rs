@@ -193,8 +193,8 @@ impl Outage {
 mod tests {
     use super::*;
     use crate::clock::SteadyClock;
-    use crate::discipline::correction::Steering;
     use crate::discipline::network_clock::NetworkClock;
+    use crate::discipline::steering::Steering;
     use crate::election::allegiance::Allegiance;
     use crate::follower::options::FollowerOptions;
     use std::io;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::clock::Simulation;
-use crate::discipline::correction::Steering;
 use crate::discipline::drift_file::DriftFile;
+use crate::discipline::steering::Steering;
 use crate::keys::credentials::Credentials;
 use crate::report::record::Record;
 use crate::system_clock::keeper::SystemClock;

@@ -85,8 +85,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::clock::SteadyClock;
-    use crate::discipline::correction::Steering;
     use crate::discipline::network_clock::NetworkClock;
+    use crate::discipline::steering::Steering;
     use crate::election::allegiance::Allegiance;
     use crate::follower::options::{FollowerOptions, WireChoice};
     use crate::wire::address::Address;

@@ -286,7 +286,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SteadyClock;
-    use crate::discipline::correction::Steering;
+    use crate::discipline::steering::Steering;
 
     const NODE: NodeId = NodeId(1);
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::average::round::{Above, Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
-use crate::discipline::correction::{Applied, STEP_THRESHOLD};
+use crate::discipline::correction::Applied;
 use crate::discipline::drift_file::DriftFile;
+use crate::discipline::steering::STEP_THRESHOLD;
 use crate::master::event::MasterEvent;
 use crate::master::mailbox::Command;
 use crate::master::parent::Parent;

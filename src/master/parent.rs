@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 
 use crate::average::round::Above;
-use crate::discipline::correction::Steering;
 use crate::discipline::network_clock::{NetworkClock, Target};
+use crate::discipline::steering::Steering;
 use crate::election::ancestry::Ancestry;
 use crate::follower::handle::{Follower, FollowerStopper};
 use crate::follower::observations::Told;

@@ -125,7 +125,7 @@ mod tests {
 
     use crate::clock::WallClock;
     use crate::clock::{Clock, SteadyClock};
-    use crate::discipline::correction::Steering;
+    use crate::discipline::steering::Steering;
     use crate::wire::correction::Correction;
 
     #[test]

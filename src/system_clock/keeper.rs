@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clock_steering::{Clock as _, LeapIndicator};
 
 use crate::clock::{Clock, Simulation, SteadyClock};
-use crate::discipline::correction::Steering;
 use crate::discipline::network_clock::NetworkClock;
+use crate::discipline::steering::Steering;
 use crate::system_clock::chronyd::ChronySocket;
 use crate::system_clock::clockbound::ClockBound;
 use crate::system_clock::following::Following;

@@ -64,7 +64,7 @@ fn behind(network: &NetworkClock, clock: &dyn Clock) -> TimeDelta {
 mod tests {
     use super::*;
     use crate::clock::{Simulation, SteadyClock};
-    use crate::discipline::correction::Steering;
+    use crate::discipline::steering::Steering;
     use crate::wire::correction::Correction;
     use std::sync::Arc;
 

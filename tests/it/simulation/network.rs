@@ -5,7 +5,8 @@
 use berkeley::NtpOptions;
 use berkeley::internals::average::ensemble::{Ensemble, Settings};
 use berkeley::internals::average::round::{Heard, NodeId, Round, Wire};
-use berkeley::internals::discipline::correction::{Applied, Discipline, Mark, Steering};
+use berkeley::internals::discipline::correction::{Applied, Discipline, Mark};
+use berkeley::internals::discipline::steering::Steering;
 use berkeley::internals::discipline::told::NetworkTime;
 use berkeley::internals::measurement::burst::combined;
 use berkeley::internals::measurement::sample::Sample;

@@ -3,7 +3,7 @@
 
 use super::network::{HOUR, Lie, MILLISECOND, Network, Node, OPENING, RateLie, SECOND, Scenario};
 use super::queue::Traffic;
-use berkeley::internals::discipline::correction::Steering;
+use berkeley::internals::discipline::steering::Steering;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Runs a scenario with a few seeds, and names the one that fails.

@@ -1,6 +1,7 @@
 //! A node's clock, and what must be true of it at any time.
 
-use berkeley::internals::discipline::correction::{Applied, Discipline, Mark, Steering};
+use berkeley::internals::discipline::correction::{Applied, Discipline, Mark};
+use berkeley::internals::discipline::steering::Steering;
 use berkeley::internals::discipline::told::NetworkTime;
 use berkeley::internals::wire::candidate::Term;
 use berkeley::internals::wire::correction::Correction;

@@ -9,7 +9,8 @@ use std::thread;
 
 use berkeley::internals::average::ensemble::{Ensemble, Settings};
 use berkeley::internals::average::round::{Above, Heard, NodeId, Wire};
-use berkeley::internals::discipline::correction::{Discipline, Mark, Steering};
+use berkeley::internals::discipline::correction::{Discipline, Mark};
+use berkeley::internals::discipline::steering::Steering;
 use berkeley::internals::measurement::burst::combined;
 use berkeley::internals::measurement::sample::Sample;
 use berkeley::internals::wire::correction::{Correction, FromAbove, Learned};
