@@ -33,17 +33,16 @@ pub(in crate::discipline) struct Noise {
 impl Noise {
     /// What these points have of noise.
     pub(in crate::discipline) fn of(points: &VecDeque<Point>) -> Self {
-        let mut errors: Vec<_> = points.iter().map(|point| point.error).collect();
-        let Some(&smallest) = errors.iter().min() else {
+        let errors = points.iter().map(|point| point.error);
+        let Some(smallest) = errors.clone().min() else {
             return Self::default();
         };
-        let (count, middle) = (errors.len() as i64, errors.len() / 2);
-        let (_, &mut median, _) = errors.select_nth_unstable(middle);
-        let base = (smallest / count).saturating_add(FINEST);
-        let common = median.saturating_sub(smallest) / COMMON_PART;
+        let usual = middle(errors);
+        let base = (smallest / points.len() as i64).saturating_add(FINEST);
+        let common = usual.saturating_sub(smallest) / COMMON_PART;
         Self {
             smallest,
-            usual: median,
+            usual,
             base,
             doubt: base.saturating_add(common),
         }
@@ -71,4 +70,14 @@ impl Noise {
         let (waiting, doubt) = (self.waiting(point) as f64, self.doubt as f64);
         waiting * waiting + doubt * doubt
     }
+}
+
+/// What half of these don't exceed; 0 without any.
+pub(in crate::discipline) fn middle(values: impl Iterator<Item = i64>) -> i64 {
+    let mut values: Vec<_> = values.collect();
+    if values.is_empty() {
+        return 0;
+    }
+    let place = values.len() / 2;
+    *values.select_nth_unstable(place).1
 }

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::{CRYSTAL_PPM, LARGEST_RATE_PPM};
 use crate::discipline::line::{Line, Point, Rate, WANDER_PPM, at_rate};
-use crate::discipline::noise::Noise;
+use crate::discipline::noise::{Noise, middle};
 use crate::discipline::surprise::{
     Explained, LARGEST_JUMP_PPM, LEAST_JUMP_PPM, StepsOneWay, Surprise, rate_ppm,
 };
@@ -371,13 +371,8 @@ impl DriftFit {
     /// One standard deviation of what the points miss the line by, from the median of that.
     fn usual_miss(&self, line: &Line) -> f64 {
         let misses = self.points.iter();
-        let mut misses: Vec<_> = misses.map(|it| line.miss(it).saturating_abs()).collect();
-        if misses.is_empty() {
-            return 0.0;
-        }
-        let middle = misses.len() / 2;
-        let (_, &mut median, _) = misses.select_nth_unstable(middle);
-        DEVIATION_BY_MEDIAN * median as f64
+        let misses = misses.map(|point| line.miss(point).saturating_abs());
+        DEVIATION_BY_MEDIAN * middle(misses) as f64
     }
 
     /// How many of the last points lie on one side of the line, however long they had to wait.

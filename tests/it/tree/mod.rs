@@ -75,6 +75,11 @@ impl Site {
         self.master.local_addr()
     }
 
+    /// The number of its last round.
+    fn round(&self) -> u64 {
+        self.master.status().round.map_or(0, |round| round.number)
+    }
+
     /// Whether it has a parent.
     fn is_below(&self) -> bool {
         let tree = self.master.status().tree.expect("a tree");

@@ -17,11 +17,6 @@ fn clocks(sites: &[&Site]) -> Vec<NetworkClock> {
     sites.iter().flat_map(clocks).collect()
 }
 
-/// The number of the last round.
-fn round(site: &Site) -> u64 {
-    site.master.status().round.map_or(0, |round| round.number)
-}
-
 #[test]
 fn a_step_that_the_top_is_told_is_made_by_every_clock_below_it_once() {
     let top = Site::start(&[], (0, 30.0), &[(5, 0.0)]);
@@ -51,14 +46,14 @@ fn a_step_that_the_top_is_told_is_made_by_every_clock_below_it_once() {
     });
     println!("tree | a step at the top | made by all after {took:.1?}");
     // Whatever could bring it down once more, as a correction, does so in two rounds of each group.
-    let until = round(&leaf) + 6;
+    let until = leaf.round() + 6;
     wait("rounds later", || {
         let ahead = clocks.iter().map(|it| it.now().time - WallClock.read());
         for moved in ahead {
             let off = (moved - STEP).abs();
             assert!(off < TimeDelta::milliseconds(500), "moved by {moved}");
         }
-        round(&leaf) >= until
+        leaf.round() >= until
     });
     wait("all agree again", close);
 }

@@ -248,9 +248,8 @@ fn a_master_that_refuses_what_its_parent_asks_for_keeps_its_group() {
         let tree = site.master.status().tree;
         tree.is_some_and(|tree| tree.parent.is_some())
     });
-    let round = || site.master.status().round.map_or(0, |round| round.number);
-    let heard_in = round();
-    wait("ten more rounds", || round() > heard_in + 10);
+    let heard_in = site.round();
+    wait("ten more rounds", || site.round() > heard_in + 10);
     let moved = (ahead() - before).abs();
     assert!(moved < TimeDelta::milliseconds(100), "moved by {moved}");
     assert!(site.master.clock().now().error.is_some(), "it is in doubt");
