@@ -8,6 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// sent, not how long it travelled. Local networks, and Python's threads, stay well below.
 pub const ONE_WAY_ERROR: TimeDelta = TimeDelta::milliseconds(50);
 
+/// Nobody is believed to have held a question for more than this part of the time that it took.
+const LARGEST_HELD_PART: i32 = 2;
+
 /// What is known of another clock's distance from ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
@@ -41,7 +44,9 @@ impl Sample {
     /// question left (`t1`), the other clock when it came (`t2`) and when the answer left (`t3`),
     /// our clock when that came (`t4`).
     ///
-    /// The error is half the delay: the truth if the whole of it was on one way (Cristian, 1989).
+    /// The error is half the delay: the truth if the whole of it was on one way (Cristian, 1989). It is
+    /// a quarter of what passed here at least: how long the question was held is only the other's
+    /// word, and by that nobody is to look better measured than all others.
     ///
     /// # Errors
     /// [`Impossible`] when either clock ran backwards, or when the peer says that it held the
@@ -61,7 +66,7 @@ impl Sample {
             // Halves of each way first: the sum of two ways of 292 years would overflow.
             offset: (t2 - t1) / 2 + (t3 - t4) / 2,
             delay: Some(delay),
-            error: delay / 2,
+            error: delay.max((t4 - t1) / LARGEST_HELD_PART) / 2,
         })
     }
 }
@@ -103,6 +108,13 @@ mod tests {
         assert_eq!(sample.offset, TimeDelta::microseconds(900));
         assert_eq!(sample.delay, Some(TimeDelta::microseconds(400)));
         assert_eq!(sample.error, TimeDelta::microseconds(200));
+    }
+
+    #[test]
+    fn who_claims_to_have_held_a_question_for_all_the_time_is_not_known_perfectly() {
+        let sample = Sample::round_trip(at(0), at(90), at(490), at(400)).unwrap();
+        assert_eq!(sample.delay, Some(TimeDelta::zero()));
+        assert_eq!(sample.error, TimeDelta::microseconds(100));
     }
 
     #[test]

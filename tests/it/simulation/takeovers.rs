@@ -1,7 +1,7 @@
 //! Elections that liars force: whoever takes a group over knows little of its clocks, and the group
 //! keeps its time and its rate.
 
-use super::network::{Lie, Network, RateLie, Scenario};
+use super::network::{Lie, MILLISECOND, Network, RateLie, Scenario};
 use super::rounds::{rate_with, with_seeds};
 
 const MICROSECOND: i64 = 1000;
@@ -41,6 +41,8 @@ fn no_minority_drags_the_others_whether_it_forces_elections_or_not() {
         Lie::Ahead(200 * MICROSECOND),
         Lie::Ahead(900 * MICROSECOND),
         Lie::OnceIn(9, 800 * MICROSECOND),
+        Lie::Early(200 * MICROSECOND),
+        Lie::Late(200 * MICROSECOND, MILLISECOND),
     ];
     with_seeds(|seed| {
         for liars in 1..=4 {
