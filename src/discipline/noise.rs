@@ -23,8 +23,8 @@ const TELLING: f64 = 12.0;
 /// However alike both ways have waited, a point's waiting counts by this part.
 const LEAST_PART: f64 = 0.2;
 
-/// What has waited longer than so many times the median is no ordinary point, of which the others
-/// could tell.
+/// What has waited for longer than so many times the median, or what the halves differ by, is no
+/// ordinary point, of which the others could tell.
 const ORDINARY_WAITING: i64 = 2;
 
 /// What makes points wrong, in nanoseconds.
@@ -84,8 +84,11 @@ impl Noise {
                 .filter(|point| (point.error > self.usual) == long);
             middle(half.map(|point| line.miss(point).saturating_abs())) as f64
         };
+        if self.halves_apart == 0 {
+            return self;
+        }
         let more = usual_miss(true) - usual_miss(false);
-        let wrong_part = TELLING * more / self.halves_apart.max(1) as f64;
+        let wrong_part = TELLING * more / self.halves_apart as f64;
         Self {
             wrong_part: wrong_part.clamp(LEAST_PART, 1.0),
             ..self
@@ -126,6 +129,7 @@ impl Noise {
     /// Parameter*, 1964).
     pub(in crate::discipline) fn weight(&self, point: &Point, miss: i64) -> f64 {
         let ordinary = self.usual.saturating_sub(self.smallest);
+        let ordinary = ordinary.min(self.halves_apart);
         let ordinary = ordinary.saturating_mul(ORDINARY_WAITING) as f64;
         let (waiting, doubt) = (self.waiting(point) as f64, self.doubt as f64);
         let rest = (waiting - ordinary).max(0.0);
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_that_is_far_off_pulls_no_more_than_one_that_is_off_by_a_deviation() {
+    fn a_point_that_was_far_off_counts_by_as_much_less() {
         let (_, points) = level((0..40).map(|n| (0, 100 + n)));
         let noise = Noise::of(&points);
         let pull = |miss: i64| miss as f64 * noise.weight(&points[0], miss);

@@ -312,11 +312,17 @@ impl DriftFit {
     /// The line through the points, of which `last` is the last. Notes what these have of noise.
     fn through(&mut self, last: Point) -> Line {
         self.noise = Noise::of(&self.points);
-        let mut line = self.weighted(&last, |_| 0);
+        let mut line = self.weighted(&last, |_, _| 0);
         if self.points.len() >= LEAST_TOLD {
             for _ in 0..PASSES {
                 self.noise = self.noise.told(&self.points, &line);
-                line = self.weighted(&last, |point| line.miss(point));
+                // Where the last points all lie on one side, the line may have to follow them.
+                let run = self.last_run(&line);
+                let run = if run >= SUSPICIOUS { run } else { 0 };
+                let begins = self.points.len() - run;
+                let missed =
+                    |place, point: &Point| if place < begins { line.miss(point) } else { 0 };
+                line = self.weighted(&last, missed);
             }
         }
         line.error = self.best_bound(&line, &last);
@@ -324,9 +330,9 @@ impl DriftFit {
     }
 
     /// The line through the points, weighted by what each missed an earlier one by.
-    fn weighted(&self, last: &Point, missed: impl Fn(&Point) -> i64) -> Line {
-        let weighted = self.points.iter().map(|point| Weighted {
-            weight: self.noise.weight(point, missed(point)),
+    fn weighted(&self, last: &Point, missed: impl Fn(usize, &Point) -> i64) -> Line {
+        let weighted = (0..).zip(&self.points).map(|(place, point)| Weighted {
+            weight: self.noise.weight(point, missed(place, point)),
             seconds: point.raw.saturating_sub(last.raw) as f64 * 1e-9,
             nanoseconds: point.ahead.saturating_sub(last.ahead) as f64,
         });
@@ -599,6 +605,30 @@ mod tests {
         }
     }
 
+    /// What is further off than noise pulls less, but not if it goes on.
+    #[test]
+    fn a_rate_that_changes_by_less_than_a_surprise_is_followed() {
+        let mut worst = Vec::new();
+        for seed in 0..40 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut measured = |n: i64, truth: i64| {
+                let noise = rng.i64(-14..=14);
+                point(5 * n, truth + noise, rng.i64(100..300))
+            };
+            let (mut fit, _) = fit((0..40).map(|n| measured(n, 0)));
+            // 4 ppm.
+            let off = (1..=20).map(|n| {
+                let line = fit.add(measured(39 + n, 20 * n));
+                let off = line.ahead(line.raw()) - TimeDelta::microseconds(20 * n);
+                off.abs().num_microseconds().unwrap()
+            });
+            worst.push(off.max().unwrap());
+        }
+        worst.sort_unstable();
+        println!("median {} µs, worst {} µs", worst[20], worst[39]);
+        assert!(worst[20] <= 120, "{worst:?}");
+    }
+
     #[test]
     fn an_oscillator_that_jumps_on_a_busy_link_is_admitted_and_then_followed() {
         let (mut fit, _) = fit((0..40).map(|n| point(n, n % 2, 20)));
@@ -721,7 +751,7 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut one_of = |values: [i64; 3]| values[rng.usize(0..3)];
             let mut fit = DriftFit::new(Rate::UNKNOWN);
-            for _ in 0..12 {
+            for _ in 0..30 {
                 let line = fit.add(wide(one_of(ends), one_of(ends), one_of(errors)));
                 let from = DateTime::from_timestamp_nanos(one_of(ends));
                 let line = fit.turn(line, from, one_of(ends) as f64);

@@ -57,6 +57,8 @@ pub struct Scenario {
     pub ways: [i64; 2],
     /// What waiting adds to each way: exponentially distributed, with this mean.
     pub jitter: i64,
+    /// What a machine that is slow for a moment adds to both ways of a poll: the same, with this mean.
+    pub slowness: i64,
     /// In a node's first two bursts a way takes up to this much longer: it has just been started.
     pub cold: i64,
     pub traffic: Option<Traffic>,
@@ -87,6 +89,7 @@ impl Default for Scenario {
             wander_ppm: 0.0,
             ways: [200_000; 2],
             jitter: 200_000,
+            slowness: 0,
             cold: 0,
             traffic: None,
             loss: 0.0,
@@ -517,7 +520,7 @@ impl Network {
     /// How long a message takes that leaves now, to a follower (0) or from it (1).
     fn way(&mut self, id: usize, direction: usize, now: i64) -> i64 {
         let scenario = &self.scenario;
-        let waiting = -(1.0 - self.rng.f64()).ln() * scenario.jitter as f64;
+        let waiting = exponential(&mut self.rng) * scenario.jitter as f64;
         let cold = if self.nodes[id].bursts <= 2 {
             self.rng.f64() * scenario.cold as f64
         } else {
@@ -536,12 +539,16 @@ impl Network {
         self.nodes[id].bursts += 1;
         for _ in 0..self.scenario.burst {
             let t1 = self.nodes[0].mark(now).target;
-            now += self.way(id, 0, now);
+            let slow = match self.scenario.slowness {
+                0 => 0,
+                mean => (exponential(&mut self.rng) * mean as f64) as i64,
+            };
+            now += self.way(id, 0, now) + slow;
             let mut mark = self.nodes[id].mark(now);
             if self.nodes[id].liar {
                 mark.target = self.lie(now, self.nodes[0].mark(now).target);
             }
-            now += self.way(id, 1, now) + self.kept(id);
+            now += self.way(id, 1, now) + slow + self.kept(id);
             if now > ends {
                 break;
             }
@@ -650,6 +657,10 @@ impl Network {
         self.rounds(rounds);
         (ahead(self) - before) as f64 / (self.now - began) as f64 * 1e6
     }
+}
+
+fn exponential(rng: &mut Rng) -> f64 {
+    -(1.0 - rng.f64()).ln()
 }
 
 fn symmetric(rng: &mut Rng) -> f64 {
