@@ -86,9 +86,13 @@ impl Arguments {
             }
         }
         let mut peers = PEERS.to_vec();
-        match only {
-            Some(only) => peers.retain(|(_, name)| *name == only),
-            None => peers.retain(|(who, _)| *who != Who::Ptpd || is_there("ptpd")),
+        let is_missing = |who: Who| who == Who::Ptpd && !is_there("ptpd");
+        if peers.iter().any(|(who, _)| is_missing(*who)) {
+            println!("ptpd is left out: it is not installed (on Debian, `apt-get install ptpd`)");
+            peers.retain(|(who, _)| !is_missing(*who));
+        }
+        if let Some(only) = only {
+            peers.retain(|(_, name)| *name == only);
         }
         ensure!(
             !peers.is_empty(),
