@@ -97,13 +97,18 @@ impl Noise {
 
     /// The same as [`Noise::base`], where links jitter so much that the least is hardly ever seen.
     pub(in crate::discipline) fn widest_base(&self) -> i64 {
-        let usual = self.usual.saturating_sub(self.smallest);
-        self.base.saturating_add(usual / LEAST_MISSED)
+        self.base
+            .saturating_add(self.usual_waiting() / LEAST_MISSED)
     }
 
     /// How much of a point's error is more than half of the points have.
     pub(in crate::discipline) fn excess(&self, point: &Point) -> i64 {
         point.error.saturating_sub(self.usual).max(0)
+    }
+
+    /// How long half of the points have waited at most.
+    fn usual_waiting(&self) -> i64 {
+        self.usual.saturating_sub(self.smallest)
     }
 
     /// How much of a point's error is waiting.
@@ -128,8 +133,7 @@ impl Noise {
     /// if it is further off than a standard deviation (Huber, *Robust Estimation of a Location
     /// Parameter*, 1964).
     pub(in crate::discipline) fn weight(&self, point: &Point, miss: i64) -> f64 {
-        let ordinary = self.usual.saturating_sub(self.smallest);
-        let ordinary = ordinary.min(self.halves_apart);
+        let ordinary = self.usual_waiting().min(self.halves_apart);
         let ordinary = ordinary.saturating_mul(ORDINARY_WAITING) as f64;
         let (waiting, doubt) = (self.waiting(point) as f64, self.doubt as f64);
         let rest = (waiting - ordinary).max(0.0);

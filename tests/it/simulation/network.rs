@@ -659,7 +659,8 @@ impl Network {
     }
 }
 
-fn exponential(rng: &mut Rng) -> f64 {
+/// Exponentially distributed, with a mean of 1.
+pub fn exponential(rng: &mut Rng) -> f64 {
     -(1.0 - rng.f64()).ln()
 }
 

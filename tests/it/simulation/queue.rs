@@ -1,6 +1,7 @@
 //! A link's queue, filled by bursts of other traffic: what a token bucket filter makes of packets
 //! that come half as fast again as it lets them go, on and off.
 
+use super::network::exponential;
 use fastrand::Rng;
 
 /// Traffic in bursts.
@@ -60,7 +61,7 @@ impl Queue {
         while self.at < now {
             if self.at >= self.changes {
                 self.is_burst = !self.is_burst && self.at < self.traffic.until;
-                let lasts = -(1.0 - rng.f64()).ln() * self.traffic.mean as f64;
+                let lasts = exponential(rng) * self.traffic.mean as f64;
                 self.changes = self.at + 1 + lasts as i64;
             }
             let next = self.changes.min(now);

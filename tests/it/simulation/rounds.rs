@@ -259,14 +259,19 @@ fn a_third_of_the_clocks_lie_at_random() {
     });
 }
 
-/// The mean of the oscillators of those that vote is what the network follows by right, so it is not
-/// to depend on who votes.
-fn of_the_same_rate_as_the_others(network: &mut Network) {
+/// How fast liars drag the others in so many rounds, in ppm, once all have settled.
+///
+/// The mean of the oscillators of those that vote is what the network follows by right, so it is made
+/// not to depend on who votes.
+pub fn dragged_ppm(network: &mut Network, rounds: usize) -> f64 {
     let honest = network.nodes.iter().filter(|node| !node.apart);
     let rates: Vec<_> = honest.map(|node| node.drift_ppm).collect();
     for liar in network.nodes.iter_mut().filter(|node| node.apart) {
         liar.drift_ppm = rates.iter().sum::<f64>() / rates.len() as f64;
     }
+    network.rounds(200);
+    network.skew();
+    network.rate_against_raw(rounds)
 }
 
 #[test]
@@ -281,10 +286,8 @@ fn a_third_of_the_clocks_drag_the_others() {
                 lie,
                 ..Scenario::default()
             });
-            of_the_same_rate_as_the_others(&mut network);
-            network.rounds(200);
-            network.skew();
-            (network.rate_against_raw(720), micros(network.skew()))
+            let dragged = dragged_ppm(&mut network, 720);
+            (dragged, micros(network.skew()))
         };
         for lie in [
             Lie::Ahead(90 * MICROSECOND),
@@ -332,10 +335,7 @@ fn one_of_three_clocks_plays_with_its_delays() {
                     lie,
                     ..Scenario::default()
                 });
-                of_the_same_rate_as_the_others(&mut network);
-                network.rounds(200);
-                network.skew();
-                let dragged = network.rate_against_raw(720);
+                let dragged = dragged_ppm(&mut network, 720);
                 let (_, worst) = micros(network.skew());
                 println!("{lie:?}: dragged at {dragged:.2} ppm, worst {worst} µs");
                 assert!(dragged.abs() <= 0.5, "{lie:?}: {dragged} ppm");

@@ -18,7 +18,7 @@ use berkeley::internals::wire::steps::Steps;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::super::network::{MILLISECOND, Node, OPENING, SECOND};
+use super::super::network::{MILLISECOND, Node, OPENING, SECOND, exponential};
 
 /// What all groups of a tree have in common.
 #[derive(Debug, Clone, Copy)]
@@ -603,7 +603,7 @@ fn burst(
 }
 
 fn way(scenario: &Scenario, rng: &mut Rng) -> i64 {
-    scenario.way + (-(1.0 - rng.f64()).ln() * scenario.jitter as f64) as i64
+    scenario.way + (exponential(rng) * scenario.jitter as f64) as i64
 }
 
 fn count(moves: &mut u32, correction: &Correction) {
