@@ -11,8 +11,8 @@
 //!
 //! It needs root and Debian's `user-mode-linux iproute2 busybox util-linux gcc chrony`, and an idle
 //! machine if the figures are to mean anything. Each scenario is run three times by each, or once
-//! with `--quick`, alternating: three hours, or one, and two thirds of that without ptpd. It fails
-//! if any of ours misses its goal.
+//! with `--quick`, alternating: three hours, or one, and two thirds of that without ptpd. What a run
+//! has found is written to standard error at once. It fails if any of ours misses its goal.
 
 mod scenarios;
 mod table;
@@ -60,8 +60,10 @@ fn main() -> Result<()> {
     for scenario in &arguments.scenarios {
         let mut found = vec![Vec::new(); arguments.peers.len()];
         for _ in 0..arguments.runs {
-            for ((who, _), found) in arguments.peers.iter().zip(&mut found) {
-                found.push((scenario.run)(*who));
+            for ((who, name), found) in arguments.peers.iter().zip(&mut found) {
+                let values = (scenario.run)(*who);
+                eprintln!("{} of {name}: {values:.1?}", scenario.name);
+                found.push(values);
             }
         }
         table.show(scenario, &found);

@@ -204,6 +204,7 @@ fn synchronized(trace: &Trace) -> f64 {
 fn steady(who: Who) -> Vec<f64> {
     let group = settled(who);
     let from = group.now();
+    group.hosts[0].forget_lines();
     group.wait(60.0);
     let trace = group.since(from);
     let (_, off, stated) = trace.stated();

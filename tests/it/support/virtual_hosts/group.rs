@@ -6,6 +6,7 @@ use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
+use super::skew::quantile;
 use super::traffic;
 use super::{Clock, Counter, Host, Network, Trace};
 
@@ -131,19 +132,19 @@ impl Group {
         self.counter.trace(&self.hosts, from, self.now() - 0.1)
     }
 
-    /// What a round trip leaves unknown of our clocks' errors, in µs: half of it for the clock
-    /// itself, and two thirds of that again for the average of the three.
-    #[track_caller]
+    /// What round trips have left unknown of our clocks' errors since the master's lines were last
+    /// asked for or forgotten, in µs, in the median round: half of the longest for the clock itself,
+    /// and two thirds of that again for the average of the three.
     pub(crate) fn unknowable(&self) -> f64 {
-        let program = env!("CARGO_BIN_EXE_berkeley-master");
-        let delays = format!("$({program} status --json | grep -o '\"delay_ns\":[0-9]*')");
-        let told = self.hosts[0].ask(&format!("$(echo {delays})"));
-        let delays = told.split_whitespace().filter_map(|pair| {
-            let (_, nanoseconds) = pair.split_once(':')?;
-            nanoseconds.parse::<f64>().ok()
-        });
-        let longest = delays.fold(f64::NAN, f64::max);
-        longest / 2.0 * 1e-3 * (1.0 + 2.0 / 3.0)
+        let mut longest = Vec::new();
+        for line in self.hosts[0].lines() {
+            if line.starts_with("Round ") {
+                longest.push(f64::NAN);
+            } else if let (Some(longest), Some(delay)) = (longest.last_mut(), delay(&line)) {
+                *longest = longest.max(delay);
+            }
+        }
+        quantile(&mut longest, 0.5) / 2.0 * (1.0 + 2.0 / 3.0)
     }
 
     /// Makes all links slow enough to be busy.
@@ -187,4 +188,20 @@ impl Group {
         sender.env(traffic::SECONDS, seconds.to_string());
         sender.spawn().expect("a sender")
     }
+}
+
+/// The delay in a row of a round's table, in µs: the second of its values that have units.
+fn delay(row: &str) -> Option<f64> {
+    let words: Vec<_> = row.split_whitespace().collect();
+    let [_, _, _, delay, unit, ..] = words[..] else {
+        return None;
+    };
+    let micros = match unit {
+        "ns" => 1e-3,
+        "µs" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        _ => return None,
+    };
+    Some(delay.parse::<f64>().ok()? * micros)
 }

@@ -132,7 +132,12 @@ impl Host {
 
     /// Forgets the lines that were not waited for.
     pub(crate) fn forget_lines(&self) {
-        self.output.try_iter().for_each(drop);
+        self.lines();
+    }
+
+    /// The lines that nobody has waited for, asked for or forgotten yet.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.output.try_iter().map(|line| line.text).collect()
     }
 
     /// Waits for the next line that contains `part`.

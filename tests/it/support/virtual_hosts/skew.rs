@@ -254,7 +254,8 @@ impl Trace {
     }
 }
 
-fn quantile(values: &mut [f64], part: f64) -> f64 {
+/// The value below which this part of them is: 0.5 is the median, 1 the largest.
+pub(super) fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     values
