@@ -191,8 +191,17 @@ fn settled(who: Who) -> Group {
     group
 }
 
-/// See [`COVERS`].
+/// See [`COVERS`]. Says at which moments they do not.
 fn covered(trace: &Trace) -> f64 {
+    let began = trace.0.first().map_or(0.0, |moment| moment.at);
+    for moment in &trace.0 {
+        if let Some(covered) = moment.covered.filter(|covered| *covered < 1.0) {
+            let (after, off) = (moment.at - began, moment.off * 1e6);
+            eprintln!(
+                "after {after:.2} s, {covered:.2} of an error of up to {off:.1} µs was stated"
+            );
+        }
+    }
     100.0 * trace.stated().0
 }
 

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::{self, Asleep, Clock, WallClock, unsteered};
+use crate::clock::{self, Asleep, Clock, WithWallClock, unsteered, with_wall_clock};
 use crate::lock::lock;
 use crate::span::{float_nanoseconds, nanoseconds, since_epoch};
 use crate::system_clock::speed::Speed;
@@ -44,10 +44,12 @@ impl Since {
 
 impl Oscillator {
     pub(crate) fn new(speed: Speed) -> Self {
+        // Whatever passes between the two readings, the system's clock would be moved by.
+        let WithWallClock { read, wall, .. } = with_wall_clock(unsteered);
         Self {
             since: Mutex::new(Since {
-                unsteered: unsteered(),
-                shown: since_epoch(WallClock.read()),
+                unsteered: read,
+                shown: since_epoch(wall),
                 own_tick: speed.own_tick,
                 gain_ppm: speed.gain_ppm(),
             }),
@@ -100,6 +102,7 @@ impl Clock for Oscillator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::WallClock;
 
     const SECOND: i64 = 1_000_000_000;
 

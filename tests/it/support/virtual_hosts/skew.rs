@@ -30,8 +30,17 @@ struct Reading {
     at: f64,
     /// How far the clock was ahead of the counter, in seconds.
     ahead: f64,
-    /// What its kernel said it may be wrong by, in seconds.
-    stated: Option<f64>,
+    /// What its kernel said of its error; `None` if it is not synchronized.
+    stated: Option<Stated>,
+}
+
+/// What a kernel says of its clock's error, in seconds.
+#[derive(Debug, Clone, Copy)]
+struct Stated {
+    /// How far it may be from the group's time.
+    largest: f64,
+    /// What it knows of that: what is left of a slew.
+    known: f64,
 }
 
 /// What one clock has shown.
@@ -48,8 +57,10 @@ pub(crate) struct Moment {
     /// The largest distance of a clock from the middle one, in seconds: while one clock slews, the
     /// mean of all is not the group's time.
     pub off: f64,
-    /// How much of that distance its kernel has stated as its error, at the clock of which it has
-    /// stated the least: more than 1 covers it. `None` while a clock is not synchronized.
+    /// How much of its error a kernel has stated, at the clock where that is the least part: more
+    /// than 1 covers it. The error is what the kernel knows of, at least, and the distance from the
+    /// clock of the least stated error, which has the group's time but for what is left of its slew:
+    /// in a new group all slew, also the middle one. `None` while a clock is not synchronized.
     pub covered: Option<f64>,
     /// The largest error that was stated, in seconds.
     pub stated: Option<f64>,
@@ -103,20 +114,17 @@ impl Counter {
     fn reading(&self, line: &str) -> Reading {
         // A counter and a time in nanoseconds have too many digits for floats.
         let mut words = line.trim_start_matches("@ ").split_whitespace();
-        let mut word = || -> i128 {
-            words
-                .next()
-                .expect("three words")
-                .parse()
-                .expect("a number")
-        };
-        let (count, shown, error) = (word(), word(), word());
+        let mut word = || -> i128 { words.next().expect("four words").parse().expect("a number") };
+        let (count, shown, largest, known) = (word(), word(), word(), word());
         let at = (count - self.began as i128) as f64 / self.per_second;
         let day = shown - shown.div_euclid(DAY) * DAY;
         Reading {
             at,
             ahead: day as f64 * 1e-9 - at,
-            stated: (error >= 0).then_some(error as f64 * 1e-6),
+            stated: (largest >= 0).then_some(Stated {
+                largest: largest as f64 * 1e-6,
+                known: known as f64 * 1e-6,
+            }),
         }
     }
 }
@@ -131,7 +139,7 @@ fn numbers(line: &str) -> Vec<f64> {
 
 impl Clock {
     /// How far ahead it was at a moment, and what it stated, if it was read shortly before and after.
-    fn at(&self, at: f64) -> Option<(f64, Option<f64>)> {
+    fn at(&self, at: f64) -> Option<(f64, Option<Stated>)> {
         let next = self.0.partition_point(|reading| reading.at < at);
         let (before, after) = (self.0.get(next.checked_sub(1)?)?, self.0.get(next)?);
         let part = (at - before.at) / (after.at - before.at);
@@ -195,19 +203,28 @@ fn moment(clocks: &[Clock], at: f64) -> Option<Moment> {
     let (first, middle, last) = (order[0], order[order.len() / 2], order[order.len() - 1]);
     let stated = clocks
         .iter()
-        .map(|(_, stated)| *stated)
+        .map(|&(ahead, stated)| Some((ahead, stated?)))
         .collect::<Option<Vec<_>>>();
-    let parts = clocks
-        .iter()
-        .map(|(ahead, stated)| Some((*stated)? / (ahead - middle).abs()));
-    let parts = parts.collect::<Option<Vec<_>>>();
     Some(Moment {
         at,
         skew: last - first,
         off: (last - middle).max(middle - first),
-        covered: parts.map(|parts| parts.into_iter().fold(f64::MAX, f64::min)),
-        stated: stated.map(|stated| stated.into_iter().fold(0.0, f64::max)),
+        covered: stated.as_deref().map(covered),
+        stated: stated.map(|stated| stated.iter().fold(0.0, |most, it| it.1.largest.max(most))),
     })
+}
+
+/// See [`Moment::covered`], of how far ahead clocks are and what is stated of each.
+fn covered(clocks: &[(f64, Stated)]) -> f64 {
+    let surest = clocks
+        .iter()
+        .min_by(|one, other| one.1.largest.total_cmp(&other.1.largest));
+    let (surest, stated) = surest.expect("clocks");
+    let parts = clocks.iter().map(|(ahead, own)| {
+        let off = (ahead - surest).abs() - stated.known;
+        own.largest / off.max(own.known)
+    });
+    parts.fold(f64::MAX, f64::min)
 }
 
 impl Trace {
