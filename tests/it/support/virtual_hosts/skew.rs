@@ -117,10 +117,11 @@ impl Counter {
         let mut word = || -> i128 { words.next().expect("four words").parse().expect("a number") };
         let (count, shown, largest, known) = (word(), word(), word(), word());
         let at = (count - self.began as i128) as f64 / self.per_second;
-        let day = shown - shown.div_euclid(DAY) * DAY;
+        // Within a day, also when midnight passes.
+        let ahead = (shown - (at * 1e9) as i128).rem_euclid(DAY);
         Reading {
             at,
-            ahead: day as f64 * 1e-9 - at,
+            ahead: ahead as f64 * 1e-9,
             stated: (largest >= 0).then_some(Stated {
                 largest: largest as f64 * 1e-6,
                 known: known as f64 * 1e-6,
@@ -156,7 +157,9 @@ impl Clock {
 
     /// When it showed so many nanoseconds, if it was not stepped then, by the counter, in seconds.
     pub(crate) fn when(&self, shown: i128) -> Option<f64> {
-        let shown = shown.rem_euclid(DAY) as f64 * 1e-9;
+        let began = self.0.first().map(|first| first.ahead + first.at)?;
+        let since = (shown.rem_euclid(DAY) as f64 * 1e-9 - began).rem_euclid(DAY as f64 * 1e-9);
+        let shown = began + since;
         let next = self
             .0
             .partition_point(|reading| reading.ahead + reading.at < shown);
