@@ -196,9 +196,10 @@ fn covered(trace: &Trace) -> f64 {
     let began = trace.0.first().map_or(0.0, |moment| moment.at);
     for moment in &trace.0 {
         if let Some(covered) = moment.covered.filter(|covered| *covered < 1.0) {
-            let (after, off) = (moment.at - began, moment.off * 1e6);
+            let (after, skew) = (moment.at - began, moment.skew * 1e6);
             eprintln!(
-                "after {after:.2} s, {covered:.2} of an error of up to {off:.1} µs was stated"
+                "after {after:.2} s, {covered:.2} of a clock's error was stated, with {skew:.1} µs \
+                 from the first clock to the last"
             );
         }
     }

@@ -1,8 +1,9 @@
 //! A link's queue, filled by bursts of other traffic: what a token bucket filter makes of packets
 //! that come half as fast again as it lets them go, on and off.
 
-use super::network::exponential;
 use fastrand::Rng;
+
+use super::network::exponential;
 
 /// Traffic in bursts.
 #[derive(Debug, Clone, Copy)]
