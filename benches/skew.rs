@@ -8,7 +8,11 @@ mod network;
 mod queue;
 
 use berkeley::internals::discipline::steering::Steering;
+use chrono::TimeDelta;
 use network::{Network, Scenario};
+
+/// With drift correction the median and the worst skew are no larger.
+const LIMITS: (TimeDelta, TimeDelta) = (TimeDelta::microseconds(30), TimeDelta::microseconds(60));
 
 fn main() {
     let Scenario {
@@ -37,11 +41,19 @@ fn main() {
         network.skew();
         network.rounds(2000);
         let (median, worst) = network.skew();
-        let micros = |skew: chrono::TimeDelta| skew.num_microseconds().unwrap_or(i64::MAX);
+        let micros = |skew: TimeDelta| skew.num_microseconds().unwrap_or(i64::MAX);
         println!(
             "{name:<26} {:>7} µs {:>7} µs",
             micros(median),
             micros(worst)
         );
+        if drift {
+            assert!(
+                median <= LIMITS.0 && worst <= LIMITS.1,
+                "more than the {} µs and {} µs that are allowed",
+                micros(LIMITS.0),
+                micros(LIMITS.1)
+            );
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+
 use crate::average::round::{Above, Closed, Heard, NodeId, Round};
 use crate::clock::{Clock, WallClock};
 use crate::discipline::correction::Applied;
@@ -185,7 +187,7 @@ impl Coordinator {
         self.held = round.number;
         self.shared_votes.tell(&round);
         if !self.dry_run {
-            self.correct(&round);
+            self.correct(&round, rhythm.gathered_for(Instant::now()));
         }
         self.keep_state();
         self.step_to_references(&round, opening);
@@ -232,7 +234,7 @@ impl Coordinator {
     /// The master moves with the group above although nobody is here to hold a round with.
     fn follow_parent_alone(&mut self) {
         if let Above::Moves(moved) = self.above {
-            self.correct_own_clock(Correction::default().and(&moved));
+            self.correct_own_clock(Correction::default().and(&moved), Duration::ZERO);
         }
     }
 
@@ -306,8 +308,9 @@ impl Coordinator {
         }
     }
 
-    /// The master follows its own correction at once; the others are told theirs.
-    fn correct(&mut self, round: &Round) {
+    /// The master follows its own correction at once; the others are told theirs. They were measured
+    /// up to `age` ago.
+    fn correct(&mut self, round: &Round, age: Duration) {
         let mut told = Vec::with_capacity(round.rows.len());
         // The first row is the master's own.
         let mut learned = Learned {
@@ -316,7 +319,7 @@ impl Coordinator {
         };
         for row in &round.rows {
             match (row.node, row.correction) {
-                (None, Some(correction)) => learned = self.correct_own_clock(correction),
+                (None, Some(correction)) => learned = self.correct_own_clock(correction, age),
                 (Some(node), Some(correction)) => told.push((node, correction)),
                 (_, None) => {}
             }
@@ -335,11 +338,17 @@ impl Coordinator {
         }
     }
 
-    fn correct_own_clock(&mut self, correction: Correction) -> Learned {
+    fn correct_own_clock(&mut self, correction: Correction, age: Duration) -> Learned {
         let clock = &self.shared.clock;
         let (mark, mut known) = (clock.mark(), clock.rate());
+        // A first correction says where the clocks were when they were measured. What their unknown
+        // rates have made of it since belongs to the error.
+        let measured = match TimeDelta::from_std(age) {
+            Ok(age) if !clock.is_synchronized() => clock.mark_before(age),
+            _ => mark,
+        };
         let correct = || {
-            let made = clock.correct(mark, correction);
+            let made = clock.correct(measured, correction);
             let followed = matches!(made, Ok(Applied::Stepped | Applied::Slewing));
             (made, followed)
         };

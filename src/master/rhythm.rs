@@ -192,6 +192,14 @@ impl Rhythm {
         until.is_some_and(|until| now >= until)
     }
 
+    /// How long before a first round that is held now its clocks may have been measured.
+    pub(crate) fn gathered_for(&self, now: Instant) -> Duration {
+        let first = self.first_answer();
+        let since = first.map(|first| now.saturating_duration_since(first));
+        // In each interval they are measured again.
+        since.unwrap_or_default().min(self.interval)
+    }
+
     fn first_answer(&self) -> Option<Instant> {
         match self.phase {
             Phase::Gathering { first_answer } => first_answer,

@@ -1,7 +1,11 @@
 //! How soon a clock is corrected that has just come, however long the interval is.
 
+use std::net::Ipv4Addr;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use berkeley::internals::clock::Simulation;
+use berkeley::{Follower, FollowerOptions, Master, MasterOptions};
 use chrono::TimeDelta;
 
 use crate::support::programs::{Program, assert_exact};
@@ -108,6 +112,58 @@ fn the_first_rounds_of_a_new_group_follow_each_other_quickly() {
     let expected = Duration::from_millis(500 + 550 + 605 + 665);
     // A burst that comes too late on a busy machine doubles a pause.
     assert!(took > expected / 2 && took < expected * 3, "{took:?}");
+}
+
+/// How far a new master is from the mean of its group, whose two other clocks gain 300 ppm, just after
+/// the first round, and what it says of that. Nothing, if the second round came too soon.
+fn off_and_stated() -> Option<(TimeDelta, TimeDelta)> {
+    let master = Master::start(MasterOptions {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        min_followers: 2,
+        ..MasterOptions::default()
+    });
+    let master = master.expect("a master");
+    let followers = [(); 2].map(|()| {
+        let simulation = Simulation {
+            offset: TimeDelta::zero(),
+            drift_ppm: 300.0,
+        };
+        let options = FollowerOptions {
+            simulation,
+            ..FollowerOptions::default()
+        };
+        Follower::connect([master.local_addr().into()], options).expect("a follower")
+    });
+    let own = master.clock();
+    let is_told = || followers.iter().all(|it| it.clock().is_synchronized());
+    while !is_told() || !own.is_synchronized() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let stated = own.now().error.expect("an error");
+    let ahead = followers.iter().map(|follower| {
+        let read = || {
+            let before = own.now().time;
+            let time = follower.clock().now().time;
+            let took = own.now().time - before;
+            (took, time - before - took / 2)
+        };
+        // The quickest of some: a thread may be interrupted between two readings.
+        let (_, ahead) = (0..20).map(|_| read()).min_by_key(|(took, _)| *took)?;
+        Some(ahead)
+    });
+    let ahead: Option<TimeDelta> = ahead.sum();
+    let round = master.status().round.map(|round| round.number);
+    (round <= Some(1)).then_some((ahead? / 3, stated))
+}
+
+/// Nobody knows the clocks' rates then, nor what they have made of the offsets since these were measured.
+#[test]
+fn a_new_masters_first_error_covers_what_the_others_have_drifted() {
+    let mut tries = (0..20).filter_map(|_| off_and_stated());
+    let (off, stated) = tries.next().expect("a machine that is not too busy");
+    println!("a first round | a new master is {off} off, and says ± {stated}");
+    assert!(off > TimeDelta::microseconds(50), "they have not drifted");
+    assert!(off < stated, "{off} off, ± {stated}");
 }
 
 #[test]
