@@ -34,6 +34,10 @@ pub const MOST: usize = 100;
 /// A point that is so many standard deviations away from the line is a surprise.
 const SURPRISING: f64 = 6.0;
 
+/// Where a point that is no surprise is so many standard deviations away, nobody knows before the next
+/// one whether it has waited, or the rate has changed.
+const SUSPECT: f64 = 3.0;
+
 /// A standard deviation is so many times what half of the misses stay below, if they are distributed
 /// normally (Rousseeuw and Croux, 1993).
 const DEVIATION_BY_MEDIAN: f64 = 1.4826;
@@ -78,6 +82,8 @@ pub struct DriftFit {
     noise: Noise,
     /// The last point was a surprise.
     surprise: Option<Box<Surprise>>,
+    /// By how many ppm the rate may have changed, if the last point says so and is no surprise.
+    suspected_ppm: f64,
     /// The last points that were taken for steps.
     steps: StepsOneWay,
 }
@@ -94,6 +100,7 @@ impl DriftFit {
             line: None,
             noise: Noise::default(),
             surprise: None,
+            suspected_ppm: 0.0,
             steps: StepsOneWay::default(),
         }
     }
@@ -143,6 +150,8 @@ impl DriftFit {
             self.points.pop_front();
             line = self.through(point);
         }
+        // What it means for the error until now is in the points' own.
+        line.surprise_ppm = line.surprise_ppm.max(self.suspected_ppm);
         self.line = Some(line);
         line
     }
@@ -163,10 +172,13 @@ impl DriftFit {
         let waited = waited.min(unusual);
         let elapsed = point.raw.saturating_sub(line.raw);
         self.steps.pass();
+        self.suspected_ppm = 0.0;
         let Some(first) = self.surprise.take() else {
             let grown = || rate_ppm(miss, self.building(line, miss, &point));
             if missed > limit || missed > waited && grown() > LEAST_JUMP_PPM {
                 self.take_for_step(line, miss, &point);
+            } else if missed as f64 > SUSPECT * usual.hypot(spread) {
+                self.suspected_ppm = rate_ppm(miss, elapsed).min(CRYSTAL_PPM);
             }
             return;
         };
@@ -307,6 +319,7 @@ impl DriftFit {
         }
         self.points.clear();
         self.surprise = None;
+        self.suspected_ppm = 0.0;
     }
 
     /// The line through the points, of which `last` is the last. Notes what these have of noise.
@@ -659,6 +672,17 @@ mod tests {
         );
         let line = fit.add(point(41, 80, 20));
         assert!(line.error_growth_ppm() < 3.0, "{}", line.error_growth_ppm());
+    }
+
+    #[test]
+    fn a_point_that_may_have_waited_may_tell_of_another_rate_as_well() {
+        let (mut fit, before) = fit((0..40).map(|n| point(n, n % 2, 20)));
+        let line = fit.add(point(40, 80, 120));
+        assert!(fit.surprise.is_none() && line.rate.ppm.abs() < 1.0);
+        let grown = |line: Line| line.error_growth_ppm() - before.error_growth_ppm();
+        assert!((75.0..85.0).contains(&grown(line)), "{}", grown(line));
+        let line = fit.add(point(41, 0, 20));
+        assert!(grown(line).abs() < 1.0, "{}", grown(line));
     }
 
     #[test]
