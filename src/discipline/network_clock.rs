@@ -66,14 +66,6 @@ impl NetworkClock {
         self.mark_at(None)
     }
 
-    /// The target so long ago, if the clock was not moved since.
-    #[must_use]
-    pub(crate) fn mark_before(&self, age: TimeDelta) -> Mark {
-        let mut discipline = self.lock();
-        let raw = self.raw(&mut discipline);
-        discipline.mark(raw - age)
-    }
-
     /// The target when the kernel received a message, if it tells by the wall clock when that
     /// was; else now.
     #[must_use]

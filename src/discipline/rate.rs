@@ -35,7 +35,8 @@ pub const MOST: usize = 100;
 const SURPRISING: f64 = 6.0;
 
 /// Where a point that is no surprise is so many standard deviations away, nobody knows before the next
-/// one whether it has waited, or the rate has changed.
+/// one whether it has waited, or the rate has changed: by no more than quartz is off, for queues are
+/// more frequent than larger jumps.
 const SUSPECT: f64 = 3.0;
 
 /// A standard deviation is so many times what half of the misses stay below, if they are distributed
@@ -150,8 +151,6 @@ impl DriftFit {
             self.points.pop_front();
             line = self.through(point);
         }
-        // What it means for the error until now is in the points' own.
-        line.surprise_ppm = line.surprise_ppm.max(self.suspected_ppm);
         self.line = Some(line);
         line
     }
@@ -380,7 +379,10 @@ impl DriftFit {
             rate,
             centre: -mean_raw,
             centre_spread: total.sqrt().recip(),
-            surprise_ppm: self.surprise.as_ref().map_or(0.0, |first| first.ppm),
+            surprise_ppm: self
+                .surprise
+                .as_ref()
+                .map_or(self.suspected_ppm, |first| first.ppm),
         }
     }
 
@@ -681,6 +683,9 @@ mod tests {
         assert!(fit.surprise.is_none() && line.rate.ppm.abs() < 1.0);
         let grown = |line: Line| line.error_growth_ppm() - before.error_growth_ppm();
         assert!((75.0..85.0).contains(&grown(line)), "{}", grown(line));
+        // It may have been off by as much already.
+        let error = line.error(line.raw());
+        assert!(error >= TimeDelta::microseconds(80), "{error}");
         let line = fit.add(point(41, 0, 20));
         assert!(grown(line).abs() < 1.0, "{}", grown(line));
     }

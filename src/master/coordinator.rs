@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 
 use crate::average::round::{Above, Closed, Heard, NodeId, Round};
-use crate::clock::{Clock, WallClock};
+use crate::clock::{CRYSTAL_PPM, Clock, WallClock};
 use crate::discipline::correction::Applied;
 use crate::discipline::drift_file::DriftFile;
 use crate::discipline::steering::STEP_THRESHOLD;
@@ -22,8 +22,8 @@ use crate::master::waiting::Waiting;
 use crate::measurement::sample::Sample;
 use crate::rate_limit::Refusals;
 use crate::report::record::Record;
-use crate::span::signed;
-use crate::wire::correction::{Correction, Learned};
+use crate::span::{at_rate, signed};
+use crate::wire::correction::{Correction, FromAbove, Learned};
 
 /// How long connections' threads have to say goodbye before their sockets are closed for them.
 const FAREWELL: Duration = Duration::from_millis(400);
@@ -187,7 +187,16 @@ impl Coordinator {
         self.held = round.number;
         self.shared_votes.tell(&round);
         if !self.dry_run {
-            self.correct(&round, rhythm.gathered_for(Instant::now()));
+            let unknown_rates = group == Group::New;
+            let gathered = rhythm.gathered_for(Instant::now());
+            self.correct(
+                &round,
+                if unknown_rates {
+                    gathered
+                } else {
+                    Duration::ZERO
+                },
+            );
         }
         self.keep_state();
         self.step_to_references(&round, opening);
@@ -234,7 +243,7 @@ impl Coordinator {
     /// The master moves with the group above although nobody is here to hold a round with.
     fn follow_parent_alone(&mut self) {
         if let Above::Moves(moved) = self.above {
-            self.correct_own_clock(Correction::default().and(&moved), Duration::ZERO);
+            self.correct_own_clock(Correction::default().and(&moved));
         }
     }
 
@@ -308,9 +317,15 @@ impl Coordinator {
         }
     }
 
-    /// The master follows its own correction at once; the others are told theirs. They were measured
-    /// up to `age` ago.
-    fn correct(&mut self, round: &Round, age: Duration) {
+    /// The master follows its own correction at once; the others are told theirs. Clocks of unknown rates
+    /// were measured up to `drifted` ago.
+    fn correct(&mut self, round: &Round, drifted: Duration) {
+        // By that the average may be off, as a whole.
+        let drifted = TimeDelta::from_std(drifted).unwrap_or(TimeDelta::MAX);
+        let doubt = FromAbove {
+            error: at_rate(drifted, 3.0 * CRYSTAL_PPM),
+            ..FromAbove::default()
+        };
         let mut told = Vec::with_capacity(round.rows.len());
         // The first row is the master's own.
         let mut learned = Learned {
@@ -318,8 +333,9 @@ impl Coordinator {
             ppm: 0.0,
         };
         for row in &round.rows {
-            match (row.node, row.correction) {
-                (None, Some(correction)) => learned = self.correct_own_clock(correction, age),
+            let correction = row.correction.map(|correction| correction.and(&doubt));
+            match (row.node, correction) {
+                (None, Some(correction)) => learned = self.correct_own_clock(correction),
                 (Some(node), Some(correction)) => told.push((node, correction)),
                 (_, None) => {}
             }
@@ -338,17 +354,11 @@ impl Coordinator {
         }
     }
 
-    fn correct_own_clock(&mut self, correction: Correction, age: Duration) -> Learned {
+    fn correct_own_clock(&mut self, correction: Correction) -> Learned {
         let clock = &self.shared.clock;
         let (mark, mut known) = (clock.mark(), clock.rate());
-        // A first correction says where the clocks were when they were measured. What their unknown
-        // rates have made of it since belongs to the error.
-        let measured = match TimeDelta::from_std(age) {
-            Ok(age) if !clock.is_synchronized() => clock.mark_before(age),
-            _ => mark,
-        };
         let correct = || {
-            let made = clock.correct(measured, correction);
+            let made = clock.correct(mark, correction);
             let followed = matches!(made, Ok(Applied::Stepped | Applied::Slewing));
             (made, followed)
         };

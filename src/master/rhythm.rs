@@ -196,7 +196,7 @@ impl Rhythm {
     pub(crate) fn gathered_for(&self, now: Instant) -> Duration {
         let first = self.first_answer();
         let since = first.map(|first| now.saturating_duration_since(first));
-        // In each interval they are measured again.
+        // Who answers is measured again in each interval.
         since.unwrap_or_default().min(self.interval)
     }
 

@@ -8,7 +8,7 @@ use berkeley::internals::clock::Simulation;
 use berkeley::{Follower, FollowerOptions, Master, MasterOptions};
 use chrono::TimeDelta;
 
-use crate::support::programs::{Program, assert_exact};
+use crate::support::programs::{Program, SOON, assert_exact};
 use crate::support::relay::{BOTH, Link, Relay};
 use crate::support::timestamp_client::Client;
 
@@ -136,7 +136,9 @@ fn off_and_stated() -> Option<(TimeDelta, TimeDelta)> {
     });
     let own = master.clock();
     let is_told = || followers.iter().all(|it| it.clock().is_synchronized());
+    let began = Instant::now();
     while !is_told() || !own.is_synchronized() {
+        assert!(began.elapsed() < SOON, "no first round");
         thread::sleep(Duration::from_millis(1));
     }
     let stated = own.now().error.expect("an error");

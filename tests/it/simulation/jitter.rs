@@ -116,7 +116,8 @@ fn largest_part(network: &Network, at: i64) -> f64 {
     let middle = told[told.len() / 2].time;
     let part = |told: &NetworkTime| {
         let off = (told.time - middle).abs();
-        told.error.map_or(0.0, |error| micros(off) / micros(error))
+        told.error
+            .map_or(f64::INFINITY, |error| micros(off) / micros(error))
     };
     told.iter().map(part).fold(0.0, f64::max)
 }
@@ -146,5 +147,5 @@ fn an_oscillator_jumps_by_100_ppm_between_two_measurements() {
     };
     Figures::of(|seed| jump(seed)[0]).within("worst skew in µs", [190.0, 265.0]);
     Figures::of(|seed| jump(seed)[1]).within("rounds until within 50 µs", [4.0, 5.0]);
-    Figures::of(|seed| jump(seed)[2]).within("off, of the stated error", [0.68, 0.8]);
+    Figures::of(|seed| jump(seed)[2]).within("off, of the stated error", [0.55, 0.7]);
 }
